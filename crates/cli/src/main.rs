@@ -1,0 +1,2 @@
+//! The carbon-events command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The project command runner.
+fn main() {}
