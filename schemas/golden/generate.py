@@ -84,6 +84,16 @@ def decode(body, writer, reader):
     return event
 
 
+def in_order(value, schema):
+    """The value with its records' fields in the schema's order, not in the writer's."""
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if kind == "record":
+        return {f["name"]: in_order(value[f["name"]], f["type"]) for f in schema["fields"]}
+    if kind == "array":
+        return [in_order(item, schema["items"]) for item in value]
+    return value
+
+
 def crc_64_avro(data):
     """The fingerprint as the Avro specification writes it down, "Schema Fingerprints"."""
     empty = 0xC15D213AA4D7A795
@@ -104,7 +114,6 @@ class BlockEncoder:
 
     def __init__(self, items=None):
         self.items = items
-        self.names = {}
 
     def long(self, value):
         value = (value << 1) ^ (value >> 63)
@@ -134,6 +143,7 @@ class BlockEncoder:
         if isinstance(schema, list):
             # Enough for the records, whose unions are all of null and one other type.
             index = schema.index("null") if value is None else 1 - schema.index("null")
+            value = value[1] if isinstance(value, tuple) else value
             return self.long(index) + self.encode(value, schema[index])
         kind = schema["type"] if isinstance(schema, dict) else schema
         if kind == "null":
@@ -160,6 +170,58 @@ class BlockEncoder:
         if kind == "record":
             return b"".join(self.encode(value[f["name"]], f["type"]) for f in schema["fields"])
         raise ValueError(f"no encoder for {kind!r}")
+
+
+class AvroJson:
+    """Reads Avro's JSON encoding into what fastavro's writer takes.
+
+    Bytes are strings of the characters U+0000 to U+00FF, and a union's value is null or an object
+    of one member, named for its type. fastavro's own reader of it gives up on recursive records.
+    """
+
+    def __init__(self):
+        self.names = {}
+
+    def read(self, value, schema, namespace=""):
+        if isinstance(schema, list):
+            if value is None:
+                return None
+            ((name, value),) = value.items()
+            for branch in schema:
+                kind = branch["type"] if isinstance(branch, dict) else branch
+                if name in (kind, self.full_name(branch, namespace)):
+                    return (name, self.read(value, branch, namespace))
+            raise ValueError(f"the union has no {name}")
+        if isinstance(schema, str):
+            if self.full_name(schema, namespace) in self.names:
+                schema, namespace = self.names[self.full_name(schema, namespace)]
+            else:
+                return value.encode("latin-1") if schema == "bytes" else value
+        kind = schema["type"]
+        if "name" in schema:
+            name = self.full_name(schema, namespace)
+            namespace = name.rpartition(".")[0]
+            self.names[name] = (schema, namespace)
+        if kind in ("bytes", "fixed"):
+            return value.encode("latin-1")
+        if kind == "array":
+            return [self.read(item, schema["items"], namespace) for item in value]
+        if kind == "map":
+            return {key: self.read(v, schema["values"], namespace) for key, v in value.items()}
+        if kind == "record":
+            fields = schema["fields"]
+            if set(value) != {field["name"] for field in fields}:
+                raise ValueError(f"the fields are not those of {schema['name']}")
+            return {f["name"]: self.read(value[f["name"]], f["type"], namespace) for f in fields}
+        return value
+
+    @staticmethod
+    def full_name(schema, namespace):
+        name = schema
+        if isinstance(schema, dict):
+            name = schema.get("name", schema["type"])
+            namespace = schema.get("namespace", namespace)
+        return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 def golden(record, schema, files):
@@ -212,8 +274,7 @@ def evolution(record, schema, files):
         for each in (writer, reader):
             parse_schema(copy.deepcopy(each))
         writer, reader = plain(writer), plain(reader)
-        text = (case / "written.json").read_text(encoding="utf-8")
-        (written,) = fastavro.json_reader(io.StringIO(text), copy.deepcopy(writer))
+        written = AvroJson().read(load(case / "written.json"), writer)
         if case.name.startswith("blocks-"):
             body = BlockEncoder(items=2).encode(written, writer)
         else:
@@ -229,7 +290,7 @@ def evolution(record, schema, files):
             else:
                 raise ValueError(f"{case}: must not be readable, but gives {event}")
         else:
-            files[expected] = dump(decode(body, writer, reader))
+            files[expected] = dump(in_order(decode(body, writer, reader), reader))
 
 
 def main():
