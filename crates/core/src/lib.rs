@@ -1,6 +1,7 @@
 //! Typed Avro events of the 254Carbon data platform on Kafka.
 
 pub mod codec;
+pub mod config;
 mod error;
 
 pub use error::{Error, ErrorKind, Result};

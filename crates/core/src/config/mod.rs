@@ -1,0 +1,235 @@
+//! Every setting of the crate: one struct a concern, each default, environment variable and
+//! explanation written once.
+//!
+//! ```text
+//! explicit setter  >  environment variable  >  default        KAFKA_EVENT_FORMAT stands above all
+//!                 \          |             /
+//!        ConnectionSettings + ProducerSettings | ConsumerSettings | RegistrySettings
+//!                            |  client_config()       librdkafka properties of the user win,
+//!                            v                        each name and value checked
+//!                   rdkafka::ClientConfig
+//! ```
+//!
+//! A builder starts from `default()` or `from_env()` and its chained setters replace what is there.
+//! Reading settings opens no file and connects to nothing; [`ConnectionSettings::check_files`] does
+//! the first on request. `Debug` and `Serialize` never show a password, a key or a token.
+//! [`settings`] lists everything that can be set, for documentation and bindings.
+
+mod connection;
+mod consumer;
+mod librdkafka;
+mod producer;
+mod properties;
+mod registry;
+mod secret;
+mod setting;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use connection::{
+    ConnectionSettings, OAuthToken, SaslMechanism, SecurityProtocol, TokenProvider,
+};
+pub use consumer::{ConsumerSettings, GroupProtocol, IsolationLevel, StartPosition};
+pub use producer::{Acks, Compression, EventFormat, ProducerSettings};
+pub use registry::{RegistrySettings, SchemaIds};
+pub use secret::{Properties, Secret, Urls};
+pub use setting::{Setting, SettingKind};
+
+pub(crate) use secret::without_credentials;
+use setting::SettingValue;
+
+use crate::{Error, ErrorKind, Result};
+
+/// What a client of librdkafka is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Producer,
+    Consumer,
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Producer => "producer",
+            Role::Consumer => "consumer",
+            Role::Admin => "admin",
+        })
+    }
+}
+
+/// All settings together, as a file or a program that does everything has them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How to reach the brokers.
+    pub connection: ConnectionSettings,
+    /// Where the schema registry is.
+    pub registry: RegistrySettings,
+    /// How records are produced.
+    pub producer: ProducerSettings,
+    /// How records are consumed.
+    pub consumer: ConsumerSettings,
+}
+
+impl Settings {
+    /// The defaults, overridden by the environment variables that are set.
+    pub fn from_env() -> Result<Self> {
+        Self::from_lookup(process_env)
+    }
+
+    /// Like [`Self::from_env`] with the variables taken from `lookup`.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        Ok(Settings {
+            connection: ConnectionSettings::from_lookup(&lookup)?,
+            registry: RegistrySettings::from_lookup(&lookup)?,
+            producer: ProducerSettings::from_lookup(&lookup)?,
+            consumer: ConsumerSettings::from_lookup(&lookup)?,
+        })
+    }
+}
+
+/// Every setting there is, group by group.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    [
+        ConnectionSettings::SETTINGS,
+        RegistrySettings::SETTINGS,
+        ProducerSettings::SETTINGS,
+        ConsumerSettings::SETTINGS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn process_env(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The value of a variable that is set to more than blanks.
+fn env_value<T: SettingValue>(
+    lookup: &impl Fn(&str) -> Option<String>,
+    variable: &str,
+) -> Result<Option<T>> {
+    let Some(text) = lookup(variable).filter(|text| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
+    T::parse(text.trim()).map(Some).map_err(|expected| {
+        let shown = if T::SECRET {
+            secret::REDACTED
+        } else {
+            text.trim()
+        };
+        Error::new(
+            ErrorKind::InvalidConfig,
+            format!("{variable}={shown}: {expected}"),
+        )
+        .with("setting", variable)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const CONTRACT: [&str; 13] = [
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_SECURITY_PROTOCOL",
+        "KAFKA_SSL_CA_LOCATION",
+        "KAFKA_SSL_CERTIFICATE_LOCATION",
+        "KAFKA_SSL_KEY_LOCATION",
+        "KAFKA_SSL_KEY_PASSWORD",
+        "KAFKA_SSL_KEYSTORE_LOCATION",
+        "KAFKA_SSL_KEYSTORE_PASSWORD",
+        "KAFKA_SSL_REJECT_UNAUTHORIZED",
+        "KAFKA_SCHEMA_REGISTRY_URL",
+        "KAFKA_EVENT_FORMAT",
+        "SERVICE_NAME",
+        "SERVICE_NAMESPACE",
+    ];
+
+    #[test]
+    fn the_environment_is_the_documented_one() {
+        let variables: BTreeSet<_> = settings().filter_map(|setting| setting.env).collect();
+        let expected: BTreeSet<_> = CONTRACT.into_iter().chain(["KAFKA_SCHEMA_IDS"]).collect();
+        assert_eq!(variables, expected);
+        let read = std::cell::RefCell::new(BTreeSet::new());
+        Settings::from_lookup(|name| {
+            read.borrow_mut().insert(name.to_owned());
+            None
+        })
+        .unwrap();
+        assert!(read.borrow().iter().map(String::as_str).eq(expected));
+    }
+
+    #[test]
+    fn the_table_agrees_with_the_structs() {
+        let json = serde_json::to_value(Settings::default()).unwrap();
+        for (group, values) in json.as_object().unwrap() {
+            let in_struct: Vec<_> = values.as_object().unwrap().keys().collect();
+            let in_table: Vec<_> = settings()
+                .filter(|setting| setting.group == group)
+                .map(|s| s.name)
+                .collect();
+            assert_eq!(in_struct, in_table, "{group}");
+        }
+        for setting in settings() {
+            let value = &json[setting.group][setting.name];
+            let shown = match value {
+                serde_json::Value::Null => None,
+                serde_json::Value::String(text) => Some(text.clone()),
+                serde_json::Value::Array(list) if list.is_empty() => None,
+                serde_json::Value::Object(map) if map.is_empty() => None,
+                other => Some(other.to_string()),
+            };
+            assert_eq!(
+                (setting.default)(),
+                shown,
+                "{}.{}",
+                setting.group,
+                setting.name
+            );
+            assert!(setting.doc().len() > 10, "{} is explained", setting.name);
+        }
+    }
+
+    #[test]
+    fn secrets_are_marked() {
+        let secret: Vec<_> = settings()
+            .filter(|setting| setting.secret)
+            .map(|s| s.name)
+            .collect();
+        assert_eq!(
+            secret,
+            [
+                "ssl_key_pem",
+                "ssl_key_password",
+                "ssl_keystore_password",
+                "sasl_password",
+                "password",
+                "bearer_token",
+                "ssl_key_pem",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_whole_configuration_is_read_from_json() {
+        let settings: Settings = serde_json::from_str(
+            r#"{"connection": {"bootstrap_servers": "a:1", "security_protocol": "plaintext",
+                               "properties": {"debug": "broker"}},
+                "registry": {"urls": ["http://r"], "timeout_ms": 100, "schema_ids": {"t": 3}},
+                "consumer": {"topics": ["t"], "start": "offset:5"}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            settings.connection.security_protocol,
+            SecurityProtocol::Plaintext
+        );
+        assert_eq!(settings.registry.schema_ids.get("t"), Some(3));
+        assert_eq!(settings.consumer.start, StartPosition::Offset(5));
+    }
+}

@@ -1,0 +1,326 @@
+//! Values that must never be shown: passwords, keys, tokens and the user part of a URL.
+//!
+//! Each type here keeps its value in clear for the one place that needs it and shows `[redacted]`
+//! everywhere else: `Debug`, `Display` and `Serialize`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// What stands where a secret would.
+pub(crate) const REDACTED: &str = "[redacted]";
+
+/// A password, a private key or a token.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value in clear, for the call that hands it to librdkafka or to the HTTP client.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Secret {
+    fn from(value: T) -> Self {
+        Secret(value.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(REDACTED)
+    }
+}
+
+/// librdkafka properties by name; a secret one shows no value.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Sets one property.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// One property's value in clear.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The properties in the order of their names, values in clear.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter()
+            .map(|(name, value)| (name, if is_secret(name) { REDACTED } else { value }))
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Properties {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(properties: I) -> Self {
+        Properties(
+            properties
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl<K: Into<String> + Ord, V: Into<String>> From<BTreeMap<K, V>> for Properties {
+    fn from(properties: BTreeMap<K, V>) -> Self {
+        properties.into_iter().collect()
+    }
+}
+
+impl super::setting::SettingValue for Properties {
+    const KIND: super::SettingKind = super::SettingKind::Map;
+    const OPTIONAL: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let entries = text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        let parsed = entries.map(|entry| entry.split_once('='));
+        let properties: Option<Vec<(&str, &str)>> = parsed.collect();
+        properties
+            .map(|properties| properties.into_iter().collect())
+            .ok_or_else(|| "must be `name=value,…`".to_owned())
+    }
+
+    fn show(&self) -> Option<String> {
+        let entries: Vec<String> = self
+            .shown()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        (!entries.is_empty()).then(|| entries.join(","))
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
+    }
+}
+
+impl Serialize for Properties {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.shown())
+    }
+}
+
+/// Whether a librdkafka property may hold a secret. Wider than librdkafka's own list, which leaves
+/// out the PEM text of a key and a JAAS line.
+pub(crate) fn is_secret(property: &str) -> bool {
+    [
+        "password",
+        "passphrase",
+        "secret",
+        "key.pem",
+        "jaas",
+        "sasl.oauthbearer.config",
+        "token",
+    ]
+    .iter()
+    .any(|part| property.contains(part))
+        && !property.ends_with(".url")
+}
+
+/// A URL without the `user:password@` part and without a query, for messages and logs.
+pub(crate) fn without_credentials(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url
+        .split_once("://")
+        .map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{host}{path}")
+}
+
+/// Registry addresses; what stands before an `@` is not shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Urls(Vec<String>);
+
+impl Urls {
+    /// The addresses in clear, in the order in which they are tried.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The addresses without credentials.
+    pub fn shown(&self) -> Vec<String> {
+        self.iter().map(without_credentials).collect()
+    }
+}
+
+/// Comma-separated addresses.
+impl From<&str> for Urls {
+    fn from(urls: &str) -> Self {
+        Urls(
+            urls.split(',')
+                .map(str::trim)
+                .filter(|url| !url.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+}
+
+/// Comma-separated addresses.
+impl From<String> for Urls {
+    fn from(urls: String) -> Self {
+        urls.as_str().into()
+    }
+}
+
+impl<T: AsRef<str>> From<Vec<T>> for Urls {
+    fn from(urls: Vec<T>) -> Self {
+        urls.into_iter().collect()
+    }
+}
+
+impl<T: AsRef<str>, const N: usize> From<[T; N]> for Urls {
+    fn from(urls: [T; N]) -> Self {
+        urls.into_iter().collect()
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for Urls {
+    fn from_iter<I: IntoIterator<Item = T>>(urls: I) -> Self {
+        Urls(
+            urls.into_iter()
+                .flat_map(|url| Urls::from(url.as_ref()).0)
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Debug for Urls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown().fmt(f)
+    }
+}
+
+impl Serialize for Urls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.shown())
+    }
+}
+
+/// A comma-separated string or a list of strings.
+impl<'de> Deserialize<'de> for Urls {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(urls) => urls.into(),
+            OneOrMany::Many(urls) => urls.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_by_nothing() {
+        let secret = Secret::from("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"[redacted]\"");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn secret_properties_show_their_names_only() {
+        let properties: Properties = [
+            ("sasl.password", "hunter2"),
+            ("ssl.key.pem", "-----BEGIN"),
+            ("linger.ms", "5"),
+        ]
+        .into_iter()
+        .collect();
+        let shown = format!(
+            "{properties:?} {}",
+            serde_json::to_string(&properties).unwrap()
+        );
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("BEGIN"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("sasl.password") && shown.contains("\"linger.ms\": \"5\""),
+            "{shown}"
+        );
+        assert_eq!(properties.get("sasl.password"), Some("hunter2"));
+    }
+
+    #[test]
+    fn a_url_loses_its_credentials_and_nothing_else() {
+        for (url, shown) in [
+            ("http://registry:8081", "http://registry:8081"),
+            (
+                "https://user:p@ss@registry:8081/apis/v7?token=x",
+                "https://registry:8081/apis/v7",
+            ),
+            ("registry:8081", "registry:8081"),
+            ("http://h/a@b", "http://h/a@b"),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
+    }
+
+    #[test]
+    fn urls_come_as_one_text_or_as_a_list() {
+        let expected = vec!["http://a", "http://b"];
+        for urls in [
+            Urls::from("http://a, http://b,"),
+            Urls::from(["http://a", "http://b"]),
+        ] {
+            assert_eq!(urls.iter().collect::<Vec<_>>(), expected);
+        }
+        let parsed: Urls = serde_json::from_str("\"http://u:p@a\"").unwrap();
+        assert_eq!(format!("{parsed:?}"), "[\"http://a\"]");
+    }
+}
