@@ -89,13 +89,19 @@ pub fn split(value: &[u8]) -> Result<Frame<'_>> {
     match value {
         [CONFLUENT_MAGIC, a, b, c, d, body @ ..] => {
             let id = u32::from_be_bytes([*a, *b, *c, *d]);
-            Ok(Frame { format: WireFormat::Confluent { id }, body })
+            Ok(Frame {
+                format: WireFormat::Confluent { id },
+                body,
+            })
         }
         [0xC3, 0x01, rest @ ..] if rest.len() >= 8 => {
             let (fingerprint, body) = rest.split_at(8);
             // The slice is 8 bytes long, so the conversion cannot fail.
             let fingerprint = u64::from_le_bytes(fingerprint.try_into().unwrap_or_default());
-            Ok(Frame { format: WireFormat::SingleObject { fingerprint }, body })
+            Ok(Frame {
+                format: WireFormat::SingleObject { fingerprint },
+                body,
+            })
         }
         _ => split_json(value),
     }
@@ -105,13 +111,24 @@ pub fn split(value: &[u8]) -> Result<Frame<'_>> {
 fn split_json(value: &[u8]) -> Result<Frame<'_>> {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let message = match (value, value.iter().find(|byte| !is_space(byte))) {
-        (_, Some(b'{')) => return Ok(Frame { format: WireFormat::Json, body: value }),
+        (_, Some(b'{')) => {
+            return Ok(Frame {
+                format: WireFormat::Json,
+                body: value,
+            });
+        }
         ([], _) => "has no value (a tombstone)".to_owned(),
         ([CONFLUENT_MAGIC, ..], _) => {
-            format!("ends within the schema id: {} of at least 5 bytes", value.len())
+            format!(
+                "ends within the schema id: {} of at least 5 bytes",
+                value.len()
+            )
         }
         ([0xC3], _) | ([0xC3, 0x01, ..], _) => {
-            format!("ends within the schema fingerprint: {} of at least 10 bytes", value.len())
+            format!(
+                "ends within the schema fingerprint: {} of at least 10 bytes",
+                value.len()
+            )
         }
         ([first, ..], _) => format!(
             "starts with byte 0x{first:02x}, which is neither Avro behind a schema id (0x00), \
@@ -134,40 +151,70 @@ mod tests {
     #[test]
     fn each_format_is_told_by_its_first_bytes() {
         let frame = split(&[0, 0, 0, 1, 2, 9, 8]).unwrap();
-        assert_eq!(frame, Frame { format: WireFormat::Confluent { id: 258 }, body: &[9, 8] });
+        assert_eq!(
+            frame,
+            Frame {
+                format: WireFormat::Confluent { id: 258 },
+                body: &[9, 8]
+            }
+        );
 
         let frame = split(&[0xC3, 0x01, 1, 0, 0, 0, 0, 0, 0, 0x80, 7]).unwrap();
-        let format = WireFormat::SingleObject { fingerprint: 0x8000_0000_0000_0001 };
+        let format = WireFormat::SingleObject {
+            fingerprint: 0x8000_0000_0000_0001,
+        };
         assert_eq!(frame, Frame { format, body: &[7] });
 
         let frame = split(b" \r\n\t{}").unwrap();
-        assert_eq!(frame, Frame { format: WireFormat::Json, body: b" \r\n\t{}" });
+        assert_eq!(
+            frame,
+            Frame {
+                format: WireFormat::Json,
+                body: b" \r\n\t{}"
+            }
+        );
     }
 
     #[test]
     fn a_written_header_is_read_back() {
         for format in [
             WireFormat::Confluent { id: u32::MAX - 1 },
-            WireFormat::SingleObject { fingerprint: 0x0123_4567_89AB_CDEF },
+            WireFormat::SingleObject {
+                fingerprint: 0x0123_4567_89AB_CDEF,
+            },
             WireFormat::Json,
         ] {
             let mut value = Vec::new();
             format.write_header(&mut value);
             assert_eq!(value.len(), format.header_len());
             value.extend_from_slice(b"{}");
-            assert_eq!(split(&value).unwrap(), Frame { format, body: b"{}" });
+            assert_eq!(
+                split(&value).unwrap(),
+                Frame {
+                    format,
+                    body: b"{}"
+                }
+            );
         }
     }
 
     #[test]
     fn a_value_in_no_format_says_what_was_met() {
         assert_eq!(message(b""), "has no value (a tombstone)");
-        assert_eq!(message(&[0, 0, 0, 1]), "ends within the schema id: 4 of at least 5 bytes");
+        assert_eq!(
+            message(&[0, 0, 0, 1]),
+            "ends within the schema id: 4 of at least 5 bytes"
+        );
         assert_eq!(
             message(&[0xC3, 0x01, 1, 2]),
             "ends within the schema fingerprint: 4 of at least 10 bytes"
         );
-        for value in [&b"[1]"[..], b"secret", b"  ", &[0xC3, 2, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        for value in [
+            &b"[1]"[..],
+            b"secret",
+            b"  ",
+            &[0xC3, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
             let message = message(value);
             let first = format!("starts with byte 0x{:02x}, which is neither", value[0]);
             assert!(message.starts_with(&first), "{message}");

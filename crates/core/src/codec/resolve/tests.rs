@@ -1,0 +1,1 @@
+//! Resolution against what apache-avro and the fixtures say.
