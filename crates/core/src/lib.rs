@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod config;
 mod error;
+mod kafka;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,117 @@
+//! librdkafka's and the brokers' error codes as our kinds.
+
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka_sys as sys;
+
+use crate::{Error, ErrorKind};
+
+/// What a caller can do about a librdkafka or broker error code.
+pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::MessageTimedOut
+        | Code::OperationTimedOut
+        | Code::TimedOutQueue
+        | Code::RequestTimedOut
+        | Code::WaitCache => ErrorKind::Timeout,
+        Code::QueueFull => ErrorKind::QueueFull,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
+            ErrorKind::RecordTooLarge
+        }
+        Code::UnknownTopic
+        | Code::UnknownPartition
+        | Code::UnknownTopicOrPartition
+        | Code::InvalidTopic => ErrorKind::UnknownTopic,
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::DelegationTokenAuthorizationFailed => ErrorKind::Authorization,
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::SSL
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState => ErrorKind::Authentication,
+        Code::PurgeQueue | Code::PurgeInflight => ErrorKind::Aborted,
+        Code::InvalidArgument | Code::InvalidConfig | Code::PolicyViolation => {
+            ErrorKind::InvalidConfig
+        }
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::BrokerNotAvailable
+        | Code::ReplicaNotAvailable
+        | Code::NetworkException
+        | Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::KafkaStorageError
+        | Code::WaitingForCoordinator => ErrorKind::Unavailable,
+        Code::BrokerDestroy => ErrorKind::Closed,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// The error of `code`; `doing` says what was being done, as in "deliver a record".
+pub(crate) fn broker_error(code: RDKafkaRespErr, doing: &str) -> Error {
+    let known = RDKafkaErrorCode::from(code);
+    let kind = kind_of(known);
+    Error::new(
+        kind,
+        format!("cannot {doing}: {}{}", describe(code), advice(known)),
+    )
+}
+
+/// librdkafka's own sentence for a code.
+fn describe(code: RDKafkaRespErr) -> String {
+    // SAFETY: rd_kafka_err2str gives a static, NUL-terminated string for every code.
+    let text = unsafe { std::ffi::CStr::from_ptr(sys::rd_kafka_err2str(code)) };
+    text.to_string_lossy().into_owned()
+}
+
+/// What to do, where librdkafka's sentence leaves it open.
+fn advice(code: RDKafkaErrorCode) -> &'static str {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            "; create the topic (`carbon-events topics apply`) or mend its name"
+        }
+        Code::MessageSizeTooLarge => {
+            "; make the record smaller or raise message.max.bytes on topic and client"
+        }
+        Code::TopicAuthorizationFailed => "; ask for access to the topic",
+        Code::SSL => "; check the CA, the client certificate and its key",
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            "; fewer replicas are in sync than min.insync.replicas asks for"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_code_becomes_a_kind_and_a_sentence_that_says_what_to_do() {
+        let error = broker_error(
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+            "deliver a record",
+        );
+        assert_eq!(error.kind(), ErrorKind::UnknownTopic);
+        assert!(
+            error
+                .message()
+                .starts_with("cannot deliver a record: Broker: Unknown topic")
+        );
+        assert!(error.message().contains("topics apply"));
+        assert_eq!(
+            broker_error(RDKafkaRespErr::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, "x").kind(),
+            ErrorKind::Timeout
+        );
+    }
+}

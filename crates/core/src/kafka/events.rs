@@ -1,0 +1,205 @@
+//! Events of a client: its logs and errors go to `tracing` and into [`Health`], token requests to
+//! the caller's token provider, and delivery reports to the producer.
+
+use std::ffi::{CStr, CString};
+use std::ptr::NonNull;
+
+use parking_lot::Mutex;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage};
+use rdkafka_sys as sys;
+
+use super::errors::kind_of;
+use super::handle::Handle;
+use crate::config::TokenProvider;
+use crate::{Error, ErrorKind};
+
+/// The last thing that went wrong with the whole client (not with one record), until the brokers
+/// answer again: what a deadline that passes meanwhile is blamed on.
+#[derive(Default)]
+pub(crate) struct Health {
+    last_error: Mutex<Option<Error>>,
+}
+
+impl Health {
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.last_error.lock().clone()
+    }
+
+    pub(crate) fn recovered(&self) {
+        // Read before write: this is called for every delivery event.
+        let mut last_error = self.last_error.lock();
+        if last_error.is_some() {
+            *last_error = None;
+        }
+    }
+
+    /// "All brokers are down" says less than the refused certificate that came before it.
+    fn note(&self, error: Error) {
+        let mut last = self.last_error.lock();
+        let telling = |error: &Error| error.kind() != ErrorKind::Unavailable;
+        if telling(&error) || !last.as_ref().is_some_and(telling) {
+            *last = Some(error);
+        }
+    }
+
+    /// `error` with its real cause, where it is a deadline that passed while the client was in
+    /// trouble: a refused certificate reads as `Authentication`, not as `Timeout`.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Timeout {
+            return error;
+        }
+        match self.trouble() {
+            Some(trouble) => {
+                let message = format!("{}; meanwhile: {}", error.message(), trouble.message());
+                let kind = match trouble.kind() {
+                    kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,
+                    _ => error.kind(),
+                };
+                error
+                    .context()
+                    .fold(Error::new(kind, message), |explained, (name, value)| {
+                        explained.with(name, value)
+                    })
+            }
+            None => error,
+        }
+    }
+}
+
+/// One event from a client's queue.
+pub(crate) struct Event {
+    ptr: NonNull<RDKafkaEvent>,
+}
+
+impl Event {
+    /// # Safety
+    /// `ptr` is null or an event that nobody else destroys.
+    pub(super) unsafe fn from_ptr(ptr: *mut RDKafkaEvent) -> Option<Event> {
+        NonNull::new(ptr).map(|ptr| Event { ptr })
+    }
+
+    /// Gives the delivery reports of this event to `reports` (reusing its memory) and returns
+    /// whether it was a delivery event. They are valid until the event is dropped.
+    pub(crate) fn delivery_reports<'event>(
+        &'event self,
+        reports: &mut Vec<&'event RDKafkaMessage>,
+    ) -> bool {
+        // SAFETY: the event is live; the array call fills at most the capacity it is given with
+        // pointers to messages that live as long as the event.
+        unsafe {
+            if sys::rd_kafka_event_type(self.ptr.as_ptr()) != sys::RD_KAFKA_EVENT_DR {
+                return false;
+            }
+            reports.clear();
+            let count = sys::rd_kafka_event_message_count(self.ptr.as_ptr());
+            reports.reserve(count);
+            let filled = sys::rd_kafka_event_message_array(
+                self.ptr.as_ptr(),
+                reports.as_mut_ptr().cast(),
+                count,
+            );
+            reports.set_len(filled);
+        }
+        true
+    }
+
+    /// Serves an event that is about the client itself.
+    pub(crate) fn serve(&self, handle: &Handle, health: &Health, tokens: Option<&TokenProvider>) {
+        let event = self.ptr.as_ptr();
+        // SAFETY: the event is live, and each accessor is called on its own type of event.
+        unsafe {
+            match sys::rd_kafka_event_type(event) {
+                sys::RD_KAFKA_EVENT_LOG => self.log(),
+                sys::RD_KAFKA_EVENT_ERROR => {
+                    let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event));
+                    let reason = lossy(sys::rd_kafka_event_error_string(event));
+                    tracing::warn!(target: "carbon_events", %code, reason, "client error");
+                    health.note(Error::new(kind_of(code), reason));
+                }
+                sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => refresh_token(handle, tokens),
+                _ => {}
+            }
+        }
+    }
+
+    /// # Safety
+    /// The event is of type LOG.
+    unsafe fn log(&self) {
+        let (mut facility, mut text, mut level) = (std::ptr::null(), std::ptr::null(), 0);
+        // SAFETY: the out-pointers are ours; the strings live as long as the event.
+        let (facility, text) = unsafe {
+            if sys::rd_kafka_event_log(self.ptr.as_ptr(), &mut facility, &mut text, &mut level) != 0
+            {
+                return;
+            }
+            (lossy(facility), lossy(text))
+        };
+        // syslog's levels: 0 to 3 are errors, 4 warnings, 5 notices, 6 information, 7 debug.
+        match level {
+            0..=3 => tracing::error!(target: "carbon_events::librdkafka", facility, "{text}"),
+            4 => tracing::warn!(target: "carbon_events::librdkafka", facility, "{text}"),
+            5 | 6 => tracing::info!(target: "carbon_events::librdkafka", facility, "{text}"),
+            _ => tracing::debug!(target: "carbon_events::librdkafka", facility, "{text}"),
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.ptr.as_ptr()) }
+    }
+}
+
+/// # Safety
+/// `text` is null or NUL-terminated.
+unsafe fn lossy(text: *const std::os::raw::c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .trim()
+        .to_owned()
+}
+
+/// Asks the caller's provider for an OAUTHBEARER token and hands it to librdkafka. Without a
+/// provider librdkafka's own method (OIDC, or its unsecured tokens for tests) is at work.
+fn refresh_token(handle: &Handle, tokens: Option<&TokenProvider>) {
+    let Some(tokens) = tokens else { return };
+    let failed = |why: &str| {
+        tracing::error!(target: "carbon_events", why, "no OAUTHBEARER token");
+        let why = CString::new(why.replace('\0', " ")).unwrap_or_default();
+        // SAFETY: the instance is live and the text NUL-terminated; librdkafka copies it.
+        unsafe { sys::rd_kafka_oauthbearer_set_token_failure(handle.ptr(), why.as_ptr()) };
+    };
+    let token = match tokens.token() {
+        Ok(token) => token,
+        Err(error) => return failed(error.message()),
+    };
+    let (Ok(value), Ok(principal)) = (
+        CString::new(token.token.expose()),
+        CString::new(token.principal.as_str()),
+    ) else {
+        return failed("the token or its principal contains a NUL character");
+    };
+    let mut why = [0 as std::os::raw::c_char; 256];
+    // SAFETY: the strings and the buffer outlive the call; librdkafka copies what it keeps.
+    let code = unsafe {
+        sys::rd_kafka_oauthbearer_set_token(
+            handle.ptr(),
+            value.as_ptr(),
+            token.expires_at_ms,
+            principal.as_ptr(),
+            std::ptr::null_mut(),
+            0,
+            why.as_mut_ptr(),
+            why.len(),
+        )
+    };
+    if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
+        failed(&unsafe { lossy(why.as_ptr()) });
+    }
+}

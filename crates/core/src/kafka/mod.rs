@@ -1,0 +1,12 @@
+//! librdkafka as the rest of the crate sees it: a handle, its events, and its errors as ours.
+//!
+//! Everything unsafe about librdkafka's C API that producer, consumer and admin share is here, so
+//! that they meet only owned handles, `Result`s and [`ErrorKind`](crate::ErrorKind)s.
+
+mod errors;
+mod events;
+mod handle;
+
+pub(crate) use errors::{broker_error, kind_of};
+pub(crate) use events::{Event, Health};
+pub(crate) use handle::{Handle, Queue, TopicHandle};
