@@ -4,5 +4,6 @@ pub mod codec;
 pub mod config;
 mod error;
 mod kafka;
+pub mod metrics;
 
 pub use error::{Error, ErrorKind, Result};
