@@ -1,0 +1,82 @@
+//! Bytes to `&str`: whole words are looked at for a byte above 0x7f, and only text that has one is
+//! validated as UTF-8.
+
+/// The bytes as text, if they are UTF-8.
+#[inline(always)]
+pub(super) fn from_utf8(bytes: &[u8]) -> Option<&str> {
+    if is_ascii(bytes) {
+        // SAFETY: every byte is below 0x80, and ASCII is UTF-8.
+        Some(unsafe { str::from_utf8_unchecked(bytes) })
+    } else {
+        from_non_ascii(bytes)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn from_non_ascii(bytes: &[u8]) -> Option<&str> {
+    // Below this the set-up of the vectors costs more than it saves.
+    const WORTH_SIMD: usize = 64;
+    if cfg!(miri) || bytes.len() < WORTH_SIMD {
+        str::from_utf8(bytes).ok()
+    } else {
+        simdutf8::basic::from_utf8(bytes).ok()
+    }
+}
+
+/// Whether no byte is above 0x7f.
+#[inline(always)]
+fn is_ascii(bytes: &[u8]) -> bool {
+    match bytes.len() {
+        0..=3 => bytes.iter().fold(0, |seen, byte| seen | byte) < 0x80,
+        4..=7 => ends_are_ascii::<4>(bytes),
+        8..=16 => ends_are_ascii::<8>(bytes),
+        17..=32 => ends_are_ascii::<16>(bytes),
+        33..=64 => ends_are_ascii::<32>(bytes),
+        _ => long_is_ascii(bytes),
+    }
+}
+
+/// Looks at the first and the last `N` bytes, which overlap or meet: together they are all of it.
+#[inline(always)]
+fn ends_are_ascii<const N: usize>(bytes: &[u8]) -> bool {
+    match (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+        (Some(first), Some(last)) => chunk_is_ascii(first) & chunk_is_ascii(last),
+        _ => bytes.is_ascii(),
+    }
+}
+
+/// A loop that the compiler turns into one or two vector instructions.
+#[inline(always)]
+fn chunk_is_ascii<const N: usize>(chunk: &[u8; N]) -> bool {
+    chunk.iter().fold(0, |seen, byte| seen | byte) < 0x80
+}
+
+#[inline(never)]
+fn long_is_ascii(bytes: &[u8]) -> bool {
+    let (chunks, _) = bytes.as_chunks::<64>();
+    // The tail is covered by the last 64 bytes, which overlap the last whole chunk.
+    chunks.iter().all(chunk_is_ascii) && bytes.last_chunk::<64>().is_none_or(chunk_is_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_std_wherever_the_odd_byte_stands() {
+        let lengths = if cfg!(miri) { 0..80 } else { 0..300 };
+        for len in lengths {
+            let ascii = vec![b'a'; len];
+            assert_eq!(from_utf8(&ascii), str::from_utf8(&ascii).ok());
+            for at in 0..len {
+                for odd in [&b"\x80"[..], b"\xff", "é".as_bytes(), "€".as_bytes()] {
+                    let mut bytes = ascii.clone();
+                    let end = len.min(at + odd.len());
+                    bytes[at..end].copy_from_slice(&odd[..end - at]);
+                    assert_eq!(from_utf8(&bytes), str::from_utf8(&bytes).ok(), "{len} {at}");
+                }
+            }
+        }
+    }
+}
