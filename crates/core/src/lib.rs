@@ -3,7 +3,9 @@
 pub mod codec;
 pub mod config;
 mod error;
+pub mod events;
 mod kafka;
 pub mod metrics;
 
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Envelope, Event, EventId, List, StringMap, Topic, TopicSpec, TypedEvent};

@@ -22,5 +22,7 @@ mod text;
 mod varint;
 mod writer;
 
-pub(crate) use reader::{EncodedItems, Reader};
-pub(crate) use writer::{MAX_VARINT_LEN, Writer, append_with};
+pub(crate) use reader::EncodedItems;
+pub use reader::Reader;
+pub use writer::Writer;
+pub(crate) use writer::{MAX_VARINT_LEN, append_with};

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// [`ErrorKind::Undecodable`] and names the event, the field and the offset of the value in the
 /// input; it never holds any of the input.
 #[derive(Clone)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
     input_len: usize,
     event: &'a str,

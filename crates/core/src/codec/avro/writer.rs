@@ -40,7 +40,7 @@ pub(crate) fn append_with(out: &mut Vec<u8>, bound: usize, write: impl Fn(&mut W
 ///
 /// Invariant: `rest` is what is left of the room that the writer was made with, and all bytes
 /// before it are initialised. Only [`advance`](Writer::advance) shortens it.
-pub(crate) struct Writer<'a> {
+pub struct Writer<'a> {
     rest: &'a mut [MaybeUninit<u8>],
     /// Something did not fit and was left out: the whole output is void.
     overrun: bool,
