@@ -1,5 +1,6 @@
 //! Typed Avro events of the 254Carbon data platform on Kafka.
 
+pub mod admin;
 pub mod codec;
 pub mod config;
 mod error;

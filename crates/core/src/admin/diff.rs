@@ -1,0 +1,291 @@
+//! How a cluster differs from the topic table.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::native::TopicState;
+use super::table::configs;
+use crate::events::{Topic, TopicSpec};
+
+/// One way in which a topic differs from what it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// The cluster has no such topic, or we may not see it.
+    Missing {
+        /// How many partitions it is to have.
+        partitions: i32,
+        /// How many brokers are to hold each of them.
+        replication_factor: i32,
+    },
+    /// It has more or fewer partitions. More are only reported: a topic never shrinks.
+    Partitions {
+        /// How many it is to have.
+        want: i32,
+        /// How many it has.
+        have: i32,
+    },
+    /// Other than the wanted number of brokers hold a partition. Only reported: moving replicas is
+    /// the work of a reassignment (`kafka-reassign-partitions`).
+    ReplicationFactor {
+        /// How many brokers are to hold each partition.
+        want: i32,
+        /// How many hold the partition that has the fewest.
+        have: i32,
+    },
+    /// A configuration has another value.
+    Config {
+        /// Kafka's name of it, such as `retention.ms`.
+        name: &'static str,
+        /// The value that it is to have.
+        want: String,
+        /// The value in force; `None` where the broker tells none.
+        have: Option<String>,
+    },
+}
+
+impl Difference {
+    /// Whether [`Admin::apply`](super::Admin::apply) does away with it.
+    pub fn can_apply(&self) -> bool {
+        match self {
+            Difference::Missing { .. } | Difference::Config { .. } => true,
+            Difference::Partitions { want, have } => want > have,
+            Difference::ReplicationFactor { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Missing {
+                partitions,
+                replication_factor,
+            } => write!(
+                f,
+                "missing (to be made with {partitions} partitions on {replication_factor} \
+                 broker{} each)",
+                if *replication_factor == 1 { "" } else { "s" }
+            ),
+            Difference::Partitions { want, have } => {
+                write!(f, "partitions: {have}, to be {want}")?;
+                if have > want {
+                    f.write_str(" (left as it is: topics never shrink)")?;
+                }
+                Ok(())
+            }
+            Difference::ReplicationFactor { want, have } => {
+                write!(
+                    f,
+                    "replication factor: {have}, to be {want} (left as it is)"
+                )
+            }
+            Difference::Config { name, want, have } => {
+                write!(
+                    f,
+                    "{name}: {}, to be {want}",
+                    have.as_deref().unwrap_or("unknown")
+                )
+            }
+        }
+    }
+}
+
+/// A topic and its differences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicDiff {
+    /// The topic.
+    pub topic: Topic,
+    /// In what it differs; empty where it is as it is to be.
+    pub differences: Vec<Difference>,
+}
+
+/// A cluster beside the topic table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterDiff {
+    /// How many brokers the cluster has.
+    pub brokers: usize,
+    /// Every topic that was asked for, in the table's order.
+    pub topics: Vec<TopicDiff>,
+}
+
+impl ClusterDiff {
+    /// Whether every topic is as it is to be.
+    pub fn is_empty(&self) -> bool {
+        self.topics.iter().all(|topic| topic.differences.is_empty())
+    }
+
+    /// Each difference with its topic.
+    pub fn iter(&self) -> impl Iterator<Item = (Topic, &Difference)> {
+        self.topics.iter().flat_map(|topic| {
+            topic
+                .differences
+                .iter()
+                .map(|difference| (topic.topic, difference))
+        })
+    }
+
+    /// Whether a topic has this difference.
+    pub(super) fn has(&self, topic: Topic, difference: &Difference) -> bool {
+        self.iter()
+            .any(|(other, found)| other == topic && same_matter(found, difference))
+    }
+}
+
+/// Whether two differences are about the same: another number of partitions is still a difference
+/// of partitions.
+fn same_matter(one: &Difference, other: &Difference) -> bool {
+    match (one, other) {
+        (Difference::Config { name, .. }, Difference::Config { name: other, .. }) => name == other,
+        _ => std::mem::discriminant(one) == std::mem::discriminant(other),
+    }
+}
+
+/// A topic's configurations in force, by name.
+pub(super) type Configs = HashMap<String, Option<String>>;
+
+/// Compares a topic with what it is to be; `have` is its state and its configurations, if it is
+/// there.
+pub(super) fn compare(spec: &TopicSpec, have: Option<(&TopicState, &Configs)>) -> TopicDiff {
+    let TopicSpec {
+        topic,
+        partitions,
+        replication_factor,
+        ..
+    } = *spec;
+    let Some((state, have)) = have else {
+        let missing = Difference::Missing {
+            partitions,
+            replication_factor,
+        };
+        return TopicDiff {
+            topic,
+            differences: vec![missing],
+        };
+    };
+    let mut differences = Vec::new();
+    if state.partitions != partitions {
+        differences.push(Difference::Partitions {
+            want: partitions,
+            have: state.partitions,
+        });
+    }
+    if state.replication_factor != replication_factor {
+        differences.push(Difference::ReplicationFactor {
+            want: replication_factor,
+            have: state.replication_factor,
+        });
+    }
+    for (name, want) in configs(spec) {
+        let value = have.get(name).cloned().flatten();
+        if !value
+            .as_deref()
+            .is_some_and(|value| same_value(value, &want))
+        {
+            differences.push(Difference::Config {
+                name,
+                want,
+                have: value,
+            });
+        }
+    }
+    TopicDiff { topic, differences }
+}
+
+/// Whether two values mean the same; of a list (`compact,delete`) the order does not matter.
+fn same_value(one: &str, other: &str) -> bool {
+    let parts = |value: &str| {
+        let mut parts: Vec<String> = value
+            .split(',')
+            .map(|part| part.trim().to_owned())
+            .collect();
+        parts.sort_unstable();
+        parts
+    };
+    one == other || parts(one) == parts(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::TopicTable;
+
+    fn state(partitions: i32, replication_factor: i32) -> TopicState {
+        TopicState {
+            name: "data-lineage".to_owned(),
+            partitions,
+            replication_factor,
+        }
+    }
+
+    fn in_force(change: &[(&str, Option<&str>)]) -> Configs {
+        let spec = &TopicTable::of([Topic::DataLineage]).specs(3)[0];
+        let wanted = configs(spec)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Some(value)));
+        let changed = change
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)));
+        let others = [("segment.bytes".to_owned(), Some("1".to_owned()))];
+        wanted.chain(others).chain(changed).collect()
+    }
+
+    fn differences(state: &TopicState, configs: &Configs) -> Vec<Difference> {
+        let spec = &TopicTable::of([Topic::DataLineage]).specs(3)[0];
+        compare(spec, Some((state, configs))).differences
+    }
+
+    #[test]
+    fn a_topic_as_it_is_to_be_has_no_differences() {
+        assert_eq!(differences(&state(3, 3), &in_force(&[])), []);
+    }
+
+    #[test]
+    fn drift_is_told_value_by_value_and_only_of_what_the_table_decides() {
+        let configs = in_force(&[
+            ("retention.ms", Some("1000")),
+            ("compression.type", None),
+            ("segment.bytes", Some("2")),
+        ]);
+        let found = differences(&state(3, 3), &configs);
+        let text: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "compression.type: unknown, to be lz4",
+                "retention.ms: 1000, to be 7776000000"
+            ]
+        );
+        assert!(found.iter().all(Difference::can_apply));
+    }
+
+    #[test]
+    fn partitions_grow_and_never_shrink() {
+        let found = differences(&state(2, 3), &in_force(&[]));
+        assert_eq!(found, [Difference::Partitions { want: 3, have: 2 }]);
+        assert!(found[0].can_apply());
+        let found = differences(&state(4, 3), &in_force(&[]));
+        assert_eq!(found, [Difference::Partitions { want: 3, have: 4 }]);
+        assert!(!found[0].can_apply());
+    }
+
+    #[test]
+    fn a_list_in_another_order_is_the_same() {
+        assert!(same_value("delete, compact", "compact,delete"));
+        assert!(!same_value("compact", "compact,delete"));
+    }
+
+    #[test]
+    fn a_missing_topic_is_told_with_what_it_will_be() {
+        let spec = &TopicTable::of([Topic::DataLineage])
+            .replication_factor(1)
+            .specs(1)[0];
+        let diff = compare(spec, None);
+        assert_eq!(
+            diff.differences[0].to_string(),
+            "missing (to be made with 3 partitions on 1 broker each)"
+        );
+    }
+}

@@ -1,0 +1,641 @@
+//! librdkafka's admin requests as blocking calls with a deadline.
+//!
+//! Not rdkafka's `AdminClient`: that one alters configurations only by replacing all of a topic's
+//! (`AlterConfigs`, where everything not named falls back to its default), keeps the broker's own
+//! explanation of a refusal to itself, and never serves the client's main queue, so that a refused
+//! certificate shows as a timeout and `OAUTHBEARER` gets no token.
+//!
+//! ```text
+//! call --request--> librdkafka --answer--> a queue of this call <-- the caller waits here
+//!                        \--errors, logs, token requests--> main queue <-- a thread serves it
+//! ```
+
+use std::ffi::{CStr, CString};
+use std::os::raw::{c_char, c_int};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka_sys as sys;
+
+use super::errors::{operation_error, why_late};
+use crate::config::TokenProvider;
+use crate::kafka::{Handle, Health, Queue};
+use crate::{Error, ErrorKind, Result};
+
+const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+
+/// How long a credential may look refused before a call gives up ahead of its deadline: a broker
+/// that is just restarting may refuse for a moment what it takes later.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+
+/// A client of librdkafka that neither produces nor consumes.
+pub(super) struct Client {
+    handle: Arc<Handle>,
+    health: Arc<Health>,
+    main_queue: Arc<Queue>,
+    closed: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
+}
+
+/// What the cluster says about itself.
+pub(super) struct Cluster {
+    pub(super) brokers: usize,
+    pub(super) topics: Vec<TopicState>,
+}
+
+/// What the cluster says about a topic.
+pub(super) struct TopicState {
+    pub(super) name: String,
+    pub(super) partitions: i32,
+    /// Of the partition that has the fewest.
+    pub(super) replication_factor: i32,
+}
+
+/// A topic to create.
+pub(super) struct NewTopic<'a> {
+    pub(super) name: &'a str,
+    pub(super) partitions: i32,
+    pub(super) replication_factor: i32,
+    pub(super) configs: Vec<(&'static str, String)>,
+}
+
+/// One topic and what became of what was asked for it.
+pub(super) type Outcome<T> = (String, Result<T>);
+
+impl Client {
+    /// Connects to nothing yet.
+    pub(super) fn new(config: &ClientConfig, tokens: Option<TokenProvider>) -> Result<Client> {
+        let handle = Handle::producer(config)?;
+        let health = Arc::new(Health::default());
+        let main_queue = Arc::new(handle.main_queue());
+        let closed = Arc::new(AtomicBool::new(false));
+        let server = {
+            let (handle, health) = (Arc::clone(&handle), Arc::clone(&health));
+            let (queue, closed) = (Arc::clone(&main_queue), Arc::clone(&closed));
+            let serve = move || {
+                while !closed.load(Ordering::Acquire) {
+                    if let Some(event) = queue.poll(Duration::from_secs(1)) {
+                        event.serve(&handle, &health, tokens.as_ref());
+                    }
+                }
+            };
+            let thread = thread::Builder::new().name("carbon-events-admin".to_owned());
+            thread.spawn(serve).map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "cannot start a thread").because(error)
+            })?
+        };
+        Ok(Client {
+            handle,
+            health,
+            main_queue,
+            closed,
+            server: Some(server),
+        })
+    }
+
+    /// The cluster's brokers and topics: those that we may see.
+    pub(super) fn cluster(&self, deadline: Instant) -> Result<Cluster> {
+        let doing = "ask the cluster for its topics";
+        // The call cannot be interrupted, so it is made for short times, ever longer ones in case
+        // that the cluster is slow, and whatever is known to be wrong is looked at in between.
+        let mut patience = Duration::from_millis(500);
+        let mut watch = Watch::new();
+        loop {
+            let slice = patience.min(deadline.saturating_duration_since(Instant::now()));
+            match self.metadata(slice) {
+                Ok(cluster) => {
+                    self.health.recovered();
+                    return Ok(cluster);
+                }
+                Err(code) => {
+                    if watch.hopeless(&self.health) || Instant::now() >= deadline {
+                        return Err(why_late(operation_error(code, None, doing), &self.health));
+                    }
+                }
+            }
+            patience *= 2;
+        }
+    }
+
+    fn metadata(&self, timeout: Duration) -> Result<Cluster, RDKafkaRespErr> {
+        let mut found = ptr::null();
+        // SAFETY: the instance is live; `found` is set on success and destroyed below.
+        let code = unsafe {
+            let all_topics = 1;
+            let only = ptr::null_mut();
+            sys::rd_kafka_metadata(
+                self.handle.ptr(),
+                all_topics,
+                only,
+                &mut found,
+                millis(timeout),
+            )
+        };
+        if code != NO_ERROR {
+            return Err(code);
+        }
+        let found = Owned::new(found.cast_mut(), destroy_metadata).ok_or(code)?;
+        // SAFETY: the metadata and all that it points to live until `found` is dropped; each count
+        // says how long the array beside it is.
+        let cluster = unsafe {
+            let metadata = found.ptr.as_ref();
+            let topics = array(metadata.topics, metadata.topic_cnt);
+            let existing = topics.iter().filter(|topic| topic.err == NO_ERROR);
+            let topics = existing.map(|topic| {
+                let partitions = array(topic.partitions, topic.partition_cnt);
+                TopicState {
+                    name: text(topic.topic),
+                    partitions: topic.partition_cnt,
+                    replication_factor: partitions.iter().map(|p| p.replica_cnt).min().unwrap_or(0),
+                }
+            });
+            Cluster {
+                brokers: metadata.broker_cnt.max(0) as usize,
+                topics: topics.collect(),
+            }
+        };
+        Ok(cluster)
+    }
+
+    pub(super) fn create_topics(
+        &self,
+        topics: &[NewTopic<'_>],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome<()>>> {
+        let doing = "create the topic";
+        let mut natives = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let native = new_topic(topic)?;
+            natives.push(native);
+        }
+        let mut pointers = pointers(&natives);
+        // SAFETY: the objects outlive the call, which copies them.
+        let answer = self.request(doing, deadline, |client, options, queue| unsafe {
+            let (topics, count) = (pointers.as_mut_ptr(), pointers.len());
+            sys::rd_kafka_CreateTopics(client, topics, count, options, queue);
+        })?;
+        // SAFETY: the answer is to CreateTopics; what it holds lives as long as it does.
+        unsafe {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_CreateTopics_result(answer.ptr.as_ptr());
+            let topics = sys::rd_kafka_CreateTopics_result_topics(result, &mut count);
+            Ok(topic_outcomes(topics, count, doing))
+        }
+    }
+
+    /// Gives topics more partitions: `(name, new count)`.
+    pub(super) fn create_partitions(
+        &self,
+        topics: &[(&str, i32)],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome<()>>> {
+        let doing = "add partitions to the topic";
+        let mut natives = Vec::with_capacity(topics.len());
+        for (name, partitions) in topics {
+            let name = c_text(name)?;
+            let mut why = [0 as c_char; 256];
+            // SAFETY: name and buffer outlive the call.
+            let native = unsafe {
+                let count = usize::try_from(*partitions).unwrap_or_default();
+                sys::rd_kafka_NewPartitions_new(name.as_ptr(), count, why.as_mut_ptr(), why.len())
+            };
+            natives.push(
+                Owned::new(native, sys::rd_kafka_NewPartitions_destroy)
+                    .ok_or_else(|| refused(doing, &why))?,
+            );
+        }
+        let mut pointers = pointers(&natives);
+        // SAFETY: the objects outlive the call, which copies them.
+        let answer = self.request(doing, deadline, |client, options, queue| unsafe {
+            let (topics, count) = (pointers.as_mut_ptr(), pointers.len());
+            sys::rd_kafka_CreatePartitions(client, topics, count, options, queue);
+        })?;
+        // SAFETY: the answer is to CreatePartitions; what it holds lives as long as it does.
+        unsafe {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_CreatePartitions_result(answer.ptr.as_ptr());
+            let topics = sys::rd_kafka_CreatePartitions_result_topics(result, &mut count);
+            Ok(topic_outcomes(topics, count, doing))
+        }
+    }
+
+    /// The values in force of all configurations of these topics, the brokers' defaults included.
+    pub(super) fn describe_configs(
+        &self,
+        topics: &[&str],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome<Vec<(String, Option<String>)>>>> {
+        let doing = "read the topic's configuration";
+        let natives: Vec<_> = topics
+            .iter()
+            .map(|name| topic_resource(name))
+            .collect::<Result<_>>()?;
+        let mut pointers = pointers(&natives);
+        // SAFETY: the objects outlive the call, which copies them.
+        let answer = self.request(doing, deadline, |client, options, queue| unsafe {
+            let (resources, count) = (pointers.as_mut_ptr(), pointers.len());
+            sys::rd_kafka_DescribeConfigs(client, resources, count, options, queue);
+        })?;
+        // SAFETY: the answer is to DescribeConfigs; what it holds lives as long as it does.
+        unsafe {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DescribeConfigs_result(answer.ptr.as_ptr());
+            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+            Ok(resource_outcomes(resources, count, doing, |resource| {
+                config_entries(resource)
+            }))
+        }
+    }
+
+    /// Sets some configurations of topics and leaves their others as they are.
+    pub(super) fn set_configs(
+        &self,
+        topics: &[(&str, Vec<(&'static str, String)>)],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome<()>>> {
+        let doing = "change the topic's configuration";
+        let mut natives = Vec::with_capacity(topics.len());
+        for (topic, configs) in topics {
+            let resource = topic_resource(topic)?;
+            for (name, value) in configs {
+                let (name, value) = (c_text(name)?, c_text(value)?);
+                let set = sys::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET;
+                // SAFETY: resource and texts outlive the call, which copies the texts.
+                let error = unsafe {
+                    let resource = resource.ptr.as_ptr();
+                    sys::rd_kafka_ConfigResource_add_incremental_config(
+                        resource,
+                        name.as_ptr(),
+                        set,
+                        value.as_ptr(),
+                    )
+                };
+                if let Some(error) = Owned::new(error, sys::rd_kafka_error_destroy) {
+                    // SAFETY: the error lives until it is dropped.
+                    let why = unsafe { text(sys::rd_kafka_error_string(error.ptr.as_ptr())) };
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        format!("cannot {doing}: {why}"),
+                    ));
+                }
+            }
+            natives.push(resource);
+        }
+        let mut pointers = pointers(&natives);
+        // SAFETY: the objects outlive the call, which copies them.
+        let answer = self.request(doing, deadline, |client, options, queue| unsafe {
+            let (resources, count) = (pointers.as_mut_ptr(), pointers.len());
+            sys::rd_kafka_IncrementalAlterConfigs(client, resources, count, options, queue);
+        })?;
+        // SAFETY: the answer is to IncrementalAlterConfigs; what it holds lives as long as it does.
+        unsafe {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(answer.ptr.as_ptr());
+            let resources =
+                sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+            Ok(resource_outcomes(resources, count, doing, |_| ()))
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    fn request(
+        &self,
+        doing: &str,
+        deadline: Instant,
+        send: impl FnOnce(
+            *mut sys::rd_kafka_t,
+            *const sys::rd_kafka_AdminOptions_t,
+            *mut sys::rd_kafka_queue_t,
+        ),
+    ) -> Result<Owned<sys::rd_kafka_event_t>> {
+        let internal = || Error::new(ErrorKind::Internal, format!("cannot {doing}: no memory"));
+        let options = self.options(deadline).ok_or_else(internal)?;
+        // SAFETY: the instance is live. Dropping the queue early is fine: a late answer finds it
+        // closed and is thrown away.
+        let queue = unsafe {
+            let queue = sys::rd_kafka_queue_new(self.handle.ptr());
+            Owned::new(queue, sys::rd_kafka_queue_destroy).ok_or_else(internal)?
+        };
+        send(self.handle.ptr(), options.ptr.as_ptr(), queue.ptr.as_ptr());
+        let mut watch = Watch::new();
+        loop {
+            // SAFETY: the queue is live; the event is ours to destroy.
+            let answer = unsafe { sys::rd_kafka_queue_poll(queue.ptr.as_ptr(), 100) };
+            if let Some(answer) = Owned::new(answer, sys::rd_kafka_event_destroy) {
+                return self.checked(answer, doing);
+            }
+            // librdkafka keeps the deadline itself; the second is for its answer to come.
+            if watch.hopeless(&self.health) || Instant::now() > deadline + Duration::from_secs(1) {
+                let late = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
+                return Err(why_late(operation_error(late, None, doing), &self.health));
+            }
+        }
+    }
+
+    fn checked(
+        &self,
+        answer: Owned<sys::rd_kafka_event_t>,
+        doing: &str,
+    ) -> Result<Owned<sys::rd_kafka_event_t>> {
+        // SAFETY: the event is live, and so is its text.
+        let (code, why) = unsafe {
+            let event = answer.ptr.as_ptr();
+            (
+                sys::rd_kafka_event_error(event),
+                text(sys::rd_kafka_event_error_string(event)),
+            )
+        };
+        if code == NO_ERROR {
+            self.health.recovered();
+            return Ok(answer);
+        }
+        Err(why_late(
+            operation_error(code, Some(&why), doing),
+            &self.health,
+        ))
+    }
+
+    fn options(&self, deadline: Instant) -> Option<Owned<sys::rd_kafka_AdminOptions_t>> {
+        let left = millis(deadline.saturating_duration_since(Instant::now())).clamp(1, 3_600_000);
+        let mut why = [0 as c_char; 256];
+        // SAFETY: the instance is live, the options are ours, the buffer outlives the calls. Within
+        // its range a timeout is not refused.
+        unsafe {
+            let any = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ANY;
+            let options = sys::rd_kafka_AdminOptions_new(self.handle.ptr(), any);
+            let options = Owned::new(options, sys::rd_kafka_AdminOptions_destroy)?;
+            let (native, why, size) = (options.ptr.as_ptr(), why.as_mut_ptr(), why.len());
+            sys::rd_kafka_AdminOptions_set_request_timeout(native, left, why, size);
+            // Create calls then answer when it is done, not when it is begun.
+            sys::rd_kafka_AdminOptions_set_operation_timeout(native, left, why, size);
+            Some(options)
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        self.main_queue.wake();
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
+/// Tells when waiting on is of no use.
+struct Watch {
+    refused_since: Option<Instant>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Watch {
+            refused_since: None,
+        }
+    }
+
+    /// Whether our credentials have been refused for a while.
+    fn hopeless(&mut self, health: &Health) -> bool {
+        let refused = health.trouble().is_some_and(|trouble| {
+            matches!(
+                trouble.kind(),
+                ErrorKind::Authentication | ErrorKind::Authorization
+            )
+        });
+        if !refused {
+            self.refused_since = None;
+            return false;
+        }
+        self.refused_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            >= REFUSED_FOR
+    }
+}
+
+/// An object of librdkafka that is ours to destroy.
+struct Owned<T> {
+    ptr: NonNull<T>,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    fn new(ptr: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
+        NonNull::new(ptr).map(|ptr| Owned { ptr, destroy })
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: made with the function that destroys its kind, and destroyed once.
+        unsafe { (self.destroy)(self.ptr.as_ptr()) }
+    }
+}
+
+/// As the other destructors, which take no pointer to const.
+unsafe extern "C" fn destroy_metadata(metadata: *mut sys::rd_kafka_metadata_t) {
+    // SAFETY: by this function's contract, which is that of the one it calls.
+    unsafe { sys::rd_kafka_metadata_destroy(metadata) }
+}
+
+fn pointers<T>(objects: &[Owned<T>]) -> Vec<*mut T> {
+    objects.iter().map(|object| object.ptr.as_ptr()).collect()
+}
+
+fn new_topic(topic: &NewTopic<'_>) -> Result<Owned<sys::rd_kafka_NewTopic_t>> {
+    let doing = "create the topic";
+    let name = c_text(topic.name)?;
+    let mut why = [0 as c_char; 256];
+    // SAFETY: name and buffer outlive the call, which copies the name.
+    let native = unsafe {
+        sys::rd_kafka_NewTopic_new(
+            name.as_ptr(),
+            topic.partitions,
+            topic.replication_factor,
+            why.as_mut_ptr(),
+            why.len(),
+        )
+    };
+    let native =
+        Owned::new(native, sys::rd_kafka_NewTopic_destroy).ok_or_else(|| refused(doing, &why))?;
+    for (name, value) in &topic.configs {
+        let (name, value) = (c_text(name)?, c_text(value)?);
+        // SAFETY: the topic is ours and the texts outlive the call, which copies them.
+        let code = unsafe {
+            sys::rd_kafka_NewTopic_set_config(native.ptr.as_ptr(), name.as_ptr(), value.as_ptr())
+        };
+        if code != NO_ERROR {
+            return Err(operation_error(code, None, doing).with("topic", topic.name));
+        }
+    }
+    Ok(native)
+}
+
+fn topic_resource(name: &str) -> Result<Owned<sys::rd_kafka_ConfigResource_t>> {
+    let native = c_text(name)?;
+    // SAFETY: the name outlives the call, which copies it.
+    let resource = unsafe {
+        let topic = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        sys::rd_kafka_ConfigResource_new(topic, native.as_ptr())
+    };
+    Owned::new(resource, sys::rd_kafka_ConfigResource_destroy).ok_or_else(|| {
+        Error::new(ErrorKind::UnknownTopic, "this is no name for a topic").with("topic", name)
+    })
+}
+
+/// # Safety
+/// `topics` points to `count` results that live as long as this call.
+unsafe fn topic_outcomes(
+    topics: *mut *const sys::rd_kafka_topic_result_t,
+    count: usize,
+    doing: &str,
+) -> Vec<Outcome<()>> {
+    let outcome = |result: &*const sys::rd_kafka_topic_result_t| {
+        // SAFETY: by this function's contract; the texts live as long as the result.
+        let (name, code, why) = unsafe {
+            let why = text(sys::rd_kafka_topic_result_error_string(*result));
+            (
+                text(sys::rd_kafka_topic_result_name(*result)),
+                sys::rd_kafka_topic_result_error(*result),
+                why,
+            )
+        };
+        let outcome = match code {
+            NO_ERROR => Ok(()),
+            code => Err(operation_error(code, Some(&why), doing).with("topic", &name)),
+        };
+        (name, outcome)
+    };
+    // SAFETY: by this function's contract.
+    unsafe { array(topics, count as c_int) }
+        .iter()
+        .map(outcome)
+        .collect()
+}
+
+/// # Safety
+/// `resources` points to `count` resources that live as long as this call.
+unsafe fn resource_outcomes<T>(
+    resources: *mut *const sys::rd_kafka_ConfigResource_t,
+    count: usize,
+    doing: &str,
+    read: impl Fn(*const sys::rd_kafka_ConfigResource_t) -> T,
+) -> Vec<Outcome<T>> {
+    let outcome = |resource: &*const sys::rd_kafka_ConfigResource_t| {
+        // SAFETY: by this function's contract; the texts live as long as the resource.
+        let (name, code, why) = unsafe {
+            let why = text(sys::rd_kafka_ConfigResource_error_string(*resource));
+            (
+                text(sys::rd_kafka_ConfigResource_name(*resource)),
+                sys::rd_kafka_ConfigResource_error(*resource),
+                why,
+            )
+        };
+        let outcome = match code {
+            NO_ERROR => Ok(read(*resource)),
+            code => Err(operation_error(code, Some(&why), doing).with("topic", &name)),
+        };
+        (name, outcome)
+    };
+    // SAFETY: by this function's contract.
+    unsafe { array(resources, count as c_int) }
+        .iter()
+        .map(outcome)
+        .collect()
+}
+
+/// # Safety
+/// The resource is live.
+unsafe fn config_entries(
+    resource: *const sys::rd_kafka_ConfigResource_t,
+) -> Vec<(String, Option<String>)> {
+    let mut count = 0;
+    // SAFETY: by this function's contract; the entries and their texts live as long as the
+    // resource, and a value may be null.
+    unsafe {
+        let entries = sys::rd_kafka_ConfigResource_configs(resource, &mut count);
+        let entries = array(entries, count as c_int).iter().map(|entry| {
+            let value = sys::rd_kafka_ConfigEntry_value(*entry);
+            let value = (!value.is_null()).then(|| text(value));
+            (text(sys::rd_kafka_ConfigEntry_name(*entry)), value)
+        });
+        entries.collect()
+    }
+}
+
+/// # Safety
+/// `first` points to `count` values that live for `'a`, or `count` is 0.
+unsafe fn array<'a, T>(first: *const T, count: c_int) -> &'a [T] {
+    match usize::try_from(count) {
+        // SAFETY: by this function's contract.
+        Ok(count) if count > 0 && !first.is_null() => unsafe {
+            std::slice::from_raw_parts(first, count)
+        },
+        _ => &[],
+    }
+}
+
+/// # Safety
+/// `text` is null or NUL-terminated.
+unsafe fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn c_text(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidConfig,
+            "a topic's name or setting contains a NUL character",
+        )
+    })
+}
+
+/// What librdkafka says against a request before it is sent.
+fn refused(doing: &str, why: &[c_char]) -> Error {
+    // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
+    let why = unsafe { text(why.as_ptr()) };
+    Error::new(ErrorKind::InvalidConfig, format!("cannot {doing}: {why}"))
+}
+
+fn millis(duration: Duration) -> c_int {
+    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
+}
+
+/// Whether the broker has what was to be made already, because somebody else made it meanwhile.
+pub(super) fn exists_already(error: &Error) -> bool {
+    error.get("code") == Some(TOPIC_ALREADY_EXISTS)
+}
+
+/// How [`operation_error`] names the code of a topic that exists.
+const TOPIC_ALREADY_EXISTS: &str = "TopicAlreadyExists";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_exists_is_told_apart() {
+        let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS;
+        assert!(exists_already(&operation_error(
+            code,
+            None,
+            "create the topic"
+        )));
+        assert_eq!(
+            format!("{:?}", RDKafkaErrorCode::from(code)),
+            TOPIC_ALREADY_EXISTS
+        );
+    }
+}
