@@ -240,7 +240,7 @@ public final class Interop {
                 return new GenericData.EnumSymbol(schema, json.textValue());
             case MAP:
                 Map<String, Object> map = new HashMap<>();
-                json.fields().forEachRemaining(entry ->
+                json.properties().forEach(entry ->
                         map.put(entry.getKey(), toAvro(schema.getValueType(), entry.getValue())));
                 return map;
             case ARRAY:
