@@ -1,0 +1,169 @@
+//! Building a producer: from settings, from the environment, or from both.
+
+use std::sync::Arc;
+
+use super::trace::{TraceContext, TraceHook};
+use super::{EventProducer, Shared, settings};
+use crate::config::{
+    Compression, ConnectionSettings, EventFormat, ProducerSettings, RegistrySettings, Settings,
+    TokenProvider,
+};
+use crate::metrics::Metrics;
+use crate::registry::SchemaRegistry;
+use crate::{Error, Result};
+
+/// Builds an [`EventProducer`]. What is set here stands above the environment, except for
+/// `KAFKA_EVENT_FORMAT`, which stands above everything.
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct EventProducerBuilder {
+    connection: ConnectionSettings,
+    registry: RegistrySettings,
+    producer: ProducerSettings,
+    shared_registry: Option<SchemaRegistry>,
+    metrics: Metrics,
+    tokens: Option<TokenProvider>,
+    trace: Option<TraceHook>,
+    deferred_error: Option<Error>,
+}
+
+impl EventProducerBuilder {
+    pub(super) fn from_env() -> Self {
+        match Settings::from_env() {
+            Ok(settings) => Self::default().settings(settings),
+            Err(error) => EventProducerBuilder {
+                deferred_error: Some(error),
+                ..Self::default()
+            },
+        }
+    }
+
+    /// Replaces all settings.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.connection = settings.connection;
+        self.registry = settings.registry;
+        self.producer = settings.producer;
+        self
+    }
+
+    /// How to reach the brokers.
+    pub fn connection(mut self, connection: ConnectionSettings) -> Self {
+        self.connection = connection;
+        self
+    }
+
+    /// Where the schema registry is.
+    pub fn registry(mut self, registry: RegistrySettings) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// A registry client that others use too.
+    pub fn shared_registry(mut self, registry: SchemaRegistry) -> Self {
+        self.shared_registry = Some(registry);
+        self
+    }
+
+    /// How records are gathered, bounded, written and given up.
+    pub fn producer(mut self, producer: ProducerSettings) -> Self {
+        self.producer = producer;
+        self
+    }
+
+    /// Comma-separated `host:port` addresses of some of the cluster's brokers.
+    pub fn bootstrap_servers(mut self, servers: impl Into<String>) -> Self {
+        self.connection = self.connection.bootstrap_servers(servers);
+        self
+    }
+
+    /// The registry's URL, or several separated by commas.
+    pub fn schema_registry_url(mut self, urls: impl Into<crate::config::Urls>) -> Self {
+        self.registry = self.registry.urls(urls);
+        self
+    }
+
+    /// The service that sends: the `source` of events that name none.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.connection = self.connection.service_name(name);
+        self
+    }
+
+    /// How typed events are written.
+    pub fn format(mut self, format: EventFormat) -> Self {
+        self.producer = self.producer.format(format);
+        self
+    }
+
+    /// How batches are compressed.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.producer = self.producer.compression(compression);
+        self
+    }
+
+    /// A librdkafka property, which wins over every other setting.
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.connection = self.connection.property(name, value);
+        self
+    }
+
+    /// Counts into these metrics, together with others that have a clone of them.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Gives the tokens for `OAUTHBEARER`.
+    pub fn token_provider(mut self, tokens: TokenProvider) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// Adds `traceparent` and `tracestate` headers of the span that `provide` finds active on the
+    /// sending thread. It must not send events itself.
+    pub fn trace_context(
+        mut self,
+        provide: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
+    ) -> Self {
+        self.trace = Some(TraceHook::new(provide));
+        self
+    }
+
+    /// Checks the settings and makes the producer. No connection is made and no thread started
+    /// before the first record.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming `setting`: a variable
+    /// or property that does not exist (with the nearest that does) or a value that is refused.
+    pub fn build(self) -> Result<EventProducer> {
+        if let Some(error) = self.deferred_error {
+            return Err(error);
+        }
+        let producer = self.producer.with_properties(&self.connection.properties)?;
+        // Also tells now what librdkafka would say at the first record.
+        settings::librdkafka(&producer, &self.connection)?;
+        let registry = match self.shared_registry {
+            Some(registry) => Some(registry),
+            None if self.registry.is_configured() => Some(SchemaRegistry::with_metrics(
+                &self.registry,
+                self.metrics.clone(),
+            )?),
+            None => None,
+        };
+        Ok(EventProducer {
+            shared: Arc::new(Shared {
+                max_record_bytes: settings::max_record_bytes(&self.connection),
+                connection: self.connection,
+                settings: producer,
+                registry,
+                metrics: self.metrics,
+                tokens: self.tokens,
+                trace: self.trace,
+                counts: Arc::default(),
+                engine: arc_swap::ArcSwapOption::empty(),
+                starting: std::sync::atomic::AtomicU64::new(0),
+                closed: std::sync::atomic::AtomicBool::new(false),
+            }),
+        })
+    }
+}

@@ -1,0 +1,283 @@
+//! What became of a record: the handle that the caller holds and the slots behind it.
+//!
+//! The records of one slab share one [`Outcomes`]. The event thread settles each slot exactly once
+//! and wakes whoever waits; a [`Delivery`] is a reference to one slot. Dropping a handle changes
+//! nothing for its record: it is delivered or fails all the same, and the counters say so.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Where the broker put a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryReport {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition, from 0.
+    pub partition: i32,
+    /// The offset in the partition; -1 where `acks=0` leaves it unknown.
+    pub offset: i64,
+    /// The record's timestamp in milliseconds UTC.
+    pub timestamp_ms: i64,
+}
+
+/// A slot not settled yet. Delivered slots hold the offset (-1 and up), failed ones
+/// `FAILED - index` into the errors of their slab.
+const PENDING: i64 = i64::MIN;
+const FAILED: i64 = -2;
+
+struct Slot {
+    state: AtomicI64,
+    timestamp_ms: AtomicI64,
+    partition: AtomicI32,
+}
+
+/// The outcomes of the records of one slab.
+pub(crate) struct Outcomes {
+    topic: Arc<str>,
+    slots: Box<[Slot]>,
+    errors: Mutex<Vec<Error>>,
+    /// Set before `wakers` is looked at by a waiter and after a slot is settled by the event
+    /// thread, both sequentially consistent, so that one of the two always sees the other.
+    awaited: AtomicBool,
+    wakers: Mutex<Vec<Option<Waker>>>,
+}
+
+impl Outcomes {
+    pub(crate) fn new(topic: Arc<str>, capacity: usize) -> Arc<Self> {
+        let slot = || Slot {
+            state: AtomicI64::new(PENDING),
+            timestamp_ms: AtomicI64::new(0),
+            partition: AtomicI32::new(-1),
+        };
+        Arc::new(Outcomes {
+            topic,
+            slots: (0..capacity).map(|_| slot()).collect(),
+            errors: Mutex::new(Vec::new()),
+            awaited: AtomicBool::new(false),
+            wakers: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Settles a slot as delivered. [`wake`](Self::wake) must follow.
+    pub(crate) fn deliver(&self, index: u32, partition: i32, offset: i64, timestamp_ms: i64) {
+        let slot = &self.slots[index as usize];
+        slot.partition.store(partition, Ordering::Relaxed);
+        slot.timestamp_ms.store(timestamp_ms, Ordering::Relaxed);
+        slot.state.store(offset.max(-1), Ordering::Release);
+    }
+
+    /// Settles a slot as failed. [`wake`](Self::wake) must follow.
+    pub(crate) fn fail(&self, index: u32, error: &Error) {
+        let mut errors = self.errors.lock();
+        // A batch usually fails as a whole: its records share the error.
+        if errors.last() != Some(error) {
+            errors.push(error.clone());
+        }
+        let state = FAILED - (errors.len() as i64 - 1);
+        self.slots[index as usize]
+            .state
+            .store(state, Ordering::Release);
+    }
+
+    /// Wakes the waiters of all settled slots.
+    pub(crate) fn wake(&self) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if !self.awaited.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut settled = Vec::new();
+        {
+            let mut wakers = self.wakers.lock();
+            for (slot, waker) in self.slots.iter().zip(wakers.iter_mut()) {
+                if waker.is_some() && slot.state.load(Ordering::Acquire) != PENDING {
+                    settled.extend(waker.take());
+                }
+            }
+        }
+        // Outside the lock: a waker may run arbitrary code, such as polling the next handle.
+        settled.into_iter().for_each(Waker::wake);
+    }
+
+    fn outcome(&self, index: u32) -> Option<Result<DeliveryReport>> {
+        let slot = &self.slots[index as usize];
+        match slot.state.load(Ordering::Acquire) {
+            PENDING => None,
+            offset if offset > FAILED => Some(Ok(DeliveryReport {
+                topic: Arc::clone(&self.topic),
+                partition: slot.partition.load(Ordering::Relaxed),
+                offset,
+                timestamp_ms: slot.timestamp_ms.load(Ordering::Relaxed),
+            })),
+            failed => Some(Err(self.errors.lock()[(FAILED - failed) as usize].clone())),
+        }
+    }
+
+    fn register(&self, index: u32, waker: &Waker) {
+        {
+            let mut wakers = self.wakers.lock();
+            if wakers.is_empty() {
+                wakers.resize_with(self.slots.len(), || None);
+            }
+            match &mut wakers[index as usize] {
+                Some(known) if known.will_wake(waker) => {}
+                entry => *entry = Some(waker.clone()),
+            }
+        }
+        self.awaited.store(true, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
+/// The fate of one accepted record: await it, wait for it, look at it, keep it or drop it.
+///
+/// It settles exactly once, within the delivery timeout. As a future it gives the same answer
+/// however often it is polled, and dropping it (a cancelled task, say) does not recall the record.
+#[must_use = "a record's failure is seen only here and in the counters; drop it on purpose with `let _ =`"]
+#[derive(Clone)]
+pub struct Delivery {
+    outcomes: Arc<Outcomes>,
+    index: u32,
+}
+
+impl Delivery {
+    pub(crate) fn new(outcomes: Arc<Outcomes>, index: u32) -> Self {
+        Delivery { outcomes, index }
+    }
+
+    /// The outcome, if it is known by now.
+    pub fn outcome(&self) -> Option<Result<DeliveryReport>> {
+        self.outcomes.outcome(self.index)
+    }
+
+    /// Blocks until the record is settled. Not for async code: await the handle there.
+    pub fn wait(&self) -> Result<DeliveryReport> {
+        const LONG: Duration = Duration::from_secs(3600);
+        loop {
+            if let Some(outcome) = self.wait_until(Instant::now() + LONG) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Blocks until the record is settled or `timeout` has passed, which is an
+    /// [`ErrorKind::Timeout`] here although the record may still be delivered.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<DeliveryReport> {
+        let Some(deadline) = Instant::now().checked_add(timeout) else {
+            return self.wait();
+        };
+        self.wait_until(deadline).unwrap_or_else(|| {
+            let message = "the record is not acknowledged yet; it is still on its way";
+            Err(Error::new(ErrorKind::Timeout, message).with("topic", &self.outcomes.topic))
+        })
+    }
+
+    fn wait_until(&self, deadline: Instant) -> Option<Result<DeliveryReport>> {
+        if let Some(outcome) = self.outcome() {
+            return Some(outcome);
+        }
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        loop {
+            self.outcomes.register(self.index, &waker);
+            if let Some(outcome) = self.outcome() {
+                return Some(outcome);
+            }
+            std::thread::park_timeout(deadline.checked_duration_since(Instant::now())?);
+        }
+    }
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<DeliveryReport>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        self.outcomes.register(self.index, context.waker());
+        // The slot may have been settled between the look and the registration.
+        match self.outcome() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Delivery").field(&self.outcome()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending() -> (Arc<Outcomes>, Delivery) {
+        let outcomes = Outcomes::new("t".into(), 4);
+        let delivery = Delivery::new(Arc::clone(&outcomes), 2);
+        (outcomes, delivery)
+    }
+
+    #[test]
+    fn a_waiting_thread_wakes_when_its_record_is_delivered() {
+        let (outcomes, delivery) = pending();
+        let waiter = std::thread::spawn(move || delivery.wait());
+        outcomes.deliver(2, 7, 42, 1000);
+        outcomes.wake();
+        let report = waiter.join().unwrap().unwrap();
+        assert_eq!(
+            (report.partition, report.offset, report.timestamp_ms),
+            (7, 42, 1000)
+        );
+    }
+
+    #[test]
+    fn a_failed_record_gives_its_error_to_every_handle() {
+        let (outcomes, delivery) = pending();
+        assert!(delivery.outcome().is_none());
+        let error = Error::new(ErrorKind::RecordTooLarge, "too large");
+        outcomes.fail(1, &error);
+        outcomes.fail(2, &error);
+        outcomes.wake();
+        assert_eq!(delivery.clone().wait().unwrap_err(), error);
+        assert_eq!(delivery.wait_timeout(Duration::ZERO).unwrap_err(), error);
+    }
+
+    #[test]
+    fn waiting_with_a_timeout_says_that_the_record_is_still_on_its_way() {
+        let (_outcomes, delivery) = pending();
+        let error = delivery.wait_timeout(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+
+    #[tokio::test]
+    async fn an_awaited_handle_wakes_its_task() {
+        let (outcomes, delivery) = pending();
+        let task = tokio::spawn(delivery);
+        tokio::task::yield_now().await;
+        outcomes.deliver(2, 0, 0, 0);
+        outcomes.wake();
+        assert_eq!(task.await.unwrap().unwrap().offset, 0);
+    }
+}

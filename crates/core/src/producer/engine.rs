@@ -1,0 +1,366 @@
+//! The running half of a producer: accepted records on their way to librdkafka.
+//!
+//! An engine exists from the first record to `close`. It owns the librdkafka handle, the topics and
+//! their lanes, and two threads: the event thread ([`super::reports`]) and, while a topic is not
+//! known yet, the resolver ([`super::resolver`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::budget::Budget;
+use super::delivery::Delivery;
+use super::handover::produce;
+use super::lane::{Lane, LaneState};
+use super::slab::{Buffers, Header, InFlight, Parts, Settled, Slab};
+use super::topic::{Framing, Topic};
+use crate::config::{EventFormat, ProducerSettings, TokenProvider};
+use crate::events::Topic as EventTopic;
+use crate::kafka::{Handle, Health, Queue};
+use crate::metrics::Metrics;
+use crate::registry::SchemaRegistry;
+use crate::{Error, ErrorKind, Result};
+
+/// Settled slabs kept for their memory.
+const POOLED_SLABS: usize = 64;
+
+/// A record as the producer's front hands it over, besides its value.
+pub(crate) struct Head<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) headers: Vec<Header>,
+    /// Whether the value is framed as a typed event of its topic.
+    pub(crate) framed: bool,
+}
+
+/// See the module.
+pub(crate) struct Engine {
+    pub(crate) settings: ProducerSettings,
+    pub(crate) tokens: Option<TokenProvider>,
+    registry: Option<SchemaRegistry>,
+    pub(crate) metrics: Metrics,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) queue: Queue,
+    pub(crate) health: Health,
+    pub(crate) budget: Budget,
+    /// Which fork of the process made this engine; see [`super::fork`].
+    pub(crate) generation: u32,
+    /// Set by `close`: nothing more is accepted.
+    pub(crate) closing: AtomicBool,
+    /// Set when all is settled: the threads end.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) flushing: AtomicUsize,
+    /// Records that librdkafka has and has not reported on.
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) resolver: Mutex<super::resolver::Queue>,
+    pub(crate) resolver_wakes: Condvar,
+    pub(crate) event_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    counts: Arc<super::Counts>,
+    source: String,
+    format: EventFormat,
+    topics: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
+    /// The twelve, by their number, without hashing a name.
+    event_topics: Box<[std::sync::OnceLock<Arc<Topic>>]>,
+    /// Lanes with gathered records that nobody has handed over.
+    gathered: Mutex<Vec<Arc<Lane>>>,
+    pool: Mutex<Vec<Buffers>>,
+}
+
+impl Engine {
+    /// Starts librdkafka and the event thread.
+    pub(super) fn start(shared: &super::Shared, generation: u32) -> Result<Arc<Self>> {
+        let (settings, connection) = (&shared.settings, &shared.connection);
+        connection.check_files()?;
+        let handle = Handle::producer(&super::settings::librdkafka(settings, connection)?)?;
+        let engine = Arc::new(Engine {
+            queue: handle.main_queue(),
+            handle,
+            health: Health::default(),
+            budget: Budget::new(settings.queue_max_records, settings.queue_max_bytes),
+            generation,
+            closing: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            flushing: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            resolver: Mutex::default(),
+            resolver_wakes: Condvar::new(),
+            event_thread: Mutex::default(),
+            format: settings.event_format(EventFormat::Avro),
+            topics: ArcSwap::default(),
+            event_topics: EventTopic::ALL.iter().map(|_| Default::default()).collect(),
+            gathered: Mutex::default(),
+            pool: Mutex::default(),
+            source: connection.service_name.clone(),
+            settings: settings.clone(),
+            tokens: shared.tokens.clone(),
+            registry: shared.registry.clone(),
+            metrics: shared.metrics.clone(),
+            counts: Arc::clone(&shared.counts),
+        });
+        let for_thread = Arc::clone(&engine);
+        let thread = std::thread::Builder::new()
+            .name("carbon-delivery".into())
+            .spawn(move || super::reports::run(&for_thread))
+            .map_err(|error| {
+                let message = "the system gives no thread for delivery reports";
+                Error::new(ErrorKind::Internal, message).because(error)
+            })?;
+        *engine.event_thread.lock() = Some(thread);
+        Ok(engine)
+    }
+
+    /// The `source` of events that name none.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The topic of one of the twelve events.
+    pub(crate) fn event_topic(&self, topic: EventTopic) -> &Arc<Topic> {
+        self.event_topics[topic as usize].get_or_init(|| self.topic(topic.name()))
+    }
+
+    /// A topic by its name.
+    pub(crate) fn topic(&self, name: &str) -> Arc<Topic> {
+        if let Some(topic) = self.topics.load().get(name) {
+            return Arc::clone(topic);
+        }
+        let name: Arc<str> = name.into();
+        let added = Topic::new(Arc::clone(&name), self.framing(&name), &self.metrics);
+        self.topics.rcu(|topics| {
+            let mut topics = HashMap::clone(topics);
+            topics
+                .entry(Arc::clone(&name))
+                .or_insert_with(|| Arc::clone(&added));
+            topics
+        });
+        self.topics.load().get(&name).map_or(added, Arc::clone)
+    }
+
+    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.load().values().cloned().collect()
+    }
+
+    fn framing(&self, topic: &str) -> Framing {
+        match (self.format, &self.registry, EventTopic::from_name(topic)) {
+            (EventFormat::Json, ..) => Framing::Json,
+            (EventFormat::Avro, Some(registry), Some(event)) => {
+                Framing::Confluent(registry.subject(topic, event.spec().schema_json))
+            }
+            // Topics of other records take raw values only, which are not framed.
+            (EventFormat::Avro, ..) => Framing::SingleObject,
+        }
+    }
+
+    /// Whether typed events are written as JSON.
+    pub(crate) fn writes_json(&self) -> bool {
+        self.format == EventFormat::Json
+    }
+
+    /// Takes a record whose room in the budget is taken already; from here on it settles.
+    /// `write` appends its value, or gives `false` for a null one.
+    pub(crate) fn accept(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        head: Head<'_>,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> Result<Delivery> {
+        // After the room is taken: `close` either sees the room or is seen here.
+        if self.closing.load(Ordering::SeqCst) {
+            self.budget.release(1, 0);
+            return Err(closed().with("topic", topic.name()));
+        }
+        let unknown = head.framed && !topic.knows_schema();
+        if !unknown && let Some(routes) = &*topic.routes.load() {
+            let partition = routes.partition(head.key, head.partition);
+            let Some(lane) = routes.lane(partition) else {
+                self.budget.release(1, 0);
+                let message = format!("the topic has only {} partitions", routes.count());
+                return Err(Error::new(ErrorKind::UnknownTopic, message)
+                    .with("topic", topic.name())
+                    .with("partition", partition));
+            };
+            let parts = Parts {
+                key: head.key,
+                partition,
+                headers: head.headers,
+                framed: head.framed,
+                awaits_schema_id: false,
+            };
+            let mut state = lane.state.lock();
+            let appended = state.append(topic, partition, || self.buffers(), parts, write);
+            if state.open().is_none() && head.key.is_none() {
+                routes.move_on();
+            }
+            return Ok(self.appended(lane, state, appended));
+        }
+        self.accept_waiting(topic, head, unknown, write)
+    }
+
+    /// Accepts a record of a topic whose partitions or schema id are not known yet.
+    fn accept_waiting(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        head: Head<'_>,
+        awaits_schema_id: bool,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> Result<Delivery> {
+        let mut state = topic.waiting.state.lock();
+        if awaits_schema_id && !topic.knows_schema() {
+            // Later records of the same key must not overtake this one, so all of them wait.
+            topic.routes.store(None);
+        } else if topic.routes.load().is_some() {
+            drop(state);
+            return self.accept(topic, head, write);
+        }
+        let parts = Parts {
+            key: head.key,
+            partition: head.partition.unwrap_or(super::slab::MIXED),
+            headers: head.headers,
+            framed: head.framed,
+            awaits_schema_id,
+        };
+        // A slab expires as a whole, so a waiting one gathers for a moment only.
+        if state
+            .open()
+            .is_some_and(|slab| slab.opened.elapsed() > Duration::from_millis(250))
+        {
+            state.seal();
+        }
+        let (delivery, cost) =
+            state.append(topic, super::slab::MIXED, || self.buffers(), parts, write);
+        drop(state);
+        self.budget.charge(cost);
+        self.resolve(topic);
+        Ok(delivery)
+    }
+
+    /// Decides who hands over what was just appended: this thread where a slab is full or nothing
+    /// is on its way, else the event thread with the next delivery report or after `linger`.
+    fn appended(
+        &self,
+        lane: &Arc<Lane>,
+        mut state: MutexGuard<'_, LaneState>,
+        (delivery, cost): (Delivery, u64),
+    ) -> Delivery {
+        self.budget.charge(cost);
+        let idle = self.in_flight.load(Ordering::Relaxed) == 0;
+        if idle || state.has_sealed() {
+            self.hand_over(lane, state, idle);
+        } else if !state.noted {
+            state.noted = true;
+            drop(state);
+            self.gathered.lock().push(Arc::clone(lane));
+        }
+        delivery
+    }
+
+    /// Hands a lane's sealed slabs to librdkafka, and the open one where `all` is asked for, unless
+    /// another thread is at it (which goes on with what this one sealed).
+    pub(crate) fn hand_over<'lane>(
+        &self,
+        lane: &'lane Arc<Lane>,
+        mut state: MutexGuard<'lane, LaneState>,
+        all: bool,
+    ) {
+        if !state.handing_over {
+            state.handing_over = true;
+            let mut all = all;
+            while let Some((slab, from)) = state
+                .partly
+                .take()
+                .or_else(|| state.take(all).map(|slab| (InFlight::new(slab), 0)))
+            {
+                // The open slab goes once: what gathers meanwhile may gather on.
+                all &= state.open().is_some();
+                drop(state);
+                let rest = produce(self, slab, from);
+                state = lane.state.lock();
+                if rest.is_some() {
+                    state.partly = rest;
+                    break;
+                }
+            }
+            state.handing_over = false;
+        }
+        if !state.is_empty() && !state.noted {
+            state.noted = true;
+            drop(state);
+            self.gathered.lock().push(Arc::clone(lane));
+        }
+    }
+
+    /// Hands over what has gathered: all of it where nothing is on its way or somebody flushes,
+    /// else what is full or has gathered for `linger`. Called by the event thread.
+    pub(crate) fn hand_over_gathered(&self) {
+        let lanes = std::mem::take(&mut *self.gathered.lock());
+        if lanes.is_empty() {
+            return;
+        }
+        let idle = self.in_flight.load(Ordering::Relaxed) == 0
+            || self.flushing.load(Ordering::Relaxed) > 0;
+        let mut waiting = Vec::new();
+        for lane in lanes {
+            let mut state = lane.state.lock();
+            let linger = self.settings.linger;
+            let due = idle
+                || state
+                    .open()
+                    .is_some_and(|slab| slab.opened.elapsed() >= linger);
+            if due || state.has_sealed() {
+                state.noted = false;
+                self.hand_over(&lane, state, due);
+            } else if state.is_empty() {
+                state.noted = false;
+            } else {
+                drop(state);
+                waiting.push(lane);
+            }
+        }
+        self.gathered.lock().append(&mut waiting);
+    }
+
+    /// Whether records wait for the event thread to hand them over.
+    pub(crate) fn has_gathered(&self) -> bool {
+        !self.gathered.lock().is_empty()
+    }
+
+    /// Books what a run of settled records adds up to.
+    pub(crate) fn book(&self, settled: Settled) {
+        if let Some(buffers) = settled.buffers {
+            let mut pool = self.pool.lock();
+            if pool.len() < POOLED_SLABS {
+                pool.push(buffers);
+            }
+        }
+        let delivered = settled.records - settled.failed;
+        self.settled(delivered, settled.failed, settled.cost);
+    }
+
+    /// Fails the records of a slab that was never handed over.
+    pub(crate) fn fail(&self, slab: Slab, error: &Error) {
+        let (records, cost) = slab.fail(error);
+        self.settled(0, records, cost);
+    }
+
+    /// The counters first, so that whoever sees the room sees them too.
+    fn settled(&self, delivered: u64, failed: u64, cost: u64) {
+        self.counts
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
+        self.counts.failed.fetch_add(failed, Ordering::Relaxed);
+        self.budget.release(delivered + failed, cost);
+    }
+
+    fn buffers(&self) -> Buffers {
+        self.pool.lock().pop().unwrap_or_default()
+    }
+}
+
+/// The error of every use after `close`.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the producer is closed; make a new one")
+}

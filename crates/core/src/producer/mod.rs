@@ -1,0 +1,427 @@
+//! Producing: typed events and raw records, from any thread or task, to Kafka.
+//!
+//! ```text
+//!  send(&event)                                        event thread
+//!    │ validate, take room in the queue                  ▲      │
+//!    │ key ─▶ murmur2 ─▶ partition                       │      │ settles each record once,
+//!    ▼                                                   │      │ wakes its Delivery
+//!  lane of the partition ── slab: frame + Avro body,     │      ▼
+//!    │                      back to back in one buffer   │   hands over what gathered meanwhile
+//!    │ slab full, or nothing on its way                  │
+//!    ▼                                                   │
+//!  rd_kafka_produce_batch, no copy ──▶ librdkafka ──▶ broker
+//! ```
+//!
+//! # Batching
+//!
+//! A record that finds nothing on its way leaves at once; what comes while something is gathers in
+//! its partition's slab and goes with the next acknowledgement, when the slab is full, or after
+//! `linger`. So a lone awaited send takes one round trip, and a burst goes in slabs of a thousand.
+//!
+//! # Back-pressure
+//!
+//! Accepted and unsettled records are bounded by `queue_max_records` and `queue_max_bytes`. Beyond
+//! that [`send`](EventProducer::send) blocks and [`send_async`](EventProducer::send_async) waits, up
+//! to `block_timeout`; [`try_send`](EventProducer::try_send) says so at once. Nothing is dropped.
+//!
+//! # Order
+//!
+//! Records of one thread with one key are written in the order of their sends, retries included
+//! (an idempotent producer with all replicas' acknowledgement is the default).
+//!
+//! # Cancellation
+//!
+//! A record is the producer's as soon as a send method gave its [`Delivery`]. Dropping the handle,
+//! or the task that awaits it, recalls nothing. A task that is cancelled inside `send_async` has
+//! sent nothing.
+//!
+//! # Starting, forking, closing
+//!
+//! The first record starts librdkafka and one thread. A child process after a fork starts its own,
+//! and leaves what the parent had accepted to the parent. [`close`](EventProducer::close), and the
+//! drop of the last clone, deliver what was accepted or say how much was not. Ctrl-C ends a process
+//! without running either: handle the signal (see `examples/graceful_shutdown.rs`).
+//!
+//! Retry topics, an outage spool and a circuit breaker belong between `send` and the lanes
+//! ([`engine`]); transactions belong in [`handover`].
+
+mod budget;
+mod builder;
+mod delivery;
+mod engine;
+mod fork;
+mod handover;
+mod lane;
+mod partitioner;
+mod record;
+mod reports;
+mod resolver;
+mod scratch;
+mod settings;
+mod shutdown;
+mod slab;
+mod topic;
+mod trace;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwapOption, Guard};
+use serde::Serialize;
+
+use crate::config::{ConnectionSettings, ProducerSettings, TokenProvider};
+use crate::events::TypedEvent;
+use crate::metrics::Metrics;
+use crate::registry::SchemaRegistry;
+use crate::{Error, ErrorKind, Result};
+
+pub use builder::EventProducerBuilder;
+pub use delivery::{Delivery, DeliveryReport};
+pub use partitioner::murmur2;
+pub use record::{Outgoing, RawContent, TypedContent};
+pub use slab::Header;
+pub use trace::TraceContext;
+
+use engine::{Engine, closed};
+use topic::Topic;
+use trace::TraceHook;
+
+/// Sends events to Kafka. Cheap to clone; clones are one producer, closed with the last of them.
+#[derive(Clone)]
+pub struct EventProducer {
+    shared: Arc<Shared>,
+}
+
+/// What became of the records of one producer so far. `accepted` is always
+/// `delivered + failed + queued`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ProducerStats {
+    /// Records that a send method took.
+    pub accepted: u64,
+    /// Records that the brokers acknowledged.
+    pub delivered: u64,
+    /// Records that ended in an error.
+    pub failed: u64,
+    /// Records on their way.
+    pub queued: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    delivered: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct Shared {
+    connection: ConnectionSettings,
+    settings: ProducerSettings,
+    registry: Option<SchemaRegistry>,
+    metrics: Metrics,
+    tokens: Option<TokenProvider>,
+    trace: Option<TraceHook>,
+    counts: Arc<Counts>,
+    max_record_bytes: usize,
+    engine: ArcSwapOption<Engine>,
+    /// The process generation, plus one, whose engine is being made.
+    starting: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl EventProducer {
+    /// A builder with every setting at its default; the environment is not looked at.
+    pub fn builder() -> EventProducerBuilder {
+        EventProducerBuilder::default()
+    }
+
+    /// A builder with the environment's settings.
+    pub fn from_env() -> EventProducerBuilder {
+        EventProducerBuilder::from_env()
+    }
+
+    /// Sends an event; see [`Outgoing::send`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Outgoing::send`].
+    pub fn send<E: TypedEvent>(&self, event: &E) -> Result<Delivery> {
+        self.event(event).send()
+    }
+
+    /// Sends an event, or says at once that the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Outgoing::send`].
+    pub fn try_send<E: TypedEvent>(&self, event: &E) -> Result<Delivery> {
+        self.event(event).try_send()
+    }
+
+    /// Sends an event, waiting without blocking while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Outgoing::send`].
+    pub async fn send_async<E: TypedEvent>(&self, event: &E) -> Result<Delivery> {
+        self.event(event).send_async().await
+    }
+
+    /// An event with a key, headers or a partition of the caller's.
+    pub fn event<'a, E: TypedEvent>(&'a self, event: &'a E) -> Outgoing<'a, TypedContent<'a, E>> {
+        Outgoing::new(self, TypedContent { event })
+    }
+
+    /// A record of raw bytes for any topic; without a value it is a tombstone.
+    pub fn raw<'a>(&'a self, topic: &'a str) -> Outgoing<'a, RawContent<'a>> {
+        Outgoing::new(self, RawContent { topic, value: None })
+    }
+
+    /// A record with a value as JSON, for any topic.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidEvent`] if `value` cannot be written as JSON (a map whose keys are no
+    /// strings, say).
+    pub fn json<'a>(
+        &'a self,
+        topic: &'a str,
+        value: &impl Serialize,
+    ) -> Result<Outgoing<'a, RawContent<'a>>> {
+        let json = serde_json::to_vec(value).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidEvent,
+                format!("the value is no JSON: {error}"),
+            )
+            .with("topic", topic)
+        })?;
+        Ok(self.raw(topic).value(json))
+    }
+
+    /// Blocks until every record that was accepted so far is settled, without lingering.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] with the number of `records` still on their way. A record that failed
+    /// is settled: its error is its [`Delivery`]'s, and in [`stats`](Self::stats).
+    pub fn flush(&self, timeout: Duration) -> Result<()> {
+        self.shared
+            .running()
+            .map_or(Ok(()), |engine| engine.flush(timeout))
+    }
+
+    /// As [`flush`](Self::flush), without blocking the task's thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush).
+    pub async fn flush_async(&self, timeout: Duration) -> Result<()> {
+        match self.shared.running() {
+            Some(engine) => engine.flush_async(timeout).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Accepts nothing more, delivers what was accepted within `timeout`, and gives up the rest.
+    /// Blocks; every later use of any clone fails with [`ErrorKind::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Aborted`] with the number of `records` that were given up.
+    pub fn close(&self, timeout: Duration) -> Result<()> {
+        self.shared.close(timeout)
+    }
+
+    /// What became of the records so far.
+    pub fn stats(&self) -> ProducerStats {
+        let queued = self
+            .shared
+            .running()
+            .map_or(0, |engine| engine.budget.records());
+        let delivered = self.shared.counts.delivered.load(Ordering::Relaxed);
+        let failed = self.shared.counts.failed.load(Ordering::Relaxed);
+        ProducerStats {
+            accepted: delivered + failed + queued,
+            delivered,
+            failed,
+            queued,
+        }
+    }
+
+    /// The metrics that this producer counts into.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The running engine; starts one with the first record.
+    fn engine(&self) -> Result<Running> {
+        let generation = fork::generation();
+        loop {
+            let engine = self.shared.engine.load();
+            match &*engine {
+                Some(found) if found.generation == generation => return Ok(Running(engine)),
+                _ if self.shared.closed.load(Ordering::SeqCst) => return Err(closed()),
+                _ => self.shared.start(generation)?,
+            }
+        }
+    }
+}
+
+/// A running engine, borrowed without touching a shared counter.
+struct Running(Guard<Option<Arc<Engine>>>);
+
+impl std::ops::Deref for Running {
+    type Target = Arc<Engine>;
+
+    fn deref(&self) -> &Arc<Engine> {
+        // `EventProducer::engine` makes one of a guard only when there is an engine behind it.
+        self.0.as_ref().unwrap_or_else(|| std::process::abort())
+    }
+}
+
+impl fmt::Debug for EventProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventProducer")
+            .field(
+                "bootstrap_servers",
+                &self.shared.connection.bootstrap_servers,
+            )
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// This process' engine, if it runs.
+    fn running(&self) -> Option<Arc<Engine>> {
+        let engine = self.engine.load_full()?;
+        if engine.generation == fork::generation() {
+            Some(engine)
+        } else {
+            // The parent's; see `start`.
+            std::mem::forget(engine);
+            None
+        }
+    }
+
+    /// Makes this process' engine. One thread makes it, others that come meanwhile wait; not by a
+    /// lock, which a fork could leave locked for ever in the child.
+    fn start(&self, generation: u32) -> Result<()> {
+        let mine = u64::from(generation) + 1;
+        let other = self.starting.load(Ordering::SeqCst);
+        if other == mine
+            || self
+                .starting
+                .compare_exchange(other, mine, Ordering::SeqCst, Ordering::SeqCst)
+                .is_err()
+        {
+            std::thread::yield_now();
+            return Ok(());
+        }
+        let started = Engine::start(self, generation);
+        let outcome = started.map(|engine| {
+            // An engine of the parent's is left alone for ever: its threads are not here, and
+            // librdkafka would wait for them.
+            let before = self.engine.swap(Some(engine));
+            std::mem::forget(before.filter(|engine| engine.generation != generation));
+        });
+        self.starting.store(0, Ordering::SeqCst);
+        outcome
+    }
+
+    fn close(&self, timeout: Duration) -> Result<()> {
+        self.closed.store(true, Ordering::SeqCst);
+        let Some(engine) = self.running() else {
+            return Ok(());
+        };
+        let outcome = engine.close(timeout);
+        self.engine.store(None);
+        outcome
+    }
+
+    /// Takes room for one record, blocking while there is none.
+    fn wait_for_room(&self, engine: &Engine, topic: &Topic) -> Result<()> {
+        if engine.budget.try_take() {
+            return Ok(());
+        }
+        let room = Room::new(engine, topic);
+        engine
+            .budget
+            .wait(room.deadline(), || room.take())
+            .unwrap_or_else(|| Err(room.timed_out()))
+    }
+
+    /// As [`wait_for_room`](Self::wait_for_room), for a task.
+    async fn wait_for_room_async(&self, engine: &Engine, topic: &Topic) -> Result<()> {
+        if engine.budget.try_take() {
+            return Ok(());
+        }
+        let room = Room::new(engine, topic);
+        let taken = engine
+            .budget
+            .wait_async(room.deadline(), || room.take())
+            .await;
+        taken.unwrap_or_else(|| Err(room.timed_out()))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.running().is_some() {
+            if let Err(error) = self.close(self.settings.close_timeout) {
+                tracing::error!(target: "carbon_events", %error, "a producer was dropped");
+            }
+        } else {
+            std::mem::forget(self.engine.swap(None));
+        }
+    }
+}
+
+/// A wait for room in a full queue.
+struct Room<'a> {
+    engine: &'a Engine,
+    topic: &'a Topic,
+    began: Instant,
+}
+
+impl<'a> Room<'a> {
+    fn new(engine: &'a Engine, topic: &'a Topic) -> Self {
+        Room {
+            engine,
+            topic,
+            began: Instant::now(),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        shutdown::deadline(self.engine.settings.block_timeout)
+    }
+
+    fn take(&self) -> Option<Result<()>> {
+        if self.engine.closing.load(Ordering::SeqCst) {
+            return Some(Err(closed().with("topic", self.topic.name())));
+        }
+        self.engine.budget.try_take().then(|| {
+            self.topic.metrics.blocked(self.began.elapsed());
+            Ok(())
+        })
+    }
+
+    fn timed_out(&self) -> Error {
+        self.topic.metrics.blocked(self.began.elapsed());
+        Self::full(self.engine, self.topic, Some(self.began.elapsed()))
+    }
+
+    /// The error of a record that found the queue full, at once or for as long as it `waited`.
+    fn full(engine: &Engine, topic: &Topic, waited: Option<Duration>) -> Error {
+        let (records, bytes) = (engine.budget.records(), engine.budget.bytes());
+        let waited = waited.map_or_else(String::new, |waited| format!(" after {waited:?}"));
+        let because = engine.health.trouble();
+        let message = format!(
+            "the queue is full{waited}: {records} records ({bytes} bytes) wait for their \
+             acknowledgement{}",
+            because.map_or_else(String::new, |trouble| format!("; {}", trouble.message())),
+        );
+        Error::new(ErrorKind::QueueFull, message).with("topic", topic.name())
+    }
+}

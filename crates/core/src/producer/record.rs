@@ -1,0 +1,285 @@
+//! A record on its way into the producer: a typed event or raw bytes, with a key, headers and a
+//! partition of the caller's where it wants to choose them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::delivery::Delivery;
+use super::engine::{Engine, Head};
+use super::slab::Header;
+use super::topic::Topic;
+use super::{EventProducer, Room};
+use crate::events::TypedEvent;
+use crate::{Error, ErrorKind, Result};
+
+/// The options that every record has.
+#[derive(Default)]
+pub(super) struct Options<'a> {
+    key: Option<Option<Cow<'a, [u8]>>>,
+    partition: Option<i32>,
+    headers: Vec<Header>,
+}
+
+/// What makes a record's key and value.
+pub(super) trait Content {
+    /// Checks it, and finds its topic.
+    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>>;
+    /// Appends the key that it has of its own; `false` for none.
+    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool;
+    /// No fewer bytes than the value has.
+    fn max_len(&self, engine: &Engine) -> usize;
+    /// Whether the value is framed as a typed event.
+    fn framed(&self) -> bool;
+    /// Appends the value, or gives `false` for a null one.
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool;
+}
+
+/// A record to be sent, made by [`EventProducer::event`], [`EventProducer::raw`] or
+/// [`EventProducer::json`].
+#[must_use = "a record is sent by one of its send methods"]
+pub struct Outgoing<'a, C> {
+    producer: &'a EventProducer,
+    content: C,
+    options: Options<'a>,
+}
+
+impl<'a, C> Outgoing<'a, C> {
+    pub(super) fn new(producer: &'a EventProducer, content: C) -> Self {
+        Outgoing {
+            producer,
+            content,
+            options: Options::default(),
+        }
+    }
+
+    /// A key instead of the event's own.
+    pub fn key(mut self, key: impl Into<Cow<'a, [u8]>>) -> Self {
+        self.options.key = Some(Some(key.into()));
+        self
+    }
+
+    /// No key: the record goes to any partition, and is not ordered with others.
+    pub fn no_key(mut self) -> Self {
+        self.options.key = Some(None);
+        self
+    }
+
+    /// A partition instead of the key's.
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.options.partition = Some(partition);
+        self
+    }
+
+    /// Adds a header. Names may repeat.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.options.headers.push(Header {
+            name: name.into(),
+            value: Some(value.into()),
+        });
+        self
+    }
+
+    /// Adds headers, null values among them.
+    pub fn headers(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
+        self.options.headers.extend(headers);
+        self
+    }
+}
+
+#[expect(
+    private_bounds,
+    reason = "Content is how the crate's own records are written"
+)]
+impl<C: Content> Outgoing<'_, C> {
+    /// Sends the record. Blocks while the queue is full, up to the block timeout; in async code use
+    /// [`send_async`](Self::send_async).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidEvent`], [`ErrorKind::RecordTooLarge`], [`ErrorKind::UnknownTopic`] (a
+    /// partition that the topic lacks), [`ErrorKind::QueueFull`] and [`ErrorKind::Closed`]: the
+    /// record was not accepted. What happens later is the [`Delivery`]'s to tell.
+    pub fn send(self) -> Result<Delivery> {
+        let engine = self.producer.engine()?;
+        let topic = self.content.prepare(&engine)?;
+        self.producer.shared.wait_for_room(&engine, &topic)?;
+        self.accept(&engine, &topic)
+    }
+
+    /// Sends the record, or says at once that the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn try_send(self) -> Result<Delivery> {
+        let engine = self.producer.engine()?;
+        let topic = self.content.prepare(&engine)?;
+        if !engine.budget.try_take() {
+            return Err(Room::full(&engine, &topic, None));
+        }
+        self.accept(&engine, &topic)
+    }
+
+    /// Sends the record; waits without blocking while the queue is full, up to the block timeout.
+    /// A task that is cancelled while it waits here has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_async(self) -> Result<Delivery> {
+        let engine = Arc::clone(&*self.producer.engine()?);
+        let topic = self.content.prepare(&engine)?;
+        self.producer
+            .shared
+            .wait_for_room_async(&engine, &topic)
+            .await?;
+        self.accept(&engine, &topic)
+    }
+
+    /// Hands the record to the engine, in whose budget its room is taken.
+    fn accept(self, engine: &Arc<Engine>, topic: &Arc<Topic>) -> Result<Delivery> {
+        super::scratch::with(|scratch| {
+            let Options {
+                key,
+                partition,
+                mut headers,
+            } = self.options;
+            if let Some(trace) = &self.producer.shared.trace {
+                headers.extend(trace.headers());
+            }
+            scratch.key.clear();
+            let has_key = match &key {
+                Some(Some(key)) => {
+                    scratch.key.extend_from_slice(key);
+                    true
+                }
+                Some(None) => false,
+                None => self.content.write_key(engine, &mut scratch.key),
+            };
+            let limit = self.producer.shared.max_record_bytes;
+            let own = scratch.key.len() + headers.iter().map(header_len).sum::<usize>();
+            let key = has_key.then_some(&scratch.key[..]);
+            let head = Head {
+                key,
+                partition,
+                headers,
+                framed: self.content.framed(),
+            };
+            if own + self.content.max_len(engine) <= limit {
+                return engine.accept(topic, head, |out| self.content.write(engine, topic, out));
+            }
+            // The bound is above the limit; the value itself may still be below it.
+            scratch.value.clear();
+            let has_value = self.content.write(engine, topic, &mut scratch.value);
+            let len = own + scratch.value.len();
+            if len > limit {
+                engine.budget.release(1, 0);
+                return Err(too_large(len, limit).with("topic", topic.name()));
+            }
+            engine.accept(topic, head, |out| {
+                out.extend_from_slice(&scratch.value);
+                has_value
+            })
+        })
+    }
+}
+
+fn header_len(header: &Header) -> usize {
+    header.name.len() + header.value.as_ref().map_or(0, Vec::len)
+}
+
+fn too_large(len: usize, limit: usize) -> Error {
+    let message = format!(
+        "the record has {len} bytes, more than message.max.bytes = {limit}; make it smaller, or \
+         raise the property here and the topic's max.message.bytes"
+    );
+    Error::new(ErrorKind::RecordTooLarge, message)
+}
+
+/// A typed event.
+pub struct TypedContent<'a, E> {
+    pub(super) event: &'a E,
+}
+
+impl<E: TypedEvent> Content for TypedContent<'_, E> {
+    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+        self.event.validate(engine.source())?;
+        Ok(Arc::clone(engine.event_topic(E::TOPIC)))
+    }
+
+    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
+        self.event.write_key(engine.source(), out);
+        true
+    }
+
+    fn max_len(&self, engine: &Engine) -> usize {
+        /// Framing, and JSON's field names and escapes over Avro's bytes.
+        const FRAME: usize = 10;
+        let avro = FRAME + self.event.max_encoded_len() + engine.source().len();
+        if engine.writes_json() {
+            1024 + avro * 6
+        } else {
+            avro
+        }
+    }
+
+    fn framed(&self) -> bool {
+        true
+    }
+
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
+        if engine.writes_json() {
+            let start = out.len();
+            if let Err(error) = self.event.write_json(engine.source(), out) {
+                // Not known to happen; a record without its value is worse than one that says so.
+                tracing::error!(target: "carbon_events", %error, "an event could not be written");
+                out.truncate(start);
+                return false;
+            }
+        } else {
+            topic.write_frame(E::FINGERPRINT, out);
+            self.event.encode(engine.source(), out);
+        }
+        true
+    }
+}
+
+/// Raw bytes, or none, for any topic.
+pub struct RawContent<'a> {
+    pub(super) topic: &'a str,
+    pub(super) value: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Outgoing<'a, RawContent<'a>> {
+    /// The value; without one the record is a tombstone.
+    pub fn value(mut self, value: impl Into<Cow<'a, [u8]>>) -> Self {
+        self.content.value = Some(value.into());
+        self
+    }
+}
+
+impl Content for RawContent<'_> {
+    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+        Ok(engine.topic(self.topic))
+    }
+
+    fn write_key(&self, _: &Engine, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn max_len(&self, _: &Engine) -> usize {
+        self.value.as_ref().map_or(0, |value| value.len())
+    }
+
+    fn framed(&self) -> bool {
+        false
+    }
+
+    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> bool {
+        match &self.value {
+            Some(value) => out.extend_from_slice(value),
+            None => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,134 @@
+//! The event thread: settles records from their delivery reports, hands over what has gathered
+//! meanwhile, and watches deadlines.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
+use rdkafka_sys as sys;
+
+use super::engine::Engine;
+use super::slab::Settling;
+use crate::kafka::broker_error;
+use crate::{Error, ErrorKind};
+
+/// How long the thread sleeps while nothing is on its way.
+const IDLE: Duration = Duration::from_millis(500);
+/// How often waiting records are looked at for their deadline, and topics for new partitions.
+const EXPIRY_EVERY: Duration = Duration::from_millis(100);
+const REFRESH_EVERY: Duration = Duration::from_secs(300);
+
+/// Serves events until the engine is stopping and nothing is in flight.
+pub(super) fn run(engine: &Arc<Engine>) {
+    let mut expired = Instant::now();
+    let mut refreshed = expired;
+    while !engine.stopping.load(Ordering::SeqCst) {
+        let busy = engine.in_flight.load(Ordering::Relaxed) > 0 || engine.has_gathered();
+        // librdkafka's poll counts whole milliseconds.
+        let linger = engine
+            .settings
+            .linger
+            .clamp(Duration::from_millis(1), EXPIRY_EVERY);
+        let wait = match (busy, engine.budget.records() > 0) {
+            (true, _) => linger,
+            (false, true) => EXPIRY_EVERY,
+            (false, false) => IDLE,
+        };
+        if let Some(event) = engine.queue.poll(wait) {
+            let mut reports = Vec::new();
+            if event.delivery_reports(&mut reports) {
+                engine.settle(&reports);
+            } else {
+                event.serve(&engine.handle, &engine.health, engine.tokens.as_ref());
+            }
+        }
+        engine.hand_over_gathered();
+        let now = Instant::now();
+        if now - expired >= EXPIRY_EVERY {
+            expired = now;
+            engine.expire_waiting();
+        }
+        if now - refreshed >= REFRESH_EVERY {
+            refreshed = now;
+            engine
+                .topics()
+                .iter()
+                .for_each(|topic| engine.resolve(topic));
+        }
+    }
+}
+
+impl Engine {
+    /// Settles the records of one delivery event.
+    fn settle(&self, reports: &[&RDKafkaMessage]) {
+        let mut settling = Settling::default();
+        let mut failure: Option<(RDKafkaRespErr, Error)> = None;
+        let mut delivered = false;
+        // Before the records settle: whoever wakes and sends again finds nothing on its way.
+        self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
+        for report in reports {
+            let settled = if report.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                delivered = true;
+                // SAFETY: the report is alive; a null pointer is allowed for the type.
+                let timestamp_ms =
+                    unsafe { sys::rd_kafka_message_timestamp(*report, std::ptr::null_mut()) };
+                let place = (report.partition, report.offset, timestamp_ms);
+                // SAFETY: the opaque is the one that was handed over, reported on once.
+                unsafe { settling.settle(report._private, Ok(place)) }
+            } else {
+                let error = match failure.take() {
+                    Some((code, error)) if code == report.err => error,
+                    _ => self
+                        .health
+                        .explain(broker_error(report.err, "deliver a record")),
+                };
+                // SAFETY: as above.
+                let settled = unsafe { settling.settle(report._private, Err(&error)) };
+                failure = Some((report.err, error));
+                settled
+            };
+            if let Some(settled) = settled {
+                self.book(settled);
+            }
+        }
+        self.book_last(&mut settling);
+        if delivered {
+            self.health.recovered();
+        }
+    }
+
+    /// Books the last run of `settling`.
+    pub(super) fn book_last(&self, settling: &mut Settling) {
+        if let Some(settled) = settling.finish() {
+            self.book(settled);
+        }
+    }
+
+    /// Fails the records that have waited for their topic or schema id as long as a delivery may
+    /// take, with the reason why it is not known.
+    fn expire_waiting(&self) {
+        let timeout = self.settings.delivery_timeout;
+        for topic in self.topics() {
+            loop {
+                let mut state = topic.waiting.state.lock();
+                let late = state
+                    .oldest()
+                    .is_some_and(|slab| slab.opened.elapsed() >= timeout);
+                let Some(slab) = (if late { state.take(true) } else { None }) else {
+                    break;
+                };
+                drop(state);
+                let cause = topic.resolution.lock().last_error.clone();
+                let cause = cause.unwrap_or_else(|| {
+                    Error::new(
+                        ErrorKind::Timeout,
+                        "no broker answered within the delivery timeout",
+                    )
+                    .with("topic", topic.name())
+                });
+                self.fail(slab, &self.health.explain(cause));
+            }
+        }
+    }
+}

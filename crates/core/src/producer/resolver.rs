@@ -1,0 +1,213 @@
+//! The resolver: asks the cluster for a topic's partitions and the registry for its schema id, off
+//! the path of the senders, whose records wait in the topic meanwhile.
+//!
+//! It is one thread, there only while a topic is on its list.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::engine::Engine;
+use super::handover::produce;
+use super::slab::InFlight;
+use super::topic::{Framing, Routes, Topic};
+use crate::kafka::TopicHandle;
+use crate::{Error, ErrorKind, Result};
+
+/// How long one question to the cluster may take; `close` waits for no longer.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a topic may be unknown before its records fail: one that is being created shows up.
+const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The resolver's list.
+#[derive(Default)]
+pub(crate) struct Queue {
+    topics: VecDeque<Asked>,
+    running: Option<std::thread::JoinHandle<()>>,
+}
+
+struct Asked {
+    topic: Arc<Topic>,
+    since: Instant,
+    pause: Duration,
+}
+
+impl Engine {
+    /// Puts a topic on the resolver's list, unless it is there.
+    pub(super) fn resolve(self: &Arc<Self>, topic: &Arc<Topic>) {
+        {
+            let mut resolution = topic.resolution.lock();
+            if std::mem::replace(&mut resolution.running, true) {
+                return;
+            }
+        }
+        let asked = Asked {
+            topic: Arc::clone(topic),
+            since: Instant::now(),
+            pause: FIRST_PAUSE,
+        };
+        let mut queue = self.resolver.lock();
+        queue.topics.push_back(asked);
+        if queue
+            .running
+            .as_ref()
+            .is_none_or(std::thread::JoinHandle::is_finished)
+        {
+            let engine = Arc::clone(self);
+            let spawned = std::thread::Builder::new()
+                .name("carbon-resolver".into())
+                .spawn(move || engine.resolve_all());
+            match spawned {
+                Ok(thread) => queue.running = Some(thread),
+                Err(error) => {
+                    queue.topics.pop_back();
+                    drop(queue);
+                    let message = "the system gives no thread to look up the topic";
+                    self.give_up(
+                        topic,
+                        &Error::new(ErrorKind::Internal, message).because(error),
+                    );
+                }
+            }
+        } else {
+            self.resolver_wakes.notify_all();
+        }
+    }
+
+    /// The thread that serves the list, if one runs.
+    pub(super) fn take_resolver(&self) -> Option<std::thread::JoinHandle<()>> {
+        self.resolver.lock().running.take()
+    }
+
+    fn resolve_all(self: &Arc<Self>) {
+        loop {
+            let mut asked = {
+                let mut queue = self.resolver.lock();
+                match queue.topics.pop_front() {
+                    Some(asked) if !self.stopping.load(Ordering::SeqCst) => asked,
+                    _ => {
+                        // Under the lock: whoever adds a topic after this starts a new thread.
+                        queue.running = None;
+                        return;
+                    }
+                }
+            };
+            let Err(error) = self.resolve_one(&asked.topic) else {
+                continue;
+            };
+            let error = self.health.explain(error);
+            let unknown = error.kind() == ErrorKind::UnknownTopic
+                && asked.since.elapsed() < UNKNOWN_TOPIC_GRACE;
+            if !error.retryable() && !unknown {
+                self.give_up(&asked.topic, &error);
+                continue;
+            }
+            tracing::debug!(target: "carbon_events", topic = %asked.topic.name(), %error, "topic not known yet");
+            if self.put_off(&asked.topic, error) {
+                let mut queue = self.resolver.lock();
+                self.resolver_wakes.wait_for(&mut queue, asked.pause);
+                asked.pause = (asked.pause * 2).min(LONGEST_PAUSE);
+                queue.topics.push_back(asked);
+            }
+        }
+    }
+
+    /// Notes why a topic is not known; false where no record waits for it any more.
+    fn put_off(&self, topic: &Arc<Topic>, error: Error) -> bool {
+        let waiting = topic.waiting.state.lock();
+        let mut resolution = topic.resolution.lock();
+        resolution.last_error = Some(error);
+        resolution.running = !waiting.is_empty();
+        resolution.running
+    }
+
+    /// Fails the records that wait for a topic; the next record asks anew.
+    pub(super) fn give_up(&self, topic: &Arc<Topic>, error: &Error) {
+        let mut state = topic.waiting.state.lock();
+        let slabs: Vec<_> = std::iter::from_fn(|| state.take(true)).collect();
+        {
+            let mut resolution = topic.resolution.lock();
+            resolution.running = false;
+            resolution.last_error = Some(error.clone());
+        }
+        drop(state);
+        for slab in slabs {
+            self.fail(slab, error);
+        }
+    }
+
+    fn resolve_one(self: &Arc<Self>, topic: &Arc<Topic>) -> Result<()> {
+        if topic.native.get().is_none() {
+            // Only this thread sets it.
+            let _ = topic
+                .native
+                .set(TopicHandle::new(&self.handle, topic.name())?);
+        }
+        let Some(native) = topic.native.get() else {
+            return Ok(());
+        };
+        let partitions = self.handle.partition_count(native, METADATA_TIMEOUT)?;
+        let needs_schema_id = topic
+            .waiting
+            .state
+            .lock()
+            .slabs_mut()
+            .any(|slab| slab.awaits_schema_id());
+        if needs_schema_id && let Framing::Confluent(subject) = &topic.framing {
+            subject.resolve_blocking()?;
+        }
+        self.publish(topic, partitions);
+        Ok(())
+    }
+
+    /// Hands over what waited for the topic and opens its lanes.
+    fn publish(&self, topic: &Arc<Topic>, partitions: u32) {
+        let mut state = topic.waiting.state.lock();
+        if !topic.knows_schema() && state.slabs_mut().any(|slab| slab.awaits_schema_id()) {
+            // A typed event came in after the look above: ask once more for its schema id.
+            let mut queue = self.resolver.lock();
+            let asked = Asked {
+                topic: Arc::clone(topic),
+                since: Instant::now(),
+                pause: FIRST_PAUSE,
+            };
+            queue.topics.push_back(asked);
+            return;
+        }
+        let routes = Routes::new(partitions, topic.routes.load().as_deref());
+        // What went to the lanes before has precedence over what waited.
+        for lane in routes.lanes() {
+            self.hand_over(lane, lane.state.lock(), true);
+        }
+        let schema_id = match &topic.framing {
+            Framing::Confluent(subject) => subject.get(),
+            _ => None,
+        };
+        for slab in state.slabs_mut() {
+            if let Some(id) = schema_id {
+                slab.fill_schema_id(id);
+            }
+            slab.assign_partitions(|key| routes.partition(key, None));
+        }
+        // The lock stays held: a sender that waits for it finds the routes, and what it sends goes
+        // after what waited.
+        while let Some(slab) = state.take(true) {
+            let mut rest = Some((InFlight::new(slab), 0));
+            while let Some((slab, from)) = rest {
+                rest = produce(self, slab, from);
+                if rest.is_some() {
+                    // librdkafka's own queue is full: deliveries make room.
+                    self.resolver_wakes
+                        .wait_for(&mut self.resolver.lock(), FIRST_PAUSE);
+                }
+            }
+        }
+        topic.routes.store(Some(Arc::new(routes)));
+        let mut resolution = topic.resolution.lock();
+        resolution.running = false;
+        resolution.last_error = None;
+    }
+}

@@ -1,0 +1,42 @@
+//! The producer's settings as librdkafka takes them.
+
+use rdkafka::ClientConfig;
+
+use crate::Result;
+use crate::config::{ConnectionSettings, ProducerSettings};
+
+/// librdkafka's configuration of a producer whose records are gathered, bounded and lingered over
+/// on our side.
+///
+/// Slabs arrive ready, so librdkafka neither lingers nor bounds what it holds: gathering twice would
+/// only add to the latency, and one bound in one place is one that can be waited for.
+pub(super) fn librdkafka(
+    settings: &ProducerSettings,
+    connection: &ConnectionSettings,
+) -> Result<ClientConfig> {
+    let mut config = settings.client_config(connection)?;
+    let properties = &connection.properties;
+    let given = |names: &[&str]| names.iter().any(|name| properties.get(name).is_some());
+    for alias in ["linger.ms", "queue.buffering.max.ms"] {
+        config.remove(alias);
+    }
+    config.set("linger.ms", "0");
+    // A user's own property stays: a smaller queue is then librdkafka's to refuse, and ours to
+    // offer it the rest again.
+    if !given(&["queue.buffering.max.messages"]) {
+        config.set("queue.buffering.max.messages", "0");
+    }
+    if !given(&["queue.buffering.max.kbytes"]) {
+        config.set("queue.buffering.max.kbytes", i32::MAX.to_string());
+    }
+    Ok(config)
+}
+
+/// The largest record that librdkafka takes: its property, or its default.
+pub(super) fn max_record_bytes(connection: &ConnectionSettings) -> usize {
+    const DEFAULT: usize = 1_000_000;
+    let given = ["message.max.bytes", "max.request.size"]
+        .iter()
+        .find_map(|name| connection.properties.get(name)?.parse().ok());
+    given.unwrap_or(DEFAULT)
+}

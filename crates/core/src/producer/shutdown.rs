@@ -1,0 +1,125 @@
+//! Flushing and closing: what was accepted is delivered, or counted and said.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rdkafka_sys as sys;
+
+use super::engine::Engine;
+use crate::{Error, ErrorKind, Result};
+
+/// How long librdkafka may take to report on what was purged.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Hands over everything that has gathered, without waiting for linger.
+    fn push(&self) {
+        self.hand_over_gathered();
+        self.queue.wake();
+    }
+
+    fn flushed(&self) -> Option<()> {
+        (self.budget.records() == 0).then_some(())
+    }
+
+    fn not_flushed(&self, timeout: Duration) -> Error {
+        let left = self.budget.records();
+        let message = format!(
+            "{left} records were not acknowledged within {timeout:?}; they are still on their way"
+        );
+        self.health
+            .explain(Error::new(ErrorKind::Timeout, message).with("records", left))
+    }
+
+    /// Blocks until all accepted records are settled.
+    pub(super) fn flush(&self, timeout: Duration) -> Result<()> {
+        let _flushing = Flushing::new(self);
+        let done = self.budget.wait(deadline(timeout), || self.flushed());
+        done.ok_or_else(|| self.not_flushed(timeout))
+    }
+
+    /// As [`flush`](Self::flush), for a task.
+    pub(super) async fn flush_async(&self, timeout: Duration) -> Result<()> {
+        let _flushing = Flushing::new(self);
+        let done = self
+            .budget
+            .wait_async(deadline(timeout), || self.flushed())
+            .await;
+        done.ok_or_else(|| self.not_flushed(timeout))
+    }
+
+    /// Refuses new records, waits for the accepted ones, gives up those that are left at the
+    /// deadline, and ends the threads. The error counts what was given up.
+    pub(super) fn close(&self, timeout: Duration) -> Result<()> {
+        self.closing.store(true, Ordering::SeqCst);
+        self.budget.wake_all();
+        let flushed = self.flush(timeout);
+        let left = self.budget.records();
+        if flushed.is_err() {
+            self.give_up_all();
+        }
+        self.stopping.store(true, Ordering::SeqCst);
+        self.queue.wake();
+        self.resolver_wakes.notify_all();
+        for thread in [self.take_resolver(), self.event_thread.lock().take()]
+            .into_iter()
+            .flatten()
+        {
+            // A close from a callback on the event thread cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!(target: "carbon_events", "a producer thread panicked");
+            }
+        }
+        flushed.map_err(|error| {
+            let message = format!("{left} records were given up at close: {}", error.message());
+            Error::new(ErrorKind::Aborted, message).with("records", left)
+        })
+    }
+
+    /// Fails every record that is not settled, wherever it is.
+    fn give_up_all(&self) {
+        let error = Error::new(
+            ErrorKind::Aborted,
+            "the producer was closed before the record was acknowledged",
+        );
+        let error = match self.health.trouble() {
+            Some(trouble) => error.because(trouble),
+            None => error,
+        };
+        let deadline = Instant::now() + PURGE_TIMEOUT;
+        let purge = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        while self.flushed().is_none() && Instant::now() < deadline {
+            for topic in self.topics() {
+                self.give_up(&topic, &error);
+            }
+            self.hand_over_gathered();
+            // SAFETY: the instance is live.
+            unsafe { sys::rd_kafka_purge(self.handle.ptr(), purge) };
+            let soon = Instant::now() + Duration::from_millis(50);
+            self.budget.wait(soon.min(deadline), || self.flushed());
+        }
+    }
+}
+
+/// While one of these lives, nothing lingers.
+struct Flushing<'a>(&'a Engine);
+
+impl<'a> Flushing<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        engine.flushing.fetch_add(1, Ordering::SeqCst);
+        engine.push();
+        Flushing(engine)
+    }
+}
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        self.0.flushing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A deadline that is in the future however long the timeout.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    Instant::now() + timeout.min(FAR)
+}

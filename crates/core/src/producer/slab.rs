@@ -1,0 +1,381 @@
+//! A slab: records of one partition, gathered back to back in one buffer and handed to librdkafka
+//! in one call without copying.
+//!
+//! ```text
+//!   open (in a lane, appended to) ── seal ──▶ handed over (owned by librdkafka, as `InFlight`)
+//!                                                │ one delivery report a record
+//!                                                ▼
+//!                                   last report: the buffers go back to the pool
+//! ```
+//!
+//! Every record's opaque pointer leads to its [`Record`] inside the slab and from there to the
+//! slab, so one allocation serves a thousand records and their reports count it down.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::delivery::{Delivery, Outcomes};
+use super::topic::Topic;
+
+/// The partition of a slab whose records go to several: each record has its own.
+pub(crate) const MIXED: i32 = -1;
+
+/// What a queued record costs besides its key and value: librdkafka's message and our slots.
+const RECORD_OVERHEAD_BYTES: u64 = 256;
+
+/// A header of a record: a name and an optional value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The name; several headers may share one.
+    pub name: String,
+    /// The value; `None` is Kafka's null.
+    pub value: Option<Vec<u8>>,
+}
+
+/// One record of a slab: where its key and value lie in the slab's bytes.
+pub(crate) struct Record {
+    slab: *const Slab,
+    start: u32,
+    /// Length of the key, or -1 for a null key. The value follows it.
+    key_len: i32,
+    /// Length of the value, or -1 for a null value (a tombstone).
+    value_len: i32,
+    partition: i32,
+    index: u32,
+    /// Whether the value begins with a schema id that is still to be filled in.
+    awaits_schema_id: bool,
+}
+
+/// What a record is made of, besides the bytes of its value.
+pub(crate) struct Parts<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) partition: i32,
+    pub(crate) headers: Vec<Header>,
+    /// Whether the value is a typed event.
+    pub(crate) framed: bool,
+    pub(crate) awaits_schema_id: bool,
+}
+
+/// A buffer of records for one partition (or [`MIXED`]).
+pub(crate) struct Slab {
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) partition: i32,
+    pub(crate) opened: Instant,
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+    /// The headers of the few records that have any, by rising index.
+    headers: Vec<(u32, Vec<Header>)>,
+    outcomes: Arc<Outcomes>,
+    /// How many of the records are typed events.
+    framed: u32,
+    unsettled: AtomicU32,
+}
+
+// SAFETY: the raw pointers in `records` lead back to the slab itself and are only followed by
+// `InFlight`, whose owner is one thread at a time.
+unsafe impl Send for Slab {}
+
+impl Slab {
+    /// An empty slab for up to `capacity` records that reuses `buffers`.
+    pub(crate) fn new(topic: Arc<Topic>, partition: i32, capacity: u32, buffers: Buffers) -> Self {
+        let Buffers { bytes, records } = buffers;
+        let outcomes = Outcomes::new(Arc::clone(topic.name()), capacity as usize);
+        Slab {
+            topic,
+            partition,
+            opened: Instant::now(),
+            bytes,
+            records,
+            headers: Vec::new(),
+            outcomes,
+            framed: 0,
+            unsettled: AtomicU32::new(0),
+        }
+    }
+
+    /// Appends a record; `write` appends its value, or gives `false` for a null value. Returns the
+    /// handle and the bytes to charge. The caller has made sure that the slab is not full.
+    pub(crate) fn append(
+        &mut self,
+        parts: Parts<'_>,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> (Delivery, u64) {
+        let index = self.records.len() as u32;
+        let start = self.bytes.len();
+        let key_len = parts.key.map_or(-1, |key| {
+            self.bytes.extend_from_slice(key);
+            key.len() as i32
+        });
+        let value_start = self.bytes.len();
+        let value_len = if write(&mut self.bytes) {
+            (self.bytes.len() - value_start) as i32
+        } else {
+            -1
+        };
+        if !parts.headers.is_empty() {
+            self.headers.push((index, parts.headers));
+        }
+        let record = Record {
+            slab: std::ptr::null(),
+            start: start as u32,
+            key_len,
+            value_len,
+            partition: parts.partition,
+            index,
+            awaits_schema_id: parts.awaits_schema_id,
+        };
+        let cost = record.cost();
+        self.framed += u32::from(parts.framed);
+        self.records.push(record);
+        (Delivery::new(Arc::clone(&self.outcomes), index), cost)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no record can be appended any more.
+    pub(crate) fn is_full(&self, max_bytes: usize) -> bool {
+        self.records.len() >= self.outcomes.capacity() || self.bytes.len() >= max_bytes
+    }
+
+    /// Gives the records that waited for it their schema id (4 bytes big-endian after the magic
+    /// byte, as Confluent's framing has it).
+    pub(crate) fn fill_schema_id(&mut self, id: u32) {
+        for record in self
+            .records
+            .iter_mut()
+            .filter(|record| record.awaits_schema_id)
+        {
+            let value = record.start as usize + record.key_len.max(0) as usize;
+            self.bytes[value + 1..value + 5].copy_from_slice(&id.to_be_bytes());
+            record.awaits_schema_id = false;
+        }
+    }
+
+    pub(crate) fn awaits_schema_id(&self) -> bool {
+        self.records.iter().any(|record| record.awaits_schema_id)
+    }
+
+    /// Gives each record of a [`MIXED`] slab that has none its partition.
+    pub(crate) fn assign_partitions(&mut self, mut partition_of: impl FnMut(Option<&[u8]>) -> i32) {
+        for record in self
+            .records
+            .iter_mut()
+            .filter(|record| record.partition < 0)
+        {
+            let key = (record.key_len >= 0).then(|| {
+                &self.bytes[record.start as usize..record.start as usize + record.key_len as usize]
+            });
+            record.partition = partition_of(key);
+        }
+    }
+
+    /// Counts the slab's records as accepted; once, when it leaves its lane.
+    fn count(&self) {
+        let bytes = self.bytes.len() as u64;
+        self.topic
+            .metrics
+            .accepted(self.records.len() as u64, bytes);
+        if let Some(events) = &self.topic.events {
+            events.add(u64::from(self.framed));
+        }
+    }
+
+    /// Fails every record of a slab that was never handed over. Returns (records, bytes) settled.
+    pub(crate) fn fail(self, error: &crate::Error) -> (u64, u64) {
+        self.count();
+        self.topic
+            .metrics
+            .failed(error.kind(), self.records.len() as u64);
+        let mut bytes = 0;
+        for record in &self.records {
+            bytes += record.cost();
+            self.outcomes.fail(record.index, error);
+        }
+        self.outcomes.wake();
+        (self.records.len() as u64, bytes)
+    }
+}
+
+impl Record {
+    /// The bytes of the queue's budget that the record takes.
+    fn cost(&self) -> u64 {
+        (self.key_len.max(0) as u64) + (self.value_len.max(0) as u64) + RECORD_OVERHEAD_BYTES
+    }
+}
+
+/// The memory of a settled slab, to be used again: pages that are mapped already.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+}
+
+// SAFETY: `records` is empty, so there is no pointer in it.
+unsafe impl Send for Buffers {}
+
+/// A slab that librdkafka has pointers into. It is freed by whoever settles its last record, so it
+/// must be handed over or settled to the end; see [`Settling`].
+pub(crate) struct InFlight(NonNull<Slab>);
+
+// SAFETY: the slab is only read through this, and its settling is atomic.
+unsafe impl Send for InFlight {}
+
+/// A record as librdkafka takes it.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [Header],
+    /// The record's identity, to be passed as its opaque pointer.
+    pub(crate) opaque: *mut std::ffi::c_void,
+}
+
+impl InFlight {
+    /// Freezes a slab: from here on its memory neither moves nor changes.
+    pub(crate) fn new(slab: Slab) -> Self {
+        slab.count();
+        let mut slab = Box::new(slab);
+        slab.unsettled = AtomicU32::new(slab.records.len() as u32);
+        let at: *const Slab = &*slab;
+        for record in &mut slab.records {
+            record.slab = at;
+        }
+        InFlight(NonNull::from(Box::leak(slab)))
+    }
+
+    pub(crate) fn slab(&self) -> &Slab {
+        // SAFETY: alive while a record is unsettled, and the owner of an InFlight gives it up when
+        // it has handed over the last one.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The records from `from` on, as librdkafka takes them.
+    pub(crate) fn outgoing(&self, from: usize) -> impl Iterator<Item = Outgoing<'_>> {
+        let slab = self.slab();
+        let first = slab
+            .headers
+            .partition_point(|(index, _)| (*index as usize) < from);
+        let mut headers = slab.headers[first..].iter().peekable();
+        slab.records[from..].iter().map(move |record| {
+            let key_start = record.start as usize;
+            let value_start = key_start + record.key_len.max(0) as usize;
+            let own = headers.next_if(|(index, _)| *index == record.index);
+            Outgoing {
+                partition: if slab.partition == MIXED {
+                    record.partition
+                } else {
+                    slab.partition
+                },
+                key: (record.key_len >= 0).then(|| &slab.bytes[key_start..value_start]),
+                value: (record.value_len >= 0)
+                    .then(|| &slab.bytes[value_start..value_start + record.value_len as usize]),
+                headers: own.map_or(&[], |(_, headers)| headers),
+                opaque: std::ptr::from_ref(record).cast_mut().cast(),
+            }
+        })
+    }
+}
+
+/// Settles records of handed-over slabs from their delivery reports, slab by slab.
+///
+/// Reports of one slab usually come one after the other; the slab's counter and waiters are
+/// touched once for such a run, not once a record.
+#[derive(Default)]
+pub(crate) struct Settling {
+    slab: Option<*const Slab>,
+    run: u32,
+    failed: u32,
+    cost: u64,
+}
+
+/// What a run of settled records adds up to.
+pub(crate) struct Settled {
+    pub(crate) records: u64,
+    /// How many of them failed.
+    pub(crate) failed: u64,
+    /// What the records took of the queue's budget.
+    pub(crate) cost: u64,
+    /// The slab's memory, where this run was its last.
+    pub(crate) buffers: Option<Buffers>,
+}
+
+impl Settling {
+    /// Settles the record behind `opaque`. Returns what the run before it added up to, where this
+    /// record belongs to another slab.
+    ///
+    /// # Safety
+    /// `opaque` came from [`InFlight::outgoing`], and this is the record's only settlement.
+    pub(crate) unsafe fn settle(
+        &mut self,
+        opaque: *mut std::ffi::c_void,
+        outcome: Result<(i32, i64, i64), &crate::Error>,
+    ) -> Option<Settled> {
+        // SAFETY: by this function's contract the record is alive: its slab is freed only after
+        // its last record was settled and `finish` ran.
+        let record = unsafe { &*opaque.cast_const().cast::<Record>() };
+        // SAFETY: as above.
+        let slab = unsafe { &*record.slab };
+        let before = match self.slab {
+            Some(current) if std::ptr::eq(current, record.slab) => None,
+            _ => self.finish(),
+        };
+        self.slab = Some(record.slab);
+        self.run += 1;
+        self.cost += record.cost();
+        match outcome {
+            Ok((partition, offset, timestamp_ms)) => {
+                slab.outcomes
+                    .deliver(record.index, partition, offset, timestamp_ms);
+            }
+            Err(error) => {
+                self.failed += 1;
+                slab.topic.metrics.failed(error.kind(), 1);
+                slab.outcomes.fail(record.index, error);
+            }
+        }
+        before
+    }
+
+    /// Ends the current run.
+    pub(crate) fn finish(&mut self) -> Option<Settled> {
+        let at = self.slab.take()?;
+        let (run, cost) = (
+            std::mem::take(&mut self.run),
+            std::mem::take(&mut self.cost),
+        );
+        let failed = std::mem::take(&mut self.failed);
+        let delivered = u64::from(run - failed);
+        // SAFETY: `run` records of this slab are not counted down yet, so nobody has freed it.
+        let slab = unsafe { &*at };
+        if delivered > 0 {
+            let bytes = cost.saturating_sub(u64::from(run) * RECORD_OVERHEAD_BYTES);
+            slab.topic
+                .metrics
+                .delivered(delivered, bytes, slab.opened.elapsed());
+        }
+        slab.outcomes.wake();
+        let buffers = (slab.unsettled.fetch_sub(run, Ordering::AcqRel) == run).then(|| {
+            // SAFETY: the last record is settled, so librdkafka and every other settler are done
+            // with the slab; it was leaked by `InFlight::new`.
+            let slab = unsafe { Box::from_raw(at.cast_mut()) };
+            let Slab {
+                mut bytes,
+                mut records,
+                ..
+            } = *slab;
+            bytes.clear();
+            records.clear();
+            Buffers { bytes, records }
+        });
+        Some(Settled {
+            records: u64::from(run),
+            failed: u64::from(failed),
+            cost,
+            buffers,
+        })
+    }
+}

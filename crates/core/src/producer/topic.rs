@@ -1,0 +1,152 @@
+//! A topic as the producer knows it: how its values are framed and, once the cluster has been
+//! asked, the lanes of its partitions.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
+use super::lane::Lane;
+use super::partitioner::partition_of;
+use super::slab::MIXED;
+use crate::codec::frame::{write_confluent_header, write_single_object_header};
+use crate::events::Topic as EventTopic;
+use crate::kafka::TopicHandle;
+use crate::metrics::{Counter, Metrics, TopicMetrics};
+use crate::registry::SubjectId;
+
+/// The lanes of a topic's partitions.
+pub(crate) struct Routes {
+    lanes: Box<[Arc<Lane>]>,
+    /// Where records without a key go for now; moves on with each slab that fills up.
+    sticky: AtomicU32,
+}
+
+impl Routes {
+    /// Lanes for `count` partitions, keeping those that exist.
+    pub(crate) fn new(count: u32, existing: Option<&Routes>) -> Self {
+        let existing = existing.map_or(&[][..], |routes| &routes.lanes);
+        let lanes = (0..count as usize)
+            .map(|index| {
+                existing
+                    .get(index)
+                    .map_or_else(|| Lane::new(index as i32), Arc::clone)
+            })
+            .collect();
+        Routes {
+            lanes,
+            sticky: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.lanes.len() as u32
+    }
+
+    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
+        &self.lanes
+    }
+
+    /// The partition of a record: the caller's, else its key's, else the current sticky one.
+    pub(crate) fn partition(&self, key: Option<&[u8]>, chosen: Option<i32>) -> i32 {
+        match (chosen, key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_of(key, self.count()),
+            (None, None) => (self.sticky.load(Ordering::Relaxed) % self.count()) as i32,
+        }
+    }
+
+    /// The lane of a partition, if the topic has it.
+    pub(crate) fn lane(&self, partition: i32) -> Option<&Arc<Lane>> {
+        self.lanes.get(usize::try_from(partition).ok()?)
+    }
+
+    /// Sends the next records without a key to another partition, so that they spread slab by slab.
+    pub(crate) fn move_on(&self) {
+        self.sticky.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What stands before the Avro body of the typed events of a topic.
+pub(crate) enum Framing {
+    /// The registry's framing; the id is known once the registry (or the configuration) gave it.
+    Confluent(SubjectId),
+    /// Single-object encoding, which needs nobody.
+    SingleObject,
+    /// JSON: nothing.
+    Json,
+}
+
+/// A topic that records have been sent to.
+pub(crate) struct Topic {
+    name: Arc<str>,
+    /// Which of the twelve it is.
+    event: Option<EventTopic>,
+    pub(crate) framing: Framing,
+    pub(crate) metrics: Arc<TopicMetrics>,
+    /// Typed events of this topic's record that were handed over.
+    pub(crate) events: Option<Arc<Counter>>,
+    pub(crate) native: OnceLock<TopicHandle>,
+    /// `None` until the partitions (and the schema id, where one is needed) are known.
+    pub(crate) routes: ArcSwapOption<Routes>,
+    /// The records that wait for that. Its lock also guards every change of `routes`.
+    pub(crate) waiting: Arc<Lane>,
+    pub(crate) resolution: Mutex<Resolution>,
+}
+
+/// Where asking for a topic's partitions and schema id stands.
+#[derive(Default)]
+pub(crate) struct Resolution {
+    /// Whether the resolver has the topic on its list.
+    pub(crate) running: bool,
+    /// Why it is not known yet.
+    pub(crate) last_error: Option<crate::Error>,
+}
+
+impl Topic {
+    pub(crate) fn new(name: Arc<str>, framing: Framing, metrics: &Metrics) -> Arc<Self> {
+        let event = EventTopic::from_name(&name);
+        Arc::new(Topic {
+            metrics: metrics.topic(&name),
+            events: event.map(|topic| metrics.event_type(topic.spec().record)),
+            name,
+            event,
+            framing,
+            native: OnceLock::new(),
+            routes: ArcSwapOption::empty(),
+            waiting: Lane::new(MIXED),
+            resolution: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn event(&self) -> Option<EventTopic> {
+        self.event
+    }
+
+    /// Whether a typed event can be framed right now.
+    pub(crate) fn knows_schema(&self) -> bool {
+        match &self.framing {
+            Framing::Confluent(id) => id.get().is_some(),
+            Framing::SingleObject | Framing::Json => true,
+        }
+    }
+
+    /// Appends what stands before a typed event's body; an unknown schema id is filled in later.
+    pub(crate) fn write_frame(&self, fingerprint: u64, out: &mut Vec<u8>) {
+        match &self.framing {
+            Framing::Confluent(id) => {
+                write_confluent_header(id.get().unwrap_or(0), out);
+            }
+            Framing::SingleObject => {
+                write_single_object_header(fingerprint, out);
+            }
+            Framing::Json => {}
+        }
+    }
+}
