@@ -128,14 +128,15 @@ fn ask(dir: &Path, word: &str) -> Result<String> {
 pub(crate) fn keep(root: &Path, wanted: &Wanted) -> Result<()> {
     let (kafka, registry) = thread::scope(|scope| {
         let registry = scope.spawn(|| (!wanted.no_registry).then(Registry::start).transpose());
-        let kafka = Kafka::builder()
+        let mut kafka = Kafka::builder()
             .brokers(wanted.brokers)
             .tls(wanted.tls)
             .sasl(wanted.sasl)
-            .access_rules(wanted.access_rules)
-            .jvm(Jvm::Steady)
-            .heap_mb(1024)
-            .start();
+            .access_rules(wanted.access_rules);
+        if wanted.steady {
+            kafka = kafka.jvm(Jvm::Steady).heap_mb(1024);
+        }
+        let kafka = kafka.start();
         let registry = registry
             .join()
             .map_err(|_| anyhow!("the registry's start panicked"))?;

@@ -57,6 +57,9 @@ struct Wanted {
     /// Refuse what is not allowed: the reader may not write
     #[arg(long)]
     access_rules: bool,
+    /// All of the JVM's optimisation and twice the memory: slower to start, for measuring
+    #[arg(long)]
+    steady: bool,
     /// No schema registry
     #[arg(long)]
     no_registry: bool,
@@ -69,6 +72,7 @@ impl Wanted {
             (self.tls, "--tls"),
             (self.sasl, "--sasl"),
             (self.access_rules, "--access-rules"),
+            (self.steady, "--steady"),
             (self.no_registry, "--no-registry"),
         ];
         let on = switches

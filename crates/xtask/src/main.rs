@@ -1,2 +1,156 @@
-//! The project command runner.
-fn main() {}
+//! The one command runner: `cargo xtask test`, `demo`, `generate`, `services`, `bench`, `fuzz`.
+
+mod prerequisites;
+mod run;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use carbon_events_codegen as codegen;
+use clap::{Parser, Subcommand};
+
+use prerequisites::Needs;
+use run::{cargo, nightly_cargo};
+
+/// The command runner of carbon-events
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Send a million events of all twelve kinds through an embedded broker and check each
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments of `carbon-events demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check formatting, generated code, lints, documents and golden bytes, then run all tests
+    Test {
+        /// Only what needs neither Java nor Python nor the network
+        #[arg(long)]
+        quick: bool,
+        /// Arguments of `cargo test`, such as a test's name
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Write the source files that come from schemas/
+    Generate {
+        /// Change nothing; fail if a file is not what schemas/ says
+        #[arg(long)]
+        check: bool,
+    },
+    /// Start, stop or look at a real Kafka and a real registry on this machine
+    #[command(disable_help_flag = true)]
+    Services {
+        /// `up [--brokers 3] [--tls] [--sasl]`, `down`, `status`, `fetch`; `--help` tells more
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measure: the encoders and decoders side by side with other libraries'
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of `cargo bench`, such as a benchmark's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Feed made-up bytes to everything that reads bytes (needs nightly Rust and cargo-fuzz)
+    Fuzz {
+        /// For how long each target runs
+        #[arg(default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Tell what building and testing need and this machine lacks
+    Prerequisites {
+        /// Print only the Debian packages that are missing
+        #[arg(long)]
+        packages: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Verb) -> Result<ExitCode> {
+    let root = root()?;
+    match command {
+        Verb::Demo { arguments } => {
+            prerequisites::check(Needs::Build)?;
+            let mut demo = cargo(
+                &root,
+                &["run", "--release", "-p", "carbon-events-cli", "--", "demo"],
+            );
+            return run::exit_code(demo.args(arguments));
+        }
+        Verb::Test { quick, arguments } => test::run(&root, quick, &arguments)?,
+        Verb::Generate { check } => generate(&root, check)?,
+        Verb::Services { arguments } => {
+            return run::exit_code(run::services(&root).args(arguments));
+        }
+        Verb::Bench { arguments } => {
+            prerequisites::check(Needs::Build)?;
+            run::step(cargo(&root, &["bench", "-p", "carbon-events-benches"]).args(arguments))?;
+        }
+        Verb::Fuzz { seconds } => fuzz(&root, seconds)?,
+        Verb::Prerequisites { packages } => return prerequisites::tell(packages),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The repository's root, two levels above this crate.
+fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize()
+        .context("this program was built in a repository that is gone; build it again")
+}
+
+fn generate(root: &Path, check: bool) -> Result<()> {
+    if check {
+        let stale = codegen::stale(root)?;
+        let names: Vec<_> = stale
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        ensure!(
+            stale.is_empty(),
+            "not what schemas/ says: {}; `cargo xtask generate` mends them",
+            names.join(", ")
+        );
+    } else {
+        let written = codegen::write(root)?;
+        for path in &written {
+            eprintln!("wrote {}", path.display());
+        }
+        eprintln!(
+            "{} files written, all others were as schemas/ says",
+            written.len()
+        );
+    }
+    Ok(())
+}
+
+fn fuzz(root: &Path, seconds: u32) -> Result<()> {
+    prerequisites::check(Needs::Fuzz)?;
+    let targets = run::output(nightly_cargo(root, &["fuzz", "list"]))?;
+    for target in targets.lines() {
+        let limit = format!("-max_total_time={seconds}");
+        run::step(&mut nightly_cargo(
+            root,
+            &["fuzz", "run", target, "--", &limit],
+        ))?;
+    }
+    Ok(())
+}

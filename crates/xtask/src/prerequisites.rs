@@ -1,0 +1,206 @@
+//! What must be installed, found out before an hour of building and not in the middle of it.
+
+use std::fmt::Write;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Result, bail};
+
+/// What somebody is about to do; each needs what those before it need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Needs {
+    /// Build the library and run the demo.
+    Build,
+    /// Format, lint and run what needs no service.
+    QuickTest,
+    /// Run all tests.
+    Test,
+    /// Fuzz, which is no part of the tests.
+    Fuzz,
+}
+
+/// How a missing thing is installed.
+enum Install {
+    Debian(&'static str),
+    Line(&'static str),
+}
+
+struct Prerequisite {
+    needed: Needs,
+    what: &'static str,
+    /// A command that succeeds where it is installed.
+    probe: &'static [&'static str],
+    install: Install,
+}
+
+const fn debian(
+    needed: Needs,
+    what: &'static str,
+    probe: &'static [&'static str],
+    package: &'static str,
+) -> Prerequisite {
+    Prerequisite {
+        needed,
+        what,
+        probe,
+        install: Install::Debian(package),
+    }
+}
+
+const fn line(
+    needed: Needs,
+    what: &'static str,
+    probe: &'static [&'static str],
+    install: &'static str,
+) -> Prerequisite {
+    Prerequisite {
+        needed,
+        what,
+        probe,
+        install: Install::Line(install),
+    }
+}
+
+static ALL: [Prerequisite; 13] = [
+    debian(
+        Needs::Build,
+        "a C compiler",
+        &["cc", "--version"],
+        "build-essential",
+    ),
+    debian(
+        Needs::Build,
+        "a C++ compiler",
+        &["c++", "--version"],
+        "build-essential",
+    ),
+    debian(
+        Needs::Build,
+        "make, for OpenSSL",
+        &["make", "--version"],
+        "build-essential",
+    ),
+    debian(
+        Needs::Build,
+        "cmake, for librdkafka",
+        &["cmake", "--version"],
+        "cmake",
+    ),
+    debian(
+        Needs::Build,
+        "perl, for OpenSSL",
+        &["perl", "-e", "use IPC::Cmd; use FindBin"],
+        "perl",
+    ),
+    line(
+        Needs::QuickTest,
+        "rustfmt",
+        &["cargo", "fmt", "--version"],
+        "rustup component add rustfmt",
+    ),
+    line(
+        Needs::QuickTest,
+        "clippy",
+        &["cargo", "clippy", "--version"],
+        "rustup component add clippy",
+    ),
+    debian(
+        Needs::Test,
+        "a JDK, for Kafka and the registry",
+        &["javac", "--version"],
+        "default-jdk-headless",
+    ),
+    debian(
+        Needs::Test,
+        "java, for Kafka and the registry",
+        &["java", "-version"],
+        "default-jdk-headless",
+    ),
+    debian(
+        Needs::Test,
+        "Maven, which downloads them",
+        &["mvn", "--version"],
+        "maven",
+    ),
+    debian(
+        Needs::Test,
+        "Python 3 with venv, for another library's view of our bytes",
+        &["python3", "-c", "import venv, ensurepip"],
+        "python3-venv",
+    ),
+    line(
+        Needs::Fuzz,
+        "nightly Rust",
+        &["cargo", "+nightly", "--version"],
+        "rustup toolchain install nightly",
+    ),
+    line(
+        Needs::Fuzz,
+        "cargo-fuzz",
+        &["cargo", "+nightly", "fuzz", "--version"],
+        "cargo install cargo-fuzz",
+    ),
+];
+
+/// Fails with the lines that install what is missing.
+pub(crate) fn check(needs: Needs) -> Result<()> {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut message = String::from("this machine lacks");
+    for prerequisite in &missing {
+        write!(message, "\n  {}", prerequisite.what)?;
+    }
+    message += "\ninstall it with";
+    let packages = debian_packages(&missing);
+    if !packages.is_empty() {
+        write!(message, "\n  sudo apt-get install {}", packages.join(" "))?;
+    }
+    for prerequisite in &missing {
+        if let Install::Line(line) = prerequisite.install {
+            write!(message, "\n  {line}")?;
+        }
+    }
+    bail!(message)
+}
+
+/// The command of its own: for all tests.
+pub(crate) fn tell(packages: bool) -> Result<ExitCode> {
+    if packages {
+        println!("{}", debian_packages(&missing(Needs::Test)).join(" "));
+    } else {
+        check(Needs::Test)?;
+        eprintln!("everything that building and testing need is there");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn missing(needs: Needs) -> Vec<&'static Prerequisite> {
+    ALL.iter()
+        .filter(|prerequisite| prerequisite.needed <= needs && !works(prerequisite.probe))
+        .collect()
+}
+
+fn works(probe: &[&str]) -> bool {
+    Command::new(probe[0])
+        .args(&probe[1..])
+        // So that cargo's `+nightly` reaches rustup.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn debian_packages(missing: &[&Prerequisite]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = missing
+        .iter()
+        .filter_map(|prerequisite| match prerequisite.install {
+            Install::Debian(package) => Some(package),
+            Install::Line(_) => None,
+        })
+        .collect();
+    packages.dedup();
+    packages
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask test`: the cheapest check first, `cargo test` last, so that a run closes on its
+//! lines.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::generate;
+use crate::prerequisites::{self, Needs};
+use crate::run::{cargo, services, step};
+
+/// Packages whose tests start services.
+const WITH_SERVICES: [&str; 2] = ["carbon-events-services", "carbon-events-tests"];
+
+/// Everything that a change must pass; `arguments` go to `cargo test`.
+pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<()> {
+    let start = Instant::now();
+    prerequisites::check(if quick { Needs::QuickTest } else { Needs::Test })?;
+    step(&mut cargo(root, &["fmt", "--all", "--check"]))?;
+    eprintln!("\n$ cargo xtask generate --check");
+    generate(root, true)?;
+    let everything = [
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+    ];
+    step(
+        cargo(root, &["clippy"])
+            .args(everything)
+            .args(["--", "-D", "warnings"]),
+    )?;
+    if !quick {
+        let documents = [
+            "doc",
+            "--release",
+            "--workspace",
+            "--all-features",
+            "--no-deps",
+        ];
+        step(cargo(root, &documents).env("RUSTDOCFLAGS", "-D warnings"))?;
+        // Before the tests, so that a download that fails is not taken for a test that does.
+        step(services(root).arg("fetch"))?;
+        step(services(root).args(["python", "schemas/golden/generate.py", "--check"]))
+            .context("the golden bytes are not what another Avro library writes")?;
+    }
+    let mut tests = cargo(
+        root,
+        &["test", "--release", "--workspace", "--all-features"],
+    );
+    tests.arg("--no-fail-fast");
+    if quick {
+        tests.args(
+            WITH_SERVICES
+                .iter()
+                .flat_map(|package| ["--exclude", package]),
+        );
+    }
+    eprintln!("\nchecks passed after {} s", start.elapsed().as_secs());
+    step(tests.args(arguments))
+}
