@@ -33,9 +33,15 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         | Code::UnsupportedSASLMechanism
         | Code::IllegalSASLState => ErrorKind::Authentication,
         Code::PurgeQueue | Code::PurgeInflight => ErrorKind::Aborted,
-        Code::InvalidArgument | Code::InvalidConfig | Code::PolicyViolation => {
-            ErrorKind::InvalidConfig
-        }
+        Code::InvalidArgument
+        | Code::InvalidConfig
+        | Code::PolicyViolation
+        | Code::InconsistentGroupProtocol
+        | Code::InvalidGroupId
+        | Code::InvalidSessionTimeout
+        | Code::FencedInstanceId
+        | Code::UnsupportedVersion
+        | Code::UnsupportedFeature => ErrorKind::InvalidConfig,
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::Resolve
@@ -50,7 +56,11 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         | Code::NotEnoughReplicas
         | Code::NotEnoughReplicasAfterAppend
         | Code::KafkaStorageError
-        | Code::WaitingForCoordinator => ErrorKind::Unavailable,
+        | Code::WaitingForCoordinator
+        | Code::RebalanceInProgress
+        | Code::IllegalGeneration
+        | Code::UnknownMemberId
+        | Code::AssignmentLost => ErrorKind::Unavailable,
         Code::BrokerDestroy => ErrorKind::Closed,
         _ => ErrorKind::Internal,
     }
@@ -84,6 +94,7 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
             "; make the record smaller or raise message.max.bytes on topic and client"
         }
         Code::TopicAuthorizationFailed => "; ask for access to the topic",
+        Code::GroupAuthorizationFailed => "; ask for access to the consumer group",
         Code::SSL => "; check the CA, the client certificate and its key",
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             "; fewer replicas are in sync than min.insync.replicas asks for"

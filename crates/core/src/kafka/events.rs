@@ -1,15 +1,17 @@
 //! Events of a client: its logs and errors go to `tracing` and into [`Health`], token requests to
-//! the caller's token provider, and delivery reports to the producer.
+//! the caller's token provider, delivery reports to the producer, and rebalances and answers to
+//! commits to the consumer.
 
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 
 use parking_lot::Mutex;
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
-use super::errors::kind_of;
+use super::errors::{broker_error, kind_of};
 use super::handle::Handle;
+use super::partitions::PartitionList;
 use crate::config::TokenProvider;
 use crate::{Error, ErrorKind};
 
@@ -66,6 +68,27 @@ impl Health {
     }
 }
 
+/// A change of a consumer's partitions.
+pub(crate) enum Rebalance {
+    Assign(PartitionList),
+    Revoke(PartitionList),
+}
+
+/// The answer to a commit.
+pub(crate) struct Commit {
+    pub(crate) offsets: PartitionList,
+    /// The first error, of the request or of a partition.
+    pub(crate) outcome: crate::Result<()>,
+}
+
+/// An error that is about the client, not about one record.
+pub(crate) struct ClientError {
+    pub(crate) code: RDKafkaErrorCode,
+    pub(crate) reason: String,
+    /// Whether the client does nothing more.
+    pub(crate) is_fatal: bool,
+}
+
 /// One event from a client's queue.
 pub(crate) struct Event {
     ptr: NonNull<RDKafkaEvent>,
@@ -101,6 +124,68 @@ impl Event {
             reports.set_len(filled);
         }
         true
+    }
+
+    /// The change of the consumer's partitions that this event announces.
+    pub(crate) fn rebalance(&self) -> Option<Rebalance> {
+        let event = self.ptr.as_ptr();
+        // SAFETY: the event is live, and the list that it gives lives as long.
+        unsafe {
+            if sys::rd_kafka_event_type(event) != sys::RD_KAFKA_EVENT_REBALANCE {
+                return None;
+            }
+            let partitions =
+                PartitionList::copy_of(sys::rd_kafka_event_topic_partition_list(event));
+            match RDKafkaErrorCode::from(sys::rd_kafka_event_error(event)) {
+                RDKafkaErrorCode::AssignPartitions => Some(Rebalance::Assign(partitions)),
+                _ => Some(Rebalance::Revoke(partitions)),
+            }
+        }
+    }
+
+    /// The answer to a commit of offsets.
+    pub(crate) fn commit(&self) -> Option<Commit> {
+        let event = self.ptr.as_ptr();
+        // SAFETY: the event is live, and the list that it gives lives as long.
+        unsafe {
+            if sys::rd_kafka_event_type(event) != sys::RD_KAFKA_EVENT_OFFSET_COMMIT {
+                return None;
+            }
+            let code = sys::rd_kafka_event_error(event);
+            let offsets = PartitionList::copy_of(sys::rd_kafka_event_topic_partition_list(event));
+            let refused = offsets.iter().find_map(|entry| Some((entry, entry.error?)));
+            let outcome = match refused {
+                _ if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__NO_OFFSET => Ok(()),
+                Some((entry, code)) => Err(Error::new(
+                    kind_of(code),
+                    format!("cannot commit offsets: {code}"),
+                )
+                .with("topic", entry.topic)
+                .with("partition", entry.partition)),
+                None if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+                None => Err(broker_error(code, "commit offsets")),
+            };
+            Some(Commit { offsets, outcome })
+        }
+    }
+
+    /// The error that this event tells, and the partition that it is about, where it is about one.
+    pub(crate) fn error(&self) -> Option<ClientError> {
+        let event = self.ptr.as_ptr();
+        // SAFETY: the event is live; the partition that it gives is ours and destroyed once.
+        unsafe {
+            if sys::rd_kafka_event_type(event) != sys::RD_KAFKA_EVENT_ERROR {
+                return None;
+            }
+            let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event));
+            let reason = lossy(sys::rd_kafka_event_error_string(event));
+            let is_fatal = sys::rd_kafka_event_error_is_fatal(event) != 0;
+            Some(ClientError {
+                code,
+                reason,
+                is_fatal,
+            })
+        }
     }
 
     /// Serves an event that is about the client itself.

@@ -15,14 +15,6 @@ use super::errors::broker_error;
 use super::events::Event;
 use crate::{Error, ErrorKind, Result};
 
-/// librdkafka's rebalance callback, for consumers.
-pub(crate) type RebalanceCallback = unsafe extern "C" fn(
-    *mut RDKafka,
-    RDKafkaRespErr,
-    *mut sys::rd_kafka_topic_partition_list_t,
-    *mut std::os::raw::c_void,
-);
-
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
 pub(crate) struct Handle {
     ptr: NonNull<RDKafka>,
@@ -42,27 +34,17 @@ impl Handle {
             config,
             RDKafkaType::RD_KAFKA_PRODUCER,
             sys::RD_KAFKA_EVENT_DR,
-            None,
         )
     }
 
-    /// A consumer; `rebalance` is called with `opaque` from whoever polls the consumer's queue.
-    /// `opaque` must stay valid until the handle is dropped.
-    pub(crate) fn consumer(
-        config: &ClientConfig,
-        rebalance: RebalanceCallback,
-        opaque: *mut std::os::raw::c_void,
-    ) -> Result<Arc<Handle>> {
-        let callback = Some((rebalance, opaque));
-        Self::new(config, RDKafkaType::RD_KAFKA_CONSUMER, 0, callback)
+    /// A consumer whose rebalances and answers to commits come as events on
+    /// [`consumer_queue`](Self::consumer_queue).
+    pub(crate) fn consumer(config: &ClientConfig) -> Result<Arc<Handle>> {
+        let events = sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_OFFSET_COMMIT;
+        Self::new(config, RDKafkaType::RD_KAFKA_CONSUMER, events)
     }
 
-    fn new(
-        config: &ClientConfig,
-        kind: RDKafkaType,
-        events: i32,
-        rebalance: Option<(RebalanceCallback, *mut std::os::raw::c_void)>,
-    ) -> Result<Arc<Handle>> {
+    fn new(config: &ClientConfig, kind: RDKafkaType, events: i32) -> Result<Arc<Handle>> {
         let refused = |why: String| {
             Error::new(
                 ErrorKind::InvalidConfig,
@@ -89,10 +71,6 @@ impl Handle {
                 why.as_mut_ptr(),
                 why.len(),
             );
-            if let Some((callback, opaque)) = rebalance {
-                sys::rd_kafka_conf_set_opaque(conf, opaque);
-                sys::rd_kafka_conf_set_rebalance_cb(conf, Some(callback));
-            }
             sys::rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len())
         };
         let Some(ptr) = NonNull::new(ptr) else {
@@ -123,10 +101,17 @@ impl Handle {
         self.queue(unsafe { sys::rd_kafka_queue_get_consumer(self.ptr()) })
     }
 
+    /// A queue of one's own.
+    pub(crate) fn new_queue(self: &Arc<Self>) -> Queue {
+        // SAFETY: the instance is live, and gives a queue of which we have the only reference.
+        self.queue(unsafe { sys::rd_kafka_queue_new(self.ptr()) })
+    }
+
     fn queue(self: &Arc<Self>, ptr: *mut RDKafkaQueue) -> Queue {
         Queue {
             ptr,
-            _handle: Arc::clone(self),
+            arrival: None,
+            handle: Arc::clone(self),
         }
     }
 
@@ -172,8 +157,11 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: the last owner; queues and topics keep an Arc of this handle.
-        unsafe { sys::rd_kafka_destroy(self.ptr()) }
+        // A consumer leaves its group by `Handle::leave`, within a deadline; waiting for it here
+        // again would have none.
+        let flags = sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
+        // SAFETY: the last owner; queues, topics and messages keep an Arc of this handle.
+        unsafe { sys::rd_kafka_destroy_flags(self.ptr(), flags) }
     }
 }
 
@@ -226,10 +214,15 @@ impl Drop for TopicHandle {
     }
 }
 
+/// What is called when something arrives in an empty queue.
+type Arrival = Box<dyn Fn() + Send + Sync>;
+
 /// A queue of a client.
 pub(crate) struct Queue {
     ptr: *mut RDKafkaQueue,
-    _handle: Arc<Handle>,
+    /// Boxed twice: librdkafka keeps one thin pointer to it.
+    arrival: Option<Box<Arrival>>,
+    handle: Arc<Handle>,
 }
 
 // SAFETY: queues are locked inside librdkafka.
@@ -238,6 +231,23 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl Queue {
+    /// Has `arrival` called whenever something arrives in this queue while it is empty.
+    ///
+    /// It is called on librdkafka's threads with the queue locked, so it must be short and touch
+    /// no queue.
+    pub(crate) fn on_arrival(&mut self, arrival: impl Fn() + Send + Sync + 'static) {
+        let arrival: Box<Arrival> = Box::new(Box::new(arrival));
+        let opaque = std::ptr::from_ref::<Arrival>(&arrival).cast_mut().cast();
+        // SAFETY: the queue is live; `opaque` is a box that stays where it is until it is replaced
+        // here, by then unknown to librdkafka, or until Drop has taken it back.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.ptr, Some(arrived), opaque) };
+        self.arrival = Some(arrival);
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
     pub(crate) fn ptr(&self) -> *mut RDKafkaQueue {
         self.ptr
     }
@@ -258,7 +268,21 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: the reference that the getter gave us, released once.
-        unsafe { sys::rd_kafka_queue_destroy(self.ptr) }
+        // SAFETY: the reference that the getter gave us, released once. The callback is taken back
+        // under the queue's lock, under which it is called too: after that, nobody is in it.
+        unsafe {
+            if self.arrival.is_some() {
+                sys::rd_kafka_queue_cb_event_enable(self.ptr, None, std::ptr::null_mut());
+            }
+            sys::rd_kafka_queue_destroy(self.ptr);
+        }
     }
+}
+
+/// librdkafka's side of [`Queue::on_arrival`].
+unsafe extern "C" fn arrived(_: *mut RDKafka, opaque: *mut std::os::raw::c_void) {
+    // SAFETY: `opaque` is what `on_arrival` passed, which lives until the callback is taken back.
+    let arrival = unsafe { &*opaque.cast::<Arrival>() };
+    // A panic must not unwind into C. There is nobody to tell it to either.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(arrival));
 }

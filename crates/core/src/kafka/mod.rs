@@ -5,8 +5,13 @@
 
 mod errors;
 mod events;
+mod group;
 mod handle;
+mod message;
+mod partitions;
 
 pub(crate) use errors::{broker_error, kind_of};
-pub(crate) use events::{Event, Health};
+pub(crate) use events::{ClientError, Commit, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
+pub(crate) use message::{FetchBuffer, Message, Messages};
+pub(crate) use partitions::{PartitionEntry, PartitionList, logical};
