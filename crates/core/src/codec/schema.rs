@@ -1,13 +1,14 @@
 //! Avro schemas as resolution and the JSON reader walk over them.
 //!
-//! apache-avro parses a schema and computes its fingerprint; what is kept is a tree in one vector:
+//! apache-avro parses a schema; what is kept is a tree in one vector:
 //! references to named types are indices, logical types are the types that they are written as,
 //! and names, aliases and defaults stand beside the fields that need them.
+
+mod canonical;
 
 use std::collections::HashMap;
 
 use apache_avro::Schema as Parsed;
-use apache_avro::rabin::Rabin;
 use apache_avro::schema::{Alias, DecimalSchema, InnerDecimalSchema, Name as ParsedName};
 use apache_avro::schema::{FixedSchema, UuidSchema};
 use serde_json::Value;
@@ -131,7 +132,7 @@ impl Schema {
     ///
     /// What is not an Avro schema is [`ErrorKind::IncompatibleSchema`].
     pub fn parse(json: &str) -> Result<Schema> {
-        Schema::build(&Parsed::parse_str(json).map_err(not_a_schema)?)
+        Schema::build(&Parsed::parse_str(json).map_err(not_parsed)?)
     }
 
     /// Parses a schema that uses named types of other schemas, as a registry's references say.
@@ -140,8 +141,8 @@ impl Schema {
             return Schema::parse(json);
         }
         let (mut parsed, others) =
-            Parsed::parse_str_with_list(json, references).map_err(not_a_schema)?;
-        parsed.denormalize(&others).map_err(not_a_schema)?;
+            Parsed::parse_str_with_list(json, references).map_err(not_parsed)?;
+        parsed.denormalize(&others).map_err(not_parsed)?;
         Schema::build(&parsed)
     }
 
@@ -151,14 +152,13 @@ impl Schema {
             named: HashMap::new(),
         };
         let root = builder.node(parsed, 0)?;
-        // The bytes are those of single-object encoding: little-endian, and eight of them.
-        let fingerprint = parsed.fingerprint::<Rabin>().bytes;
-        let fingerprint = u64::from_le_bytes(fingerprint.try_into().unwrap_or_default());
-        Ok(Schema {
+        let mut schema = Schema {
             nodes: builder.nodes,
             root,
-            fingerprint,
-        })
+            fingerprint: 0,
+        };
+        schema.fingerprint = canonical::fingerprint(&schema);
+        Ok(schema)
     }
 
     /// CRC-64-AVRO of the parsing canonical form.
@@ -377,8 +377,66 @@ impl Builder {
 }
 
 fn not_a_schema(why: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorKind::IncompatibleSchema,
-        format!("this is not an Avro schema we can use: {why}"),
-    )
+    let message = format!("this is not an Avro schema that can be used: {why}");
+    Error::new(ErrorKind::IncompatibleSchema, message)
+}
+
+fn not_parsed(error: apache_avro::Error) -> Error {
+    match std::error::Error::source(&error) {
+        Some(source) => not_a_schema(format_args!("{error}: {source}")),
+        None => not_a_schema(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(json: &str) -> String {
+        let error = Schema::parse(json).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IncompatibleSchema);
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn what_is_no_schema_says_why() {
+        assert_eq!(
+            why("{"),
+            "this is not an Avro schema that can be used: Failed to parse schema from JSON: EOF \
+             while parsing an object at line 1 column 1"
+        );
+        assert!(why(r#"{"type":"record","name":"R"}"#).contains("fields"));
+        assert!(why(r#"{"type":"array","items":"Unknown"}"#).contains("Unknown"));
+    }
+
+    #[test]
+    fn types_of_other_schemas_are_found_whatever_their_order() {
+        let main = r#"{"type":"record","name":"a.R","fields":[
+            {"name":"x","type":"b.X"},{"name":"y","type":"b.Y"}]}"#;
+        let x = r#"{"type":"record","name":"b.X","fields":[{"name":"y","type":"Y"}]}"#;
+        let y = r#"{"type":"enum","name":"b.Y","symbols":["S"]}"#;
+        let inline = r#"{"type":"record","name":"a.R","fields":[
+            {"name":"x","type":{"type":"record","name":"b.X","fields":[
+                {"name":"y","type":{"type":"enum","name":"Y","symbols":["S"]}}]}},
+            {"name":"y","type":"b.Y"}]}"#;
+        let inline = Schema::parse(inline).unwrap();
+        for references in [[x, y], [y, x]] {
+            let schema = Schema::parse_with_references(main, &references).unwrap();
+            assert_eq!(schema.fingerprint(), inline.fingerprint());
+        }
+        let error = Schema::parse_with_references(main, &[y]).unwrap_err();
+        assert!(error.message().contains("b.X"), "{error}");
+    }
+
+    #[test]
+    fn a_named_type_is_found_by_its_former_name() {
+        let schema = Schema::parse(
+            r#"{"type":"record","name":"R","fields":[
+                {"name":"a","type":{"type":"fixed","name":"F","aliases":["G"],"size":2}},
+                {"name":"b","type":"G"},{"name":"c","type":["null","F"]}]}"#,
+        );
+        let schema = schema.unwrap();
+        assert_eq!(schema.fields()[0].node, schema.fields()[1].node);
+        assert_eq!(schema.nodes().len(), 4);
+    }
 }

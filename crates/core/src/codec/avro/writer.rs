@@ -12,28 +12,35 @@ pub(crate) use super::varint::MAX_VARINT_LEN;
 #[inline(always)]
 pub(crate) fn append_with(out: &mut Vec<u8>, bound: usize, write: impl Fn(&mut Writer<'_>)) {
     let mut bound = bound;
-    loop {
-        out.reserve(bound);
-        let spare = out.spare_capacity_mut();
-        let room = spare.len();
-        let mut writer = Writer {
-            rest: spare,
-            overrun: false,
-        };
-        write(&mut writer);
-        let written = room - writer.rest.len();
-        if !writer.overrun {
-            let len = out.len() + written;
-            // SAFETY: `rest` began as the spare room, and a writer only ever shortens it from its
-            // start by bytes that it has just initialised (see `Writer`), so the first `written`
-            // bytes after the old length are initialised and within the capacity. `write` cannot
-            // have put another writer's `rest` in its place: it must work for a writer of every
-            // lifetime, and so can have no second one of this lifetime.
-            unsafe { out.set_len(len) };
-            return;
-        }
+    while !try_append(out, bound, &write) {
         bound = bound.saturating_mul(2).max(64);
     }
+}
+
+/// Appends what `write` writes, or nothing if there was too little room for it.
+///
+/// Never inlined: within the loop above, the compiler would compute everything that could be
+/// written before it began to write.
+#[inline(never)]
+fn try_append(out: &mut Vec<u8>, bound: usize, write: &impl Fn(&mut Writer<'_>)) -> bool {
+    out.reserve(bound);
+    let spare = out.spare_capacity_mut();
+    let room = spare.len();
+    let mut writer = Writer {
+        rest: spare,
+        overrun: false,
+    };
+    write(&mut writer);
+    if writer.overrun {
+        return false;
+    }
+    let len = room - writer.rest.len() + out.len();
+    // SAFETY: `rest` began as the spare room, and a writer only ever shortens it from its start by
+    // bytes that it has just initialised (see `Writer`), so what is missing of it now is
+    // initialised and follows the old length. `write` cannot have put another writer's `rest` in
+    // its place: it must work for a writer of every lifetime, and so has no second one of this.
+    unsafe { out.set_len(len) };
+    true
 }
 
 /// Writes Avro values one after the other.
