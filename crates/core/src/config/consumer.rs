@@ -127,6 +127,14 @@ settings! {
         topics: Vec<String> = Vec::new();
         /// Where reading starts in a partition for which the group has no committed offset.
         start: StartPosition = StartPosition::Earliest;
+        /// Whether reading starts at `start` even where the group has committed offsets: once a
+        /// partition for each consumer that is made.
+        ignore_committed: bool = false;
+        /// Whether every partition of the topics is read without joining a group. Nothing is
+        /// committed then.
+        standalone: bool = false;
+        /// Whether to notice that everything has been read that there is.
+        detect_end: bool = false;
         /// Whether the offsets of handled records are committed from time to time. `false` leaves
         /// every commit to the caller.
         auto_commit: bool = true;
@@ -138,6 +146,8 @@ settings! {
         isolation_level: IsolationLevel = IsolationLevel::ReadCommitted;
         /// How many bytes of records may wait to be handled before fetching pauses.
         max_buffered_bytes: u64 = 64 << 20;
+        /// The most records that one batch holds.
+        max_batch_records: u32 = 4096;
         /// The fewest bytes a broker gathers before it answers a fetch.
         fetch_min_bytes: u32 = 1;
         /// How long a broker waits for `fetch_min_bytes`.
@@ -145,6 +155,13 @@ settings! {
         /// How long fetching waits once the buffer is full. librdkafka's own default of a second
         /// starves a consumer that does any work with its records.
         fetch_queue_backoff: Duration = Duration::from_millis(10), key "fetch_queue_backoff_ms";
+        /// How long no broker may answer before reading says so. It is tried again all the while.
+        unreachable_after: Duration = Duration::from_secs(10), key "unreachable_after_ms";
+        /// How long a rebalance waits for the batches in hand of partitions that are to be given up,
+        /// so that their next owner does not read those records again.
+        revoke_timeout: Duration = Duration::from_secs(5), key "revoke_timeout_ms";
+        /// How long closing may take to commit what was handled and to leave the group.
+        close_timeout: Duration = Duration::from_secs(10), key "close_timeout_ms";
     }
 }
 
@@ -186,7 +203,12 @@ impl ConsumerSettings {
     /// [`ConnectionSettings::client_config`], and a missing group.
     pub fn client_config(&self, connection: &ConnectionSettings) -> Result<rdkafka::ClientConfig> {
         let mut own = PropertyMap::default();
-        own.set("group.id", self.group(connection)?);
+        // librdkafka wants a group even where none is joined.
+        let group = match self.group(connection) {
+            Err(_) if self.standalone => "standalone",
+            group => group?,
+        };
+        own.set("group.id", group);
         own.set("group.protocol", self.group_protocol);
         own.set(
             "auto.offset.reset",
@@ -195,15 +217,19 @@ impl ConsumerSettings {
                 _ => "earliest",
             },
         );
-        own.set("enable.auto.commit", self.auto_commit);
+        own.set("enable.auto.commit", self.auto_commit && !self.standalone);
         own.set("auto.commit.interval.ms", self.commit_interval.as_millis());
         // At least once: an offset is stored when its record was handled, not when it was handed out.
         own.set("enable.auto.offset.store", false);
         own.set("isolation.level", self.isolation_level);
+        own.set("enable.partition.eof", self.detect_end);
         own.set(
             "queued.max.messages.kbytes",
             kilobytes(self.max_buffered_bytes, 2_097_151),
         );
+        // One answer must not overshoot the bound by far, all the more as it comes compressed.
+        let fetch_max_bytes = (self.max_buffered_bytes / 4).clamp(1 << 20, 50 << 20);
+        own.set("fetch.max.bytes", fetch_max_bytes);
         own.set("fetch.min.bytes", self.fetch_min_bytes.max(1));
         own.set("fetch.wait.max.ms", self.fetch_max_wait.as_millis());
         own.set(
@@ -222,6 +248,7 @@ impl ConsumerSettings {
                 "enable.auto.commit" => read(value, &mut self.auto_commit),
                 "auto.commit.interval.ms" => read(value, &mut self.commit_interval),
                 "isolation.level" => read(value, &mut self.isolation_level),
+                "enable.partition.eof" => read(value, &mut self.detect_end),
                 "queued.max.messages.kbytes" => {
                     read(value, &mut self.max_buffered_bytes).inspect(|()| {
                         self.max_buffered_bytes = self.max_buffered_bytes.saturating_mul(1024);
