@@ -105,3 +105,6 @@ fn refuse(rules: Rules, event: &str, field: &str, why: &str) -> Error {
     let error = Error::new(kind, format!("{event}.{field} {why}"));
     error.with("event", event).with("field", field)
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,18 +193,6 @@ impl Schema {
             _ => &[],
         }
     }
-
-    /// The type behind a union of null and one other, and any other type as it is.
-    pub(crate) fn behind_null(&self, id: NodeId) -> NodeId {
-        match self.node(id) {
-            Node::Union(branches) => match branches[..] {
-                [a, b] if matches!(self.node(a), Node::Null) => b,
-                [a, b] if matches!(self.node(b), Node::Null) => a,
-                _ => id,
-            },
-            _ => id,
-        }
-    }
 }
 
 impl Node {

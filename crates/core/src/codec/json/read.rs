@@ -41,7 +41,7 @@ pub(super) fn event(
     let place = Place {
         run: &mut run,
         shape,
-        null: Null::IsNull,
+        null: Null::Value,
     };
     let read = place
         .deserialize(&mut deserializer)
@@ -250,8 +250,13 @@ impl Run<'_, '_> {
         if value.is_nan() {
             return Err(Why::WrongType);
         }
-        // The conversion saturates, far beyond what fits.
-        self.integer(shape, value.round() as i128)
+        // An integer beyond 64 bits comes as the nearest double, and the nearest to those just
+        // below the least `long` is the least `long`: it is taken from an integer only.
+        match value.round() {
+            least if least == i64::MIN as f64 => self.integer(shape, i128::MIN),
+            // The conversion saturates, far beyond what fits.
+            value => self.integer(shape, value as i128),
+        }
     }
 
     /// Keeps the reason until the error has reached the top.
@@ -395,11 +400,11 @@ impl Run<'_, '_> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Null {
     /// That the value is null.
-    IsNull,
+    Value,
     /// That there is no value: the place is left empty.
-    IsAbsent,
+    Absent,
     /// The word.
-    IsText,
+    Word,
 }
 
 /// One place of the JSON: what may stand there, and where it goes.
@@ -467,9 +472,9 @@ impl<'de> Visitor<'de> for Place<'_, '_, '_> {
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
         match self.null {
-            Null::IsNull => self.scalar(Scalar::Null),
-            Null::IsAbsent => Ok(()),
-            Null::IsText => {
+            Null::Value => self.scalar(Scalar::Null),
+            Null::Absent => Ok(()),
+            Null::Word => {
                 self.run.mended();
                 self.scalar(Scalar::Text("null"))
             }
@@ -511,7 +516,7 @@ impl<'de> Visitor<'de> for Place<'_, '_, '_> {
             let place = Place {
                 run: self.run,
                 shape: items,
-                null: Null::IsNull,
+                null: Null::Value,
             };
             match seq.next_element_seed(place) {
                 Ok(Some(())) => count += 1,
@@ -572,9 +577,9 @@ impl Place<'_, '_, '_> {
             expected = place + 1;
             let field = &record.fields[place];
             let null = if self.run.may_be_filled(field) {
-                Null::IsAbsent
+                Null::Absent
             } else {
-                Null::IsNull
+                Null::Value
             };
             let from = self.run.out.len();
             let value = Place {
@@ -597,16 +602,16 @@ impl Place<'_, '_, '_> {
         let start = self.run.out.len();
         let first = self.run.entries.len();
         let null = if self.run.lenient() && matches!(values, Shape::String) {
-            Null::IsText
+            Null::Word
         } else {
-            Null::IsNull
+            Null::Value
         };
         loop {
             let from = self.run.out.len();
             let key = Place {
                 run: self.run,
                 shape: &Shape::String,
-                null: Null::IsNull,
+                null: Null::Value,
             };
             if map.next_key_seed(key)?.is_none() {
                 break;
