@@ -18,14 +18,14 @@ pub(super) trait Symbol: Copy + 'static {
 /// Reads an enum's index.
 #[inline(always)]
 pub(super) fn read<S: Symbol>(reader: &mut Reader<'_>, field: &str) -> Result<S> {
-    let before = reader.clone();
+    let left = reader.rest().len();
     let index = reader.long(field)?;
     match usize::try_from(index)
         .ok()
         .and_then(|index| S::ALL.get(index))
     {
         Some(symbol) => Ok(*symbol),
-        None => Err(before.fault(field, "the enum has no such symbol")),
+        None => Err(reader.fault_at(left, field, "the enum has no such symbol")),
     }
 }
 

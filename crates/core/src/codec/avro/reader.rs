@@ -50,61 +50,38 @@ impl<'a> Reader<'a> {
     }
 
     /// An error about the value at the reader's place.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn fault(&self, field: &str, why: &str) -> Error {
-        let offset = self.offset();
-        let event = self.event;
-        let error = Error::new(
-            ErrorKind::Undecodable,
-            format!("{event}.{field} cannot be decoded at byte {offset}: {why}"),
-        );
-        error
-            .with("event", event)
-            .with("field", field)
-            .with("offset", offset)
+        fault(self.event, self.offset(), field, why)
+    }
+
+    /// An error about the value that began when `left` bytes were left.
+    ///
+    /// What it needs is passed on by value: a reader whose address is taken, even on a path that is
+    /// never walked, is kept in memory instead of registers.
+    #[inline(always)]
+    pub(crate) fn fault_at(&self, left: usize, field: &str, why: &str) -> Error {
+        fault(self.event, self.input_len - left, field, why)
     }
 
     /// A `long`.
     #[inline(always)]
     pub(crate) fn long(&mut self, field: &str) -> Result<i64> {
-        if let Some((&byte, rest)) = self.rest.split_first()
-            && byte < 0x80
-        {
-            self.rest = rest;
-            return Ok(varint::unzigzag(u64::from(byte)));
-        }
-        if let Some(word) = self.rest.first_chunk()
-            && let Some((value, len)) = varint::gather(u64::from_le_bytes(*word))
-            && let Some(rest) = self.rest.get(len..)
-        {
-            self.rest = rest;
-            return Ok(varint::unzigzag(value));
-        }
-        self.long_at_the_end(field)
-    }
-
-    #[inline(never)]
-    fn long_at_the_end(&mut self, field: &str) -> Result<i64> {
-        match varint::decode(self.rest) {
-            Ok((value, len)) => {
-                self.rest = &self.rest[len..];
+        match varint_at(self.rest) {
+            Ok((value, rest)) => {
+                self.rest = rest;
                 Ok(varint::unzigzag(value))
             }
-            Err(varint::BadVarint::Cut) => Err(self.fault(field, "the input ends in an integer")),
-            Err(varint::BadVarint::TooLong) => {
-                Err(self.fault(field, "an integer has more than 64 bits"))
-            }
+            Err(why) => Err(self.fault_at(self.rest.len(), field, why)),
         }
     }
 
     /// An `int`.
     #[inline(always)]
     pub(crate) fn int(&mut self, field: &str) -> Result<i32> {
-        let before = self.clone();
+        let left = self.rest.len();
         match i32::try_from(self.long(field)?) {
             Ok(value) => Ok(value),
-            Err(_) => Err(before.fault(field, "an int has more than 32 bits")),
+            Err(_) => Err(self.fault_at(left, field, "an int has more than 32 bits")),
         }
     }
 
@@ -116,8 +93,8 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(byte == 1)
             }
-            Some(_) => Err(self.fault(field, "a boolean is neither 0 nor 1")),
-            None => Err(self.fault(field, "the input ends before a boolean")),
+            Some(_) => Err(self.fault_at(self.rest.len(), field, "a boolean is neither 0 nor 1")),
+            None => Err(self.fault_at(self.rest.len(), field, "the input ends before a boolean")),
         }
     }
 
@@ -129,7 +106,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(f64::from_le_bytes(*bytes))
             }
-            None => Err(self.fault(field, "the input ends in a double")),
+            None => Err(self.fault_at(self.rest.len(), field, "the input ends in a double")),
         }
     }
 
@@ -140,7 +117,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(f32::from_le_bytes(*bytes))
             }
-            None => Err(self.fault(field, "the input ends in a float")),
+            None => Err(self.fault_at(self.rest.len(), field, "the input ends in a float")),
         }
     }
 
@@ -152,14 +129,18 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(bytes)
             }
-            None => Err(self.fault(field, "the input ends before the value does")),
+            None => Err(self.fault_at(
+                self.rest.len(),
+                field,
+                "the input ends before the value does",
+            )),
         }
     }
 
     /// A `bytes`: its length, then that many bytes.
     #[inline(always)]
     pub(crate) fn bytes(&mut self, field: &str) -> Result<&'a [u8]> {
-        let before = self.clone();
+        let left = self.rest.len();
         let len = self.long(field)?;
         // A negative length is a huge one here, and found to be longer than the input.
         match usize::try_from(len as u64)
@@ -170,52 +151,49 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(bytes)
             }
-            None => Err(before.fault(field, "the length is negative or exceeds the input")),
+            None => Err(self.fault_at(left, field, "the length is negative or exceeds the input")),
         }
     }
 
     /// A `string`.
     #[inline(always)]
     pub(crate) fn string(&mut self, field: &str) -> Result<&'a str> {
-        let before = self.clone();
+        let left = self.rest.len();
         match text::from_utf8(self.bytes(field)?) {
             Some(text) => Ok(text),
-            None => Err(before.fault(field, "the text is not UTF-8")),
+            None => Err(self.fault_at(left, field, "the text is not UTF-8")),
         }
     }
 
     /// The branch of a union of null and something: whether there is something.
     #[inline(always)]
     pub(crate) fn is_present(&mut self, field: &str) -> Result<bool> {
-        match self.rest.split_first() {
-            Some((&byte @ (0 | 2), rest)) => {
-                self.rest = rest;
-                Ok(byte == 2)
-            }
-            _ => self.is_present_padded(field),
-        }
-    }
-
-    /// A branch may be written with more bytes than it needs, as every integer may.
-    #[cold]
-    #[inline(never)]
-    fn is_present_padded(&mut self, field: &str) -> Result<bool> {
-        let before = self.clone();
+        let left = self.rest.len();
         match self.long(field)? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(before.fault(field, "the union has no such branch")),
+            _ => Err(self.fault_at(left, field, "the union has no such branch")),
+        }
+    }
+
+    /// A union of null and what `read` reads.
+    #[inline(always)]
+    pub(crate) fn optional<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&mut Self, &str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.is_present(field)? {
+            read(self, field).map(Some)
+        } else {
+            Ok(None)
         }
     }
 
     /// A union of null and `string`.
     #[inline(always)]
     pub(crate) fn optional_string(&mut self, field: &str) -> Result<Option<&'a str>> {
-        if self.is_present(field)? {
-            self.string(field).map(Some)
-        } else {
-            Ok(None)
-        }
+        self.optional(field, Self::string)
     }
 
     /// The count of a collection's next block, and its size in bytes if that stands before it.
@@ -224,19 +202,19 @@ impl<'a> Reader<'a> {
     /// Each item takes a byte at least, so a count may not exceed the bytes that are left.
     #[inline(always)]
     pub(crate) fn block(&mut self, field: &str) -> Result<(usize, Option<usize>)> {
-        let before = self.clone();
+        let left = self.rest.len();
         let count = self.long(field)?;
         let size = if count < 0 {
             match usize::try_from(self.long(field)?) {
                 Ok(size) if size <= self.rest.len() => Some(size),
-                _ => return Err(before.fault(field, "a block's size exceeds the input")),
+                _ => return Err(self.fault_at(left, field, "a block's size exceeds the input")),
             }
         } else {
             None
         };
         match usize::try_from(count.unsigned_abs()) {
             Ok(count) if count <= self.rest.len() => Ok((count, size)),
-            _ => Err(before.fault(field, "a block has more items than bytes are left")),
+            _ => Err(self.fault_at(left, field, "a block has more items than bytes are left")),
         }
     }
 
@@ -250,7 +228,7 @@ impl<'a> Reader<'a> {
         let input = self.rest;
         let (mut len, mut blocks, mut one_block) = (0, 0, true);
         loop {
-            let before = self.clone();
+            let left = self.rest.len();
             let (count, size) = self.block(field)?;
             if count == 0 {
                 break;
@@ -260,7 +238,7 @@ impl<'a> Reader<'a> {
                 item(self)?;
             }
             if size.is_some_and(|size| size != start - self.rest.len()) {
-                return Err(before.fault(field, "a block is not of the size that it says"));
+                return Err(self.fault_at(left, field, "a block is not of the size that it says"));
             }
             len += count;
             blocks += 1;
@@ -279,20 +257,53 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(self.trailing())
+            Err(trailing(self.event, self.offset(), self.rest.len()))
         }
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn trailing(&self) -> Error {
-        let (event, offset, left) = (self.event, self.offset(), self.rest.len());
-        let error = Error::new(
-            ErrorKind::Undecodable,
-            format!("{event} ends at byte {offset}, but {left} bytes follow"),
-        );
-        error.with("event", event).with("offset", offset)
+/// The integer at the start of `input`, and what follows it.
+#[inline(always)]
+fn varint_at(input: &[u8]) -> Result<(u64, &[u8]), &'static str> {
+    match input.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => Ok((u64::from(byte), rest)),
+        _ => match input
+            .first_chunk()
+            .map(|word| varint::gather(u64::from_le_bytes(*word)))
+        {
+            Some(Some((value, len))) => Ok((value, &input[len..])),
+            _ => varint_at_the_end(input),
+        },
     }
+}
+
+/// [`varint_at`] where fewer than eight bytes are left, or the integer takes more.
+#[inline(never)]
+fn varint_at_the_end(input: &[u8]) -> Result<(u64, &[u8]), &'static str> {
+    match varint::decode(input) {
+        Ok((value, len)) => Ok((value, &input[len..])),
+        Err(varint::BadVarint::Cut) => Err("the input ends in an integer"),
+        Err(varint::BadVarint::TooLong) => Err("an integer has more than 64 bits"),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn fault(event: &str, offset: usize, field: &str, why: &str) -> Error {
+    let message = format!("{event}.{field} cannot be decoded at byte {offset}: {why}");
+    Error::new(ErrorKind::Undecodable, message)
+        .with("event", event)
+        .with("field", field)
+        .with("offset", offset)
+}
+
+#[cold]
+#[inline(never)]
+fn trailing(event: &str, offset: usize, left: usize) -> Error {
+    let message = format!("{event} ends at byte {offset}, but {left} bytes follow");
+    Error::new(ErrorKind::Undecodable, message)
+        .with("event", event)
+        .with("offset", offset)
 }
 
 #[cfg(test)]

@@ -41,22 +41,35 @@ fn is_ascii(bytes: &[u8]) -> bool {
 #[inline(always)]
 fn ends_are_ascii<const N: usize>(bytes: &[u8]) -> bool {
     match (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
-        (Some(first), Some(last)) => chunk_is_ascii(first) & chunk_is_ascii(last),
+        (Some(first), Some(last)) => (bits(first) | bits(last)) & HIGH_BITS == 0,
         _ => bytes.is_ascii(),
     }
 }
 
-/// A loop that the compiler turns into one or two vector instructions.
+/// The high bit of each of eight bytes.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// All bits that are set in any of a chunk's words; `N` is four or a multiple of eight.
 #[inline(always)]
-fn chunk_is_ascii<const N: usize>(chunk: &[u8; N]) -> bool {
-    chunk.iter().fold(0, |seen, byte| seen | byte) < 0x80
+fn bits<const N: usize>(chunk: &[u8; N]) -> u64 {
+    let (words, rest) = chunk.as_chunks::<8>();
+    let words = words
+        .iter()
+        .fold(0, |seen, word| seen | u64::from_ne_bytes(*word));
+    let (halves, _) = rest.as_chunks::<4>();
+    halves.iter().fold(words, |seen, half| {
+        seen | u64::from(u32::from_ne_bytes(*half))
+    })
 }
 
 #[inline(never)]
 fn long_is_ascii(bytes: &[u8]) -> bool {
     let (chunks, _) = bytes.as_chunks::<64>();
     // The tail is covered by the last 64 bytes, which overlap the last whole chunk.
-    chunks.iter().all(chunk_is_ascii) && bytes.last_chunk::<64>().is_none_or(chunk_is_ascii)
+    chunks.iter().all(|chunk| bits(chunk) & HIGH_BITS == 0)
+        && bytes
+            .last_chunk::<64>()
+            .is_none_or(|chunk| bits(chunk) & HIGH_BITS == 0)
 }
 
 #[cfg(test)]

@@ -102,8 +102,10 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     pub(crate) fn long(&mut self, value: i64) {
         let value = varint::zigzag(value);
+        // The bounds count ten bytes for each integer, so that only a wrong bound lacks them.
         let Some(room) = self.rest.first_chunk_mut::<MAX_VARINT_LEN>() else {
-            return self.long_at_the_end(value);
+            self.overrun = true;
+            return;
         };
         let len = if value < 0x80 {
             room[0].write(value as u8);
@@ -119,13 +121,6 @@ impl<'a> Writer<'a> {
         };
         // SAFETY: each branch initialised at least `len` bytes, of a room of ten.
         unsafe { self.advance(len) };
-    }
-
-    /// The bounds count ten bytes for each integer, so only a wrong bound leads here.
-    #[cold]
-    fn long_at_the_end(&mut self, value: u64) {
-        let (bytes, len) = varint::encode(value);
-        self.raw(&bytes[..len]);
     }
 
     /// A `string`: its length in bytes, then its UTF-8.
