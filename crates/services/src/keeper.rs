@@ -124,8 +124,9 @@ fn ask(dir: &Path, word: &str) -> Result<String> {
     Ok(answer)
 }
 
-/// The keeper: starts the services, answers, and stops them on `down`. Runs in `.services/`.
-pub(crate) fn keep(root: &Path, wanted: &Wanted) -> Result<()> {
+/// The keeper: starts the services, answers, and stops them on `down`. Its files are in the current
+/// directory.
+pub(crate) fn keep(wanted: &Wanted) -> Result<()> {
     let (kafka, registry) = thread::scope(|scope| {
         let registry = scope.spawn(|| (!wanted.no_registry).then(Registry::start).transpose());
         let mut kafka = Kafka::builder()
@@ -142,9 +143,7 @@ pub(crate) fn keep(root: &Path, wanted: &Wanted) -> Result<()> {
             .map_err(|_| anyhow!("the registry's start panicked"))?;
         anyhow::Ok((kafka?, registry?))
     })?;
-    let dir = state_dir(root);
-    env::set_current_dir(&dir)?;
-    let listener = UnixListener::bind("socket").context("cannot listen in .services")?;
+    let listener = UnixListener::bind("socket").context("cannot make a socket to listen on")?;
     let report = report(&kafka, registry.as_ref(), wanted)?;
     // Complete when it appears: `up` waits for it.
     fs::write("env.new", &report)?;

@@ -91,7 +91,7 @@ fn main() -> Result<ExitCode> {
         Verb::Up(wanted) => keeper::up(&root, &wanted),
         Verb::Down => keeper::down(&root),
         Verb::Status => keeper::status(&root),
-        Verb::Keep(wanted) => keeper::keep(&root, &wanted).map(|()| ExitCode::SUCCESS),
+        Verb::Keep(wanted) => keeper::keep(&wanted).map(|()| ExitCode::SUCCESS),
         Verb::Fetch => carbon_events_services::fetch_all().map(|()| ExitCode::SUCCESS),
         Verb::Python { arguments } => run(carbon_events_services::python()?.args(arguments)),
     }

@@ -1,11 +1,15 @@
 //! The fixtures themselves: what tests of the library rely on.
 
+use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use carbon_events_services::{
-    Format, Kafka, Peer, WriteRecord, java_partitions, shared, wait_until,
+    Format, KEY_PASSWORD, Kafka, Peer, READER_USER, Registry, User, WRITER_USER, WriteRecord,
+    java_partitions, python, run, shared, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -80,7 +84,7 @@ fn each_peer_reads_what_the_other_wrote_in_all_formats() {
 
 #[test]
 fn a_restarted_registry_has_the_same_ids() {
-    let registry = carbon_events_services::Registry::start().unwrap();
+    let registry = Registry::start().unwrap();
     let schema = Some(r#"{"schema": "{\"type\": \"string\"}"}"#);
     let first = registry
         .request("POST", "/subjects/a-value/versions", schema)
@@ -144,6 +148,158 @@ fn nothing_is_left_of_a_dropped_cluster() {
     assert!(!logs.exists());
     let process = format!("/proc/{pid}");
     assert!(wait_until(Duration::from_secs(10), || {
-        !std::path::Path::new(&process).exists()
+        !Path::new(&process).exists()
     }));
+}
+
+#[test]
+fn nothing_outlives_a_killed_process() {
+    let home = tempfile::tempdir().unwrap();
+    let mut keeper = Command::new(env!("CARGO_BIN_EXE_carbon-events-services"))
+        .args(["keep", "--no-registry"])
+        .env(run::RUN_DIR_VARIABLE, home.path().join("run"))
+        .current_dir(home.path())
+        .spawn()
+        .unwrap();
+    let variables = home.path().join("env");
+    assert!(wait_until(Duration::from_secs(120), || variables.exists()));
+    let variables = fs::read_to_string(variables).unwrap();
+    let address = variables.split('\'').nth(1).unwrap();
+    TcpStream::connect(address).unwrap();
+
+    keeper.kill().unwrap();
+    keeper.wait().unwrap();
+
+    let gone = || TcpStream::connect(address).is_err() && !home.path().join("run").exists();
+    assert!(wait_until(Duration::from_secs(30), gone));
+}
+
+/// Whether librdkafka gets the topics of a cluster with these settings, and if not, why.
+fn librdkafka_connects(settings: &Value) -> Result<(), String> {
+    const SCRIPT: &str = "
+import json, sys
+from confluent_kafka.admin import AdminClient
+errors = []
+settings = json.loads(sys.argv[1]) | {'error_cb': lambda error: errors.append(str(error))}
+try:
+    AdminClient(settings).list_topics(timeout=5)
+except Exception as error:
+    sys.exit(f'{error} {errors}')
+";
+    let mut python = python().unwrap();
+    let output = python
+        .args(["-c", SCRIPT, &settings.to_string()])
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+#[test]
+fn the_tls_listener_takes_our_clients_and_no_stranger() {
+    let kafka = &shared().kafka;
+    let certs = kafka.certs().unwrap();
+    let tls = |more: Value| {
+        let mut settings = json!({
+            "bootstrap.servers": kafka.tls_bootstrap_servers(),
+            "security.protocol": "SSL",
+            "ssl.ca.location": certs.ca(),
+        });
+        settings
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        librdkafka_connects(&settings)
+    };
+    for client in [certs.client(), certs.reader()] {
+        tls(
+            json!({"ssl.certificate.location": client.certificate, "ssl.key.location": client.key}),
+        )
+        .unwrap();
+    }
+    let encrypted = certs.encrypted_client().unwrap();
+    tls(json!({
+        "ssl.certificate.location": encrypted.certificate,
+        "ssl.key.location": encrypted.key,
+        "ssl.key.password": KEY_PASSWORD,
+    }))
+    .unwrap();
+    tls(json!({
+        "ssl.keystore.location": certs.client_keystore().unwrap(),
+        "ssl.keystore.password": KEY_PASSWORD,
+    }))
+    .unwrap();
+
+    let stranger = certs.stranger();
+    let refused = tls(json!({
+        "ssl.certificate.location": stranger.certificate,
+        "ssl.key.location": stranger.key,
+    }));
+    assert!(refused.unwrap_err().contains("bad certificate"));
+    assert!(tls(json!({})).unwrap_err().contains("bad certificate"));
+    let wrong_authority = tls(json!({"ssl.ca.location": certs.stranger_ca()}));
+    assert!(
+        wrong_authority
+            .unwrap_err()
+            .contains("certificate verify failed")
+    );
+}
+
+#[test]
+fn the_sasl_listeners_take_our_users_by_every_mechanism() {
+    let kafka = &shared().kafka;
+    let ca = kafka.certs().unwrap().ca();
+    let sasl = |mechanism: &str, user: User| {
+        librdkafka_connects(&json!({
+            "bootstrap.servers": kafka.sasl_tls_bootstrap_servers(),
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": ca,
+            "sasl.mechanism": mechanism,
+            "sasl.username": user.name,
+            "sasl.password": user.password,
+        }))
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        sasl(mechanism, WRITER_USER).unwrap();
+        sasl(mechanism, READER_USER).unwrap();
+        let wrong = sasl(
+            mechanism,
+            User {
+                password: "wrong",
+                ..WRITER_USER
+            },
+        )
+        .unwrap_err();
+        assert!(wrong.contains("Authentication failed"), "{wrong}");
+    }
+    librdkafka_connects(&json!({
+        "bootstrap.servers": kafka.sasl_bootstrap_servers(),
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "enable.sasl.oauthbearer.unsecure.jwt": true,
+        "sasl.oauthbearer.config": "principal=carbon-events",
+    }))
+    .unwrap();
+}
+
+#[test]
+fn a_registry_speaks_tls_with_the_clusters_certificate() {
+    let certs = shared().kafka.certs().unwrap();
+    let registry = Registry::start_with_tls(certs).unwrap();
+    let script = "
+import ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[2])
+print(urllib.request.urlopen(sys.argv[1] + '/subjects', context=context).read().decode())
+";
+    let mut ask = python().unwrap();
+    ask.args(["-c", script, &registry.tls_url().unwrap()])
+        .arg(certs.ca());
+    let output = ask.output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "[]",
+        "{output:?}"
+    );
 }
