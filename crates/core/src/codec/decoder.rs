@@ -100,7 +100,7 @@ struct Route {
 }
 
 enum Way {
-    /// They are bodies of our schema.
+    /// They are bodies of our schema, or of one that is written alike.
     AsIs,
     Through(Box<Plan>),
     /// They cannot be read: the writer's schema does not fit.
@@ -182,7 +182,7 @@ impl<S: SchemaSource> Decoder<S> {
 
     /// The value's body in our schema.
     #[inline]
-    fn body<'v>(
+    pub(crate) fn body<'v>(
         &mut self,
         topic: Topic,
         value: &'v [u8],
@@ -256,6 +256,7 @@ impl<S: SchemaSource> Decoder<S> {
             return Ok(Way::AsIs);
         }
         Ok(match Plan::new(&writer, &EventReader::of(topic)?.schema) {
+            Ok(plan) if plan.changes_nothing() => Way::AsIs,
             Ok(plan) => Way::Through(Box::new(plan)),
             Err(error) => Way::Not(match header {
                 WireFormat::Confluent { id } => error.with("schema_id", id),
@@ -369,3 +370,6 @@ pub fn event_from_json<'v>(
         leniency,
     })
 }
+
+#[cfg(test)]
+mod tests;

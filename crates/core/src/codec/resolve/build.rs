@@ -151,22 +151,21 @@ impl<'s> Builder<'s> {
                 if known.starts_with(symbols) {
                     return Ok(Op::Copy(w));
                 }
+                let unknown = |symbol: &str| {
+                    let name = name.short();
+                    format!("the symbol {symbol} is not known here, and {name} has no default")
+                };
                 let place = |symbol: &String| {
                     let place = known.iter().position(|known| known == symbol).or(*default);
-                    place.map(|place| place as i64).ok_or_else(|| {
-                        let enum_name = name.short();
-                        format!(
-                            "the symbol {symbol} is not known here, and {enum_name} has no default"
-                        )
-                    })
+                    place
+                        .map(|place| place as i64)
+                        .ok_or_else(|| unknown(symbol).into())
                 };
-                Op::Enum(
-                    symbols
-                        .iter()
-                        .map(place)
-                        .map(|p| p.map_err(Into::into))
-                        .collect(),
-                )
+                let places: Box<[_]> = symbols.iter().map(place).collect();
+                if places.iter().all(Result::is_err) {
+                    return Err(Mismatch::new(unknown(&symbols.join(", "))));
+                }
+                Op::Enum(places)
             }
             (Node::Array(w_items), Node::Array(r_items)) => {
                 let items = self.resolve(*w_items, *r_items, depth)?;
