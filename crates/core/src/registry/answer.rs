@@ -1,0 +1,240 @@
+//! What the registry's answers mean: Confluent's REST API, its status and `error_code`s
+//! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>).
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::http::{Call, Fault};
+use crate::{Error, ErrorKind};
+
+/// The body of an answer that is not 2xx.
+#[derive(Deserialize)]
+struct Refusal {
+    error_code: u32,
+    #[serde(default)]
+    message: String,
+}
+
+/// Confluent's `error_code`s that need to be told apart from others of the same status.
+const SUBJECT_NOT_FOUND: u32 = 40_401;
+const VERSION_NOT_FOUND: u32 = 40_402;
+const SCHEMA_NOT_FOUND: u32 = 40_403;
+
+/// The most of a registry's own message that is repeated; an incompatibility lists every difference.
+const MAX_MESSAGE: usize = 2_000;
+
+pub(super) fn read<T: DeserializeOwned>(
+    status: StatusCode,
+    body: &[u8],
+    call: &Call,
+) -> Result<T, Fault> {
+    if !status.is_success() {
+        return Err(refused(status, body, call));
+    }
+    serde_json::from_slice(body).map_err(|error| Fault {
+        error: unavailable(format!(
+            "what answered is not a schema registry, or one that is not well: {error}"
+        )),
+        try_again: true,
+    })
+}
+
+fn refused(status: StatusCode, body: &[u8], call: &Call) -> Fault {
+    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+    let said = match &refusal {
+        Some(refusal) if !refusal.message.is_empty() => {
+            format!(": {}", shortened(refusal.message.trim()))
+        }
+        _ => String::new(),
+    };
+    let code = refusal.as_ref().map(|refusal| refusal.error_code);
+    let final_error = |kind, message: String| Fault {
+        error: Error::new(kind, message).with("status", status.as_u16()),
+        try_again: false,
+    };
+    match status.as_u16() {
+        401 => final_error(
+            ErrorKind::Authentication,
+            format!("the schema registry does not accept our login{said}"),
+        ),
+        403 => final_error(
+            ErrorKind::Authorization,
+            format!("the schema registry does not allow this{said}"),
+        ),
+        404 if code.is_some() => not_found(code, &said, call),
+        409 => final_error(
+            ErrorKind::IncompatibleSchema,
+            format!("the schema is not compatible with the subject's{said}"),
+        ),
+        422 => final_error(
+            ErrorKind::IncompatibleSchema,
+            format!("the schema registry does not accept the schema{said}"),
+        ),
+        408 | 429 | 500.. => Fault {
+            error: unavailable(format!("the schema registry answers {status}{said}"))
+                .with("status", status.as_u16()),
+            try_again: true,
+        },
+        _ => final_error(
+            ErrorKind::InvalidConfig,
+            format!("{status} is no schema registry's answer: is this its base URL?{said}"),
+        ),
+    }
+}
+
+fn not_found(code: Option<u32>, said: &str, call: &Call) -> Fault {
+    let (kind, message) = match (code, call.id) {
+        (_, Some(_)) => (
+            ErrorKind::Undecodable,
+            "the schema registry has no schema of this id",
+        ),
+        (Some(SCHEMA_NOT_FOUND), None) => (
+            ErrorKind::IncompatibleSchema,
+            "the subject does not have this schema",
+        ),
+        (Some(SUBJECT_NOT_FOUND | VERSION_NOT_FOUND), None) => (
+            ErrorKind::IncompatibleSchema,
+            "the schema registry does not have this subject",
+        ),
+        _ => (
+            ErrorKind::IncompatibleSchema,
+            "the schema registry does not have this",
+        ),
+    };
+    Fault {
+        error: Error::new(kind, format!("{message}{said}")).with("status", 404),
+        try_again: false,
+    }
+}
+
+/// Whether the registry said that what was asked for does not exist.
+pub(super) fn is_not_found(error: &Error) -> bool {
+    error.get("status") == Some("404") && error.kind() != ErrorKind::InvalidConfig
+}
+
+/// There was no answer: no connection, a broken one, or no trust.
+pub(super) fn no_answer(error: reqwest::Error) -> Fault {
+    let error = error.without_url();
+    let mut root: &dyn std::error::Error = &error;
+    let mut untrusted = None;
+    while let Some(source) = root.source() {
+        root = source;
+        // The outermost of these says why as well.
+        untrusted = untrusted.or_else(|| certificate_error(root));
+    }
+    let root = root.to_string();
+    if let Some(reason) = untrusted {
+        let message = format!("TLS with the schema registry failed: {reason}");
+        let error = Error::new(ErrorKind::Authentication, message).because(error);
+        return Fault {
+            error,
+            try_again: false,
+        };
+    }
+    let error =
+        unavailable(format!("the schema registry cannot be reached: {root}")).because(error);
+    Fault {
+        error,
+        try_again: true,
+    }
+}
+
+/// OpenSSL's words where one side does not accept the other's certificate: our check, or an alert
+/// (RFC 8446, section 6.2) of the registry. Trying again does not help, except after the alert that
+/// reports a fault of its own (80, `internal_error`).
+fn certificate_error(error: &dyn std::error::Error) -> Option<String> {
+    let text = error.to_string();
+    let lower = text.to_ascii_lowercase();
+    let alert = lower.contains("ssl alert number") && !lower.contains("ssl alert number 80");
+    (alert || lower.contains("certificate verify failed")).then_some(text)
+}
+
+pub(super) fn too_slow(timeout: Duration) -> Fault {
+    let message = format!("the schema registry did not answer within {timeout:?}");
+    Fault {
+        error: unavailable(message),
+        try_again: true,
+    }
+}
+
+pub(super) fn too_large(limit: usize) -> Fault {
+    let message = format!("the schema registry's answer is larger than {limit} bytes");
+    Fault {
+        error: unavailable(message),
+        try_again: false,
+    }
+}
+
+fn unavailable(message: String) -> Error {
+    Error::new(ErrorKind::Unavailable, message)
+}
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{} …", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(status: u16, body: &str) -> Fault {
+        let call = Call::get(&["subjects"]).about_subject("t-value");
+        let status = StatusCode::from_u16(status).unwrap();
+        read::<serde_json::Value>(status, body.as_bytes(), &call).unwrap_err()
+    }
+
+    #[test]
+    fn every_status_says_what_to_do() {
+        for (status, kind, try_again) in [
+            (400, ErrorKind::InvalidConfig, false),
+            (401, ErrorKind::Authentication, false),
+            (403, ErrorKind::Authorization, false),
+            (404, ErrorKind::IncompatibleSchema, false),
+            (409, ErrorKind::IncompatibleSchema, false),
+            (422, ErrorKind::IncompatibleSchema, false),
+            (429, ErrorKind::Unavailable, true),
+            (500, ErrorKind::Unavailable, true),
+            (503, ErrorKind::Unavailable, true),
+        ] {
+            let fault = fault(status, r#"{"error_code": 40403, "message": "because"}"#);
+            assert_eq!(fault.error.kind(), kind, "{status}");
+            assert_eq!(fault.try_again, try_again, "{status}");
+            assert!(
+                fault.error.message().ends_with(": because"),
+                "{}",
+                fault.error
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_found_is_no_registry() {
+        let fault = fault(404, "<html>nothing here</html>");
+        assert_eq!(fault.error.kind(), ErrorKind::InvalidConfig);
+        assert!(
+            fault.error.message().contains("base URL"),
+            "{}",
+            fault.error
+        );
+    }
+
+    #[test]
+    fn garbage_is_asked_again_and_a_long_message_is_cut() {
+        let garbage = fault(200, "<html>");
+        assert_eq!(
+            (garbage.error.kind(), garbage.try_again),
+            (ErrorKind::Unavailable, true)
+        );
+        let long = format!(
+            r#"{{"error_code": 409, "message": "{}"}}"#,
+            "é".repeat(10_000)
+        );
+        assert!(fault(409, &long).error.message().chars().count() < MAX_MESSAGE + 200);
+    }
+}

@@ -1,0 +1,377 @@
+//! The schema registry: ids for schemas and schemas for ids, off the hot path.
+//!
+//! ```text
+//! producer --subject()--> SubjectId --get()--> id        an atomic load, no call, no lock
+//!                            \ resolve(): once a subject, on the background thread
+//!                             look up --404--> compatible? --> register --> id, kept for ever
+//! consumer --schema(id)--> kept for ever | one call for all who wait | failure kept for a while
+//! ```
+//!
+//! A running service does not notice an outage for the schemas that it knows. One that starts during an
+//! outage uses the ids of `RegistrySettings::schema_ids`, which are checked in the background once the
+//! registry answers.
+//!
+//! # Why the calls are our own
+//! `schema_registry_converter` is what our frames are tested against, but not the client: its errors
+//! carry the HTTP status only inside a sentence and mark timeouts, 500 and 504 wrongly as final or
+//! retryable, it asks the next address after a final answer such as 409, and it reads a body of any
+//! size. Each of those decides what a service does during an outage, so the calls stand in
+//! `http.rs`, on the same reqwest.
+//!
+//! # Threads
+//! Every call runs on the library's one background thread, so that the asynchronous methods work under
+//! any executor and the `_blocking` ones inside and outside of any. Nothing is started and no file is
+//! read before the first call.
+
+mod answer;
+mod http;
+mod once;
+mod subject;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::json;
+
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use http::percent_decoded;
+use http::{Call, Http};
+use once::Once;
+pub use subject::SubjectId;
+
+use crate::config::RegistrySettings;
+use crate::metrics::Metrics;
+use crate::{Error, ErrorKind, Result, background};
+
+/// How many ids are remembered that the registry does not know, or could not be asked for. Ids come
+/// out of records, so anyone who writes to a topic chooses them.
+const MAX_FAILED_IDS: usize = 10_000;
+/// How deep and how many schemas a schema may refer to.
+const MAX_REFERENCES: usize = 64;
+
+/// A client of a Confluent-compatible schema registry. Clones share their connections and what they
+/// know.
+#[derive(Clone)]
+pub struct SchemaRegistry(Arc<Inner>);
+
+struct Inner {
+    settings: RegistrySettings,
+    http: Http,
+    subjects: Mutex<HashMap<(String, String), SubjectId>>,
+    schemas: Mutex<HashMap<u32, Arc<Once<Arc<RegisteredSchema>>>>>,
+}
+
+/// A schema as the registry has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredSchema {
+    /// The schema's id.
+    pub id: u32,
+    /// The Avro schema as JSON.
+    pub schema: String,
+    /// The schemas that it refers to by name, and those that they refer to.
+    pub references: Vec<String>,
+}
+
+/// The newest schema of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct SubjectVersion {
+    /// The subject, such as `data-quality-value`.
+    pub subject: String,
+    /// Its number within the subject, from 1.
+    pub version: u32,
+    /// The schema's id.
+    pub id: u32,
+    /// The Avro schema as JSON.
+    pub schema: String,
+}
+
+/// Whether a schema may follow those that a subject has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compatibility {
+    /// Whether it may.
+    pub compatible: bool,
+    /// What differs, in the registry's words.
+    pub messages: Vec<String>,
+}
+
+impl SchemaRegistry {
+    /// A client for the registry at `settings.urls`. Connects to nothing, starts nothing and reads no
+    /// file; fails with [`ErrorKind::InvalidConfig`] where an address is none.
+    pub fn new(settings: &RegistrySettings) -> Result<Self> {
+        Self::with_metrics(settings, Metrics::new())
+    }
+
+    /// Like [`Self::new`], counting its calls in `metrics`.
+    pub fn with_metrics(settings: &RegistrySettings, metrics: Metrics) -> Result<Self> {
+        Ok(SchemaRegistry(Arc::new(Inner {
+            settings: settings.clone(),
+            http: Http::new(settings, metrics)?,
+            subjects: Mutex::new(HashMap::new()),
+            schemas: Mutex::new(HashMap::new()),
+        })))
+    }
+
+    /// The id of `schema` for the values of `topic`: a handle to keep, known at once where the id was
+    /// given by configuration, else after [`SubjectId::resolve`].
+    pub fn subject(&self, topic: &str, schema: &str) -> SubjectId {
+        let mut subjects = self.0.subjects.lock();
+        let key = (subject_name(topic), schema.to_owned());
+        subjects
+            .entry(key)
+            .or_insert_with(|| SubjectId::new(self, topic, schema))
+            .clone()
+    }
+
+    /// The schema that a record names. Kept for ever once it is known.
+    ///
+    /// Fails with [`ErrorKind::Undecodable`] where the registry does not have it or it is not Avro,
+    /// and with [`ErrorKind::Unavailable`] where the registry cannot be asked; both hold for
+    /// `RegistrySettings::failure_ttl`.
+    pub async fn schema(&self, id: u32) -> Result<Arc<RegisteredSchema>> {
+        self.start_schema(id).await
+    }
+
+    /// [`Self::schema`], waiting on this thread.
+    pub fn schema_blocking(&self, id: u32) -> Result<Arc<RegisteredSchema>> {
+        match self.known_schema(id) {
+            Some(schema) => Ok(schema),
+            None => background::block_on(self.start_schema(id))?,
+        }
+    }
+
+    /// The schema that a record names, if it is known already.
+    pub fn known_schema(&self, id: u32) -> Option<Arc<RegisteredSchema>> {
+        let cell = self.0.schemas.lock().get(&id).cloned();
+        cell?.get()
+    }
+
+    fn start_schema(
+        &self,
+        id: u32,
+    ) -> impl Future<Output = Result<Arc<RegisteredSchema>>> + Send + 'static {
+        let cell = {
+            let mut schemas = self.0.schemas.lock();
+            if schemas.len() >= MAX_FAILED_IDS && !schemas.contains_key(&id) {
+                schemas.retain(|_, cell| !cell.is_idle());
+            }
+            schemas
+                .entry(id)
+                .or_insert_with(|| Arc::new(Once::new()))
+                .clone()
+        };
+        let inner = self.0.clone();
+        cell.get_or_fetch(self.0.settings.failure_ttl, || async move {
+            inner.fetch_schema(id).await.map(Arc::new)
+        })
+    }
+
+    /// Whether `schema` may be the next version of the topic's values. A subject without versions is
+    /// compatible with everything.
+    pub async fn check_compatibility(&self, topic: &str, schema: &str) -> Result<Compatibility> {
+        let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
+        background::spawn(async move { inner.check_compatibility(&subject, &schema).await }).await?
+    }
+
+    /// [`Self::check_compatibility`], waiting on this thread.
+    pub fn check_compatibility_blocking(&self, topic: &str, schema: &str) -> Result<Compatibility> {
+        let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
+        background::block_on(async move { inner.check_compatibility(&subject, &schema).await })?
+    }
+
+    /// Registers `schema` for the values of `topic`, whatever `auto_register` says, and gives its id.
+    /// A schema that the subject has already keeps the id it has.
+    pub async fn register(&self, topic: &str, schema: &str) -> Result<u32> {
+        let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
+        background::spawn(async move { inner.look_up_or_register(&subject, &schema, true).await })
+            .await?
+    }
+
+    /// [`Self::register`], waiting on this thread.
+    pub fn register_blocking(&self, topic: &str, schema: &str) -> Result<u32> {
+        let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
+        background::block_on(
+            async move { inner.look_up_or_register(&subject, &schema, true).await },
+        )?
+    }
+
+    /// The newest schema of the topic's values; `None` where there is none.
+    pub async fn latest(&self, topic: &str) -> Result<Option<SubjectVersion>> {
+        let (inner, subject) = (self.0.clone(), subject_name(topic));
+        background::spawn(async move { inner.latest(&subject).await }).await?
+    }
+
+    /// [`Self::latest`], waiting on this thread.
+    pub fn latest_blocking(&self, topic: &str) -> Result<Option<SubjectVersion>> {
+        let (inner, subject) = (self.0.clone(), subject_name(topic));
+        background::block_on(async move { inner.latest(&subject).await })?
+    }
+
+    /// The addresses without credentials, for messages.
+    pub fn urls(&self) -> Vec<String> {
+        self.0.settings.urls.shown()
+    }
+}
+
+impl fmt::Debug for SchemaRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemaRegistry")
+            .field("urls", &self.urls())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The subject of a topic's values (Confluent's TopicNameStrategy).
+pub fn subject_name(topic: &str) -> String {
+    format!("{topic}-value")
+}
+
+/// What the registry answers to a schema being registered.
+#[derive(Deserialize)]
+struct IdAnswer {
+    id: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SchemaAnswer {
+    schema: String,
+    schema_type: Option<String>,
+    #[serde(default)]
+    references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    subject: String,
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct CompatibilityAnswer {
+    is_compatible: bool,
+    #[serde(default)]
+    messages: Vec<String>,
+}
+
+impl Inner {
+    /// The id of a schema, looked up first: that needs no right to write and holds for old versions
+    /// that would not be compatible any more.
+    async fn look_up_or_register(
+        &self,
+        subject: &str,
+        schema: &str,
+        register: bool,
+    ) -> Result<u32> {
+        let body = json!({ "schema": schema });
+        let look_up = Call::post(&["subjects", subject], body.clone()).about_subject(subject);
+        match self.http.call::<IdAnswer>(&look_up).await {
+            Ok(answer) => return Ok(answer.id),
+            Err(error) if !answer::is_not_found(&error) => return Err(error),
+            Err(error) if !register => {
+                let message = "the schema is not registered and auto_register is off: register it";
+                return Err(Error::new(ErrorKind::IncompatibleSchema, message)
+                    .with("subject", subject)
+                    .with("url", error.get("url").unwrap_or_default())
+                    .because(error));
+            }
+            Err(_) => {}
+        }
+        if self.settings.check_compatibility {
+            let found = self.check_compatibility(subject, schema).await?;
+            if !found.compatible {
+                let message = format!(
+                    "the schema is not compatible with the subject's: {}",
+                    found.messages.join("; ")
+                );
+                let error = Error::new(ErrorKind::IncompatibleSchema, message);
+                return Err(error.with("subject", subject));
+            }
+        }
+        let register = Call::post(&["subjects", subject, "versions"], body).about_subject(subject);
+        self.http
+            .call::<IdAnswer>(&register)
+            .await
+            .map(|answer| answer.id)
+    }
+
+    async fn check_compatibility(&self, subject: &str, schema: &str) -> Result<Compatibility> {
+        let path = ["compatibility", "subjects", subject, "versions", "latest"];
+        let call = Call::post(&path, json!({ "schema": schema })).query(&[("verbose", "true")]);
+        match self
+            .http
+            .call::<CompatibilityAnswer>(&call.about_subject(subject))
+            .await
+        {
+            Ok(answer) => Ok(Compatibility {
+                compatible: answer.is_compatible,
+                messages: answer.messages,
+            }),
+            Err(error) if answer::is_not_found(&error) => Ok(Compatibility {
+                compatible: true,
+                messages: Vec::new(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn latest(&self, subject: &str) -> Result<Option<SubjectVersion>> {
+        let call = Call::get(&["subjects", subject, "versions", "latest"]).about_subject(subject);
+        match self.http.call(&call).await {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if answer::is_not_found(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch_schema(&self, id: u32) -> Result<RegisteredSchema> {
+        // Records outlive the subject that their schema was registered under.
+        let call = Call::get(&["schemas", "ids", &id.to_string()]).query(&[("deleted", "true")]);
+        let answer: SchemaAnswer = self.http.call(&call.about_id(id)).await?;
+        if let Some(other) = answer
+            .schema_type
+            .filter(|kind| !kind.eq_ignore_ascii_case("AVRO"))
+        {
+            let message = format!("the record's schema is {other}, not Avro");
+            return Err(Error::new(ErrorKind::Undecodable, message).with("schema_id", id));
+        }
+        let references = self.fetch_references(answer.references, id).await?;
+        Ok(RegisteredSchema {
+            id,
+            schema: answer.schema,
+            references,
+        })
+    }
+
+    /// The schemas that a schema refers to, and those that they refer to, each once.
+    async fn fetch_references(&self, mut open: Vec<Reference>, id: u32) -> Result<Vec<String>> {
+        let mut seen: Vec<(String, u32)> = Vec::new();
+        let mut schemas = Vec::new();
+        while let Some(Reference { subject, version }) = open.pop() {
+            if seen.contains(&(subject.clone(), version)) {
+                continue;
+            }
+            if seen.len() == MAX_REFERENCES {
+                let message = format!("the schema refers to more than {MAX_REFERENCES} others");
+                return Err(Error::new(ErrorKind::Undecodable, message).with("schema_id", id));
+            }
+            let number = version.to_string();
+            let call = Call::get(&["subjects", &subject, "versions", &number]).about_id(id);
+            let answer: SchemaAnswer = self
+                .http
+                .call(&call.about_subject(&subject).query(&[("deleted", "true")]))
+                .await?;
+            seen.push((subject, version));
+            schemas.push(answer.schema);
+            open.extend(answer.references);
+        }
+        Ok(schemas)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! A value that is fetched once and kept, with failures kept for a while.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+
+use crate::{Error, Result, background};
+
+/// A value that many callers ask for and one call fetches: callers that come while it is under way
+/// wait for the same answer.
+pub(super) struct Once<T>(Mutex<State<T>>);
+
+type Answer<T> = Shared<BoxFuture<'static, Result<T>>>;
+
+enum State<T> {
+    Empty,
+    /// Being fetched by the process of that id: in a forked child nobody would ever answer.
+    UnderWay(u32, Answer<T>),
+    Known(T),
+    Failed(Error, Instant),
+}
+
+impl<T: Clone + Send + Sync + 'static> Once<T> {
+    pub(super) fn new() -> Self {
+        Once(Mutex::new(State::Empty))
+    }
+
+    /// The value, if it is known.
+    pub(super) fn get(&self) -> Option<T> {
+        match &*self.0.lock() {
+            State::Known(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    /// Sets the value, whatever is under way.
+    pub(super) fn set(&self, value: T) {
+        *self.0.lock() = State::Known(value);
+    }
+
+    /// Forgets the value, so that the next caller fetches it.
+    pub(super) fn clear(&self) {
+        *self.0.lock() = State::Empty;
+    }
+
+    /// Whether nothing would be lost if this were forgotten.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(&*self.0.lock(), State::Empty | State::Failed(..))
+    }
+
+    /// The value, or a failure that is not older than `failure_ttl`, or else the outcome of `fetch`.
+    /// That runs on the background thread and is kept whether or not anyone waits for it.
+    pub(super) fn get_or_fetch<F>(
+        self: &Arc<Self>,
+        failure_ttl: Duration,
+        fetch: impl FnOnce() -> F,
+    ) -> BoxFuture<'static, Result<T>>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let mut state = self.0.lock();
+        let pid = std::process::id();
+        match &*state {
+            State::Known(value) => return ready(Ok(value.clone())).boxed(),
+            State::Failed(error, until) if *until > Instant::now() => {
+                return ready(Err(error.clone())).boxed();
+            }
+            // An error that was seen without being kept is that of a panic: start again.
+            State::UnderWay(owner, answer)
+                if *owner == pid && !matches!(answer.peek(), Some(Err(_))) =>
+            {
+                return answer.clone().boxed();
+            }
+            State::UnderWay(..) | State::Failed(..) | State::Empty => {}
+        }
+        let (cell, fetched) = (self.clone(), fetch());
+        let answer = background::spawn(async move {
+            let outcome = fetched.await;
+            *cell.0.lock() = match &outcome {
+                Ok(value) => State::Known(value.clone()),
+                Err(error) => State::Failed(error.clone(), Instant::now() + failure_ttl),
+            };
+            outcome
+        });
+        let answer = async move { answer.await? }.boxed().shared();
+        *state = State::UnderWay(pid, answer.clone());
+        answer.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use super::*;
+    use crate::ErrorKind;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn wait<T>(answer: BoxFuture<'static, Result<T>>) -> Result<T> {
+        futures::executor::block_on(answer)
+    }
+
+    #[test]
+    fn many_callers_cause_one_fetch() {
+        let cell = Arc::new(Once::new());
+        let fetches = Arc::new(AtomicU32::new(0));
+        let (release, released) = futures::channel::oneshot::channel::<()>();
+        let first = cell.get_or_fetch(LONG, || {
+            let fetches = fetches.clone();
+            async move {
+                fetches.fetch_add(1, Relaxed);
+                let _ = released.await;
+                Ok(7)
+            }
+        });
+        let others: Vec<_> = (0..10)
+            .map(|_| cell.get_or_fetch(LONG, || ready(Ok(0))))
+            .collect();
+        release.send(()).unwrap();
+        assert_eq!(wait(first).unwrap(), 7);
+        assert!(others.into_iter().all(|other| wait(other).unwrap() == 7));
+        assert_eq!((cell.get(), fetches.load(Relaxed)), (Some(7), 1));
+    }
+
+    #[test]
+    fn a_failure_holds_for_its_time_and_no_longer() {
+        let cell = Arc::new(Once::new());
+        let failing = || ready(Err::<u32, _>(Error::new(ErrorKind::Unavailable, "down")));
+        assert!(wait(cell.get_or_fetch(LONG, failing)).is_err());
+        assert!(wait(cell.get_or_fetch(LONG, || ready(Ok(1)))).is_err());
+        let cell = Arc::new(Once::new());
+        assert!(wait(cell.get_or_fetch(Duration::ZERO, failing)).is_err());
+        assert_eq!(wait(cell.get_or_fetch(LONG, || ready(Ok(1)))).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_fetch_goes_on_when_nobody_waits_for_it() {
+        let cell = Arc::new(Once::new());
+        drop(cell.get_or_fetch(LONG, || ready(Ok(3))));
+        assert_eq!(wait(cell.get_or_fetch(LONG, || ready(Ok(4)))).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_panicked_fetch_is_tried_again() {
+        let cell = Arc::new(Once::<u32>::new());
+        let panicking = || async { panic!("on purpose") };
+        assert_eq!(
+            wait(cell.get_or_fetch(LONG, panicking)).unwrap_err().kind(),
+            ErrorKind::Internal
+        );
+        assert_eq!(wait(cell.get_or_fetch(LONG, || ready(Ok(1)))).unwrap(), 1);
+    }
+}

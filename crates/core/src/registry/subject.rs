@@ -1,0 +1,170 @@
+//! The id of one schema for the values of one topic.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use super::once::Once;
+use super::{Inner, SchemaRegistry, subject_name};
+use crate::codec::Schema;
+use crate::{Error, ErrorKind, Result, background};
+
+/// No 32-bit id.
+const UNKNOWN: u64 = u64::MAX;
+/// How long the check of a given id waits at most before it asks an unreachable registry again.
+const MAX_CHECK_WAIT: Duration = Duration::from_secs(30);
+
+/// The id of one schema for the values of one topic: an atomic load where it is known. Clones share
+/// it.
+#[derive(Clone)]
+pub struct SubjectId(Arc<Shared>);
+
+struct Shared {
+    /// The registry, weakly: it keeps every subject it was asked for.
+    registry: Weak<Inner>,
+    subject: String,
+    schema: String,
+    id: AtomicU64,
+    fetched: Arc<Once<u32>>,
+    /// Whether the id was given by configuration and nobody has begun to check it.
+    unchecked: AtomicBool,
+}
+
+impl SubjectId {
+    pub(super) fn new(registry: &SchemaRegistry, topic: &str, schema: &str) -> Self {
+        let given = registry.0.settings.schema_ids.get(topic);
+        let shared = Shared {
+            registry: Arc::downgrade(&registry.0),
+            subject: subject_name(topic),
+            schema: schema.to_owned(),
+            id: AtomicU64::new(given.map_or(UNKNOWN, u64::from)),
+            fetched: Arc::new(Once::new()),
+            unchecked: AtomicBool::new(given.is_some()),
+        };
+        if let Some(id) = given {
+            shared.fetched.set(id);
+        }
+        SubjectId(Arc::new(shared))
+    }
+
+    /// The id, if it is known. Never waits; for every record.
+    pub fn get(&self) -> Option<u32> {
+        u32::try_from(self.0.id.load(Relaxed)).ok()
+    }
+
+    /// The id, asking the registry where it is not known: looked up, and registered where the registry
+    /// does not have it and `auto_register` allows it.
+    ///
+    /// An id given by configuration comes back at once and is checked in the background: one that
+    /// stands for another schema is replaced by the right one, with an error in the log.
+    ///
+    /// Fails with [`ErrorKind::IncompatibleSchema`] where the registry refuses the schema or may not
+    /// be given it, [`ErrorKind::Authentication`] or [`ErrorKind::Authorization`] where it refuses us,
+    /// and [`ErrorKind::Unavailable`] where it cannot be asked. A failure holds for
+    /// `RegistrySettings::failure_ttl`; until then no call is made.
+    pub async fn resolve(&self) -> Result<u32> {
+        self.start().await
+    }
+
+    /// [`Self::resolve`], waiting on this thread.
+    pub fn resolve_blocking(&self) -> Result<u32> {
+        match self.get() {
+            Some(id) if !self.0.unchecked.load(Relaxed) => Ok(id),
+            _ => background::block_on(self.start())?,
+        }
+    }
+
+    fn start(&self) -> BoxFuture<'static, Result<u32>> {
+        let Some(registry) = self.0.registry.upgrade() else {
+            let error = Error::new(
+                ErrorKind::Closed,
+                "the schema registry's client was dropped",
+            );
+            return std::future::ready(Err(error)).boxed();
+        };
+        if self.0.unchecked.swap(false, Relaxed) {
+            // Dropping the future leaves the work running.
+            drop(background::spawn(check_given_id(
+                self.0.clone(),
+                Arc::downgrade(&registry),
+            )));
+        }
+        let shared = self.0.clone();
+        self.0
+            .fetched
+            .get_or_fetch(registry.settings.failure_ttl, || async move {
+                let register = registry.settings.auto_register;
+                let found = registry.look_up_or_register(&shared.subject, &shared.schema, register);
+                let id = found.await?;
+                shared.id.store(id.into(), Relaxed);
+                Ok(id)
+            })
+    }
+}
+
+impl fmt::Debug for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubjectId")
+            .field("subject", &self.0.subject)
+            .field("id", &self.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks what a given id stands for until the registry answers or is dropped. Records under a wrong id
+/// could be read by nobody, so a wrong one is forgotten and the right one asked for.
+async fn check_given_id(subject: Arc<Shared>, registry: Weak<Inner>) {
+    let Some(given) = subject.fetched.get() else {
+        return;
+    };
+    let mut wait = Duration::from_secs(1);
+    loop {
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        let problem = match stands_for(&registry, given, &subject.schema).await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::error!(
+                    target: "carbon_events::registry", subject = subject.subject, given,
+                    "the given schema id stands for another schema; asking the registry for ours"
+                );
+                subject.id.store(UNKNOWN, Relaxed);
+                subject.fetched.clear();
+                // Dropping the future leaves the work running.
+                drop(SubjectId(subject).start());
+                return;
+            }
+            Err(problem) => problem,
+        };
+        drop(registry);
+        let again = problem.retryable();
+        tracing::warn!(
+            target: "carbon_events::registry", subject = subject.subject, given, again, %problem,
+            "the given schema id could not be checked"
+        );
+        if !again {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(MAX_CHECK_WAIT);
+    }
+}
+
+/// Whether the registry's schema of an id is ours: the same fields in the same order, whatever their
+/// documentation.
+async fn stands_for(registry: &Inner, id: u32, schema: &str) -> Result<bool> {
+    let found = match registry.fetch_schema(id).await {
+        Ok(found) => found,
+        // There is none of this id, or it is not Avro.
+        Err(error) if error.kind() == ErrorKind::Undecodable => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let references: Vec<&str> = found.references.iter().map(String::as_str).collect();
+    let theirs = Schema::parse_with_references(&found.schema, &references);
+    let ours = Schema::parse(schema)?;
+    Ok(theirs.is_ok_and(|theirs| theirs.fingerprint() == ours.fingerprint()))
+}
