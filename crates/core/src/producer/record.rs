@@ -9,7 +9,7 @@ use super::engine::{Engine, Head};
 use super::slab::Header;
 use super::topic::Topic;
 use super::{EventProducer, Room};
-use crate::events::TypedEvent;
+use crate::events::{Event, TypedEvent};
 use crate::{Error, ErrorKind, Result};
 
 /// The options that every record has.
@@ -34,8 +34,8 @@ pub(super) trait Content {
     fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool;
 }
 
-/// A record to be sent, made by [`EventProducer::event`], [`EventProducer::raw`] or
-/// [`EventProducer::json`].
+/// A record to be sent, made by [`EventProducer::event`], [`EventProducer::any`],
+/// [`EventProducer::raw`] or [`EventProducer::json`].
 #[must_use = "a record is sent by one of its send methods"]
 pub struct Outgoing<'a, C> {
     producer: &'a EventProducer,
@@ -213,14 +213,7 @@ impl<E: TypedEvent> Content for TypedContent<'_, E> {
     }
 
     fn max_len(&self, engine: &Engine) -> usize {
-        /// Framing, and JSON's field names and escapes over Avro's bytes.
-        const FRAME: usize = 10;
-        let avro = FRAME + self.event.max_encoded_len() + engine.source().len();
-        if engine.writes_json() {
-            1024 + avro * 6
-        } else {
-            avro
-        }
+        max_event_len(engine, self.event.max_encoded_len())
     }
 
     fn framed(&self) -> bool {
@@ -229,19 +222,66 @@ impl<E: TypedEvent> Content for TypedContent<'_, E> {
 
     fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
         if engine.writes_json() {
-            let start = out.len();
-            if let Err(error) = self.event.write_json(engine.source(), out) {
-                // Not known to happen; a record without its value is worse than one that says so.
-                tracing::error!(target: "carbon_events", %error, "an event could not be written");
-                out.truncate(start);
-                return false;
-            }
-        } else {
-            topic.write_frame(E::FINGERPRINT, out);
-            self.event.encode(engine.source(), out);
+            return write_json(out, |out| self.event.write_json(engine.source(), out));
         }
+        topic.write_frame(E::FINGERPRINT, out);
+        self.event.encode(engine.source(), out);
         true
     }
+}
+
+/// Any of the events, for who knows only when it is sent which one it is.
+pub struct AnyContent<'a> {
+    pub(super) event: &'a Event<'a>,
+}
+
+impl Content for AnyContent<'_> {
+    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+        self.event.validate(engine.source())?;
+        Ok(Arc::clone(engine.event_topic(self.event.topic())))
+    }
+
+    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
+        self.event.write_key(engine.source(), out);
+        true
+    }
+
+    fn max_len(&self, engine: &Engine) -> usize {
+        max_event_len(engine, self.event.max_encoded_len())
+    }
+
+    fn framed(&self) -> bool {
+        true
+    }
+
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
+        if engine.writes_json() {
+            return write_json(out, |out| self.event.write_json(engine.source(), out));
+        }
+        topic.write_frame(self.event.topic().spec().fingerprint, out);
+        self.event.encode(engine.source(), out);
+        true
+    }
+}
+
+/// No fewer bytes than a framed event has whose Avro body has at most `body`.
+fn max_event_len(engine: &Engine, body: usize) -> usize {
+    /// Framing, and JSON's field names and escapes over Avro's bytes.
+    const FRAME: usize = 10;
+    let avro = FRAME + body + engine.source().len();
+    if engine.writes_json() { 1024 + avro * 6 } else { avro }
+}
+
+/// Appends what `write` writes, or nothing where it fails.
+fn write_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> bool {
+    let start = out.len();
+    let written = write(out);
+    if let Err(error) = &written {
+        // Not known to happen; a record without its value is worse than one that says so.
+        tracing::error!(target: "carbon_events", %error, "an event could not be written");
+        out.truncate(start);
+    }
+    written.is_ok()
 }
 
 /// Raw bytes, or none, for any topic.
