@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::native::TopicState;
-use super::table::configs;
+use super::table::{MIN_INSYNC_REPLICAS, configs};
 use crate::events::{Topic, TopicSpec};
 
 /// One way in which a topic differs from what it is to be.
@@ -41,6 +41,9 @@ pub enum Difference {
         want: String,
         /// The value in force; `None` where the broker tells none.
         have: Option<String>,
+        /// Why it is only reported, where it is: with `min.insync.replicas` above the number of
+        /// replicas, a topic would take no records any more.
+        blocked: Option<&'static str>,
     },
 }
 
@@ -48,7 +51,8 @@ impl Difference {
     /// Whether [`Admin::apply`](super::Admin::apply) does away with it.
     pub fn can_apply(&self) -> bool {
         match self {
-            Difference::Missing { .. } | Difference::Config { .. } => true,
+            Difference::Missing { .. } => true,
+            Difference::Config { blocked, .. } => blocked.is_none(),
             Difference::Partitions { want, have } => want > have,
             Difference::ReplicationFactor { .. } => false,
         }
@@ -80,12 +84,18 @@ impl fmt::Display for Difference {
                     "replication factor: {have}, to be {want} (left as it is)"
                 )
             }
-            Difference::Config { name, want, have } => {
-                write!(
-                    f,
-                    "{name}: {}, to be {want}",
-                    have.as_deref().unwrap_or("unknown")
-                )
+            Difference::Config {
+                name,
+                want,
+                have,
+                blocked,
+            } => {
+                let have = have.as_deref().unwrap_or("unknown");
+                write!(f, "{name}: {have}, to be {want}")?;
+                if let Some(why) = blocked {
+                    write!(f, " (left as it is: {why})")?;
+                }
+                Ok(())
             }
         }
     }
@@ -184,10 +194,14 @@ pub(super) fn compare(spec: &TopicSpec, have: Option<(&TopicState, &Configs)>) -
             .as_deref()
             .is_some_and(|value| same_value(value, &want))
         {
+            let too_many =
+                name == MIN_INSYNC_REPLICAS && spec.min_insync_replicas > state.replication_factor;
+            let blocked = too_many.then_some("more than the topic has replicas");
             differences.push(Difference::Config {
                 name,
                 want,
                 have: value,
+                blocked,
             });
         }
     }
@@ -269,6 +283,23 @@ mod tests {
         let found = differences(&state(4, 3), &in_force(&[]));
         assert_eq!(found, [Difference::Partitions { want: 3, have: 4 }]);
         assert!(!found[0].can_apply());
+    }
+
+    #[test]
+    fn more_replicas_in_sync_than_there_are_replicas_are_never_asked_for() {
+        let found = differences(
+            &state(3, 1),
+            &in_force(&[("min.insync.replicas", Some("1"))]),
+        );
+        let text: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "replication factor: 1, to be 3 (left as it is)",
+                "min.insync.replicas: 1, to be 2 (left as it is: more than the topic has replicas)",
+            ]
+        );
+        assert!(!found.iter().any(Difference::can_apply));
     }
 
     #[test]

@@ -91,13 +91,15 @@ impl Default for TopicTable {
     }
 }
 
+pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+
 /// The configurations that the table decides, by Kafka's names. Everything else of a topic is left
 /// to the cluster.
 pub(super) fn configs(spec: &TopicSpec) -> [(&'static str, String); 4] {
     [
         ("cleanup.policy", spec.cleanup_policy.to_string()),
         ("compression.type", spec.compression.to_owned()),
-        ("min.insync.replicas", spec.min_insync_replicas.to_string()),
+        (MIN_INSYNC_REPLICAS, spec.min_insync_replicas.to_string()),
         ("retention.ms", retention_ms(spec.retention)),
     ]
 }
