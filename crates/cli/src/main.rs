@@ -1,2 +1,41 @@
-//! The carbon-events command.
-fn main() {}
+//! `carbon-events`: publish, read and inspect the platform's events from the command line.
+//!
+//! ```text
+//! arguments --args--> options --settings--> the library's settings --commands--> exit code
+//!                                                        |
+//!                             stdout: results (tables, or JSON with --json)
+//!                             stderr: errors, logs, progress bars on a terminal
+//! ```
+//!
+//! One module a subcommand, in [`commands`]. Nothing of what a command does to a cluster is decided
+//! here: retries, formats and limits are the library's.
+
+mod args;
+mod commands;
+mod exit;
+mod format;
+mod logs;
+mod output;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.output.apply_color();
+    logs::start(cli.output.verbose, cli.command.default_verbosity());
+    let exit = commands::run(&cli).unwrap_or_else(|error| {
+        if output::is_broken_pipe(&error) {
+            // The reader of our output, `head` say, has what it wanted.
+            return Exit::Done;
+        }
+        output::print_error(&error, cli.output.json);
+        Exit::of(&error)
+    });
+    exit.into()
+}

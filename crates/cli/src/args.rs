@@ -1,0 +1,94 @@
+//! The command line.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, ColorChoice, Parser, Subcommand};
+
+use crate::commands::{completions, schemas, topics};
+use crate::exit;
+use crate::logs::Verbosity;
+use crate::settings::ConnectionOptions;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Publish, read and inspect the platform's events on Kafka.
+///
+/// Every command speaks to the cluster with the settings of the library: the environment variables
+/// that services use, overridden by the options under "Connection".
+#[derive(Debug, Parser)]
+#[command(name = "carbon-events", version, styles = STYLES, max_term_width = 100)]
+#[command(after_help = exit::HELP, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is shown and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputOptions {
+    /// Print results as JSON, and errors as JSON on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+    /// Show no progress bar
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log more to stderr: -v warnings, -vv information, -vvv everything (RUST_LOG is finer)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl OutputOptions {
+    /// Makes the choice known to everything that prints.
+    pub(crate) fn apply_color(&self) {
+        match self.color {
+            ColorChoice::Auto => {}
+            ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+            ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare the platform's topics with a cluster's, and make them
+    #[command(subcommand)]
+    Topics(topics::Command),
+    /// Show the events' schemas, check them against the registry, register them
+    #[command(subcommand)]
+    Schemas(schemas::Command),
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::Options),
+}
+
+impl Command {
+    /// What is logged unless -v asks for more.
+    pub(crate) fn default_verbosity(&self) -> Verbosity {
+        match self {
+            // These end with an error that says all there is to say.
+            _ => Verbosity::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,127 @@
+//! Results on stdout, errors on stderr.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use carbon_events::Error;
+use comfy_table::{Cell, CellAlignment, Row, Table, presets};
+use serde_json::{Value, json};
+
+/// For what is wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// For what is as it should be.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// For what deserves a look.
+pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default();
+/// For what matters less.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Where results go: colours are taken out where they are not wanted.
+pub(crate) fn stdout() -> io::BufWriter<anstream::AutoStream<io::Stdout>> {
+    io::BufWriter::new(anstream::AutoStream::auto(io::stdout()))
+}
+
+/// Prints a line to stdout.
+pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
+    let mut out = stdout();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Prints one JSON value as a line.
+pub(crate) fn json_line(value: &Value) -> io::Result<()> {
+    line(value)
+}
+
+/// Text in a style.
+pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A table without lines, its headers in capitals; columns named in `numbers` stand to the right.
+pub(crate) fn table(headers: &[&str], numbers: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(
+        headers
+            .iter()
+            .map(|header| Cell::new(header.to_uppercase())),
+    );
+    for (index, header) in headers.iter().enumerate() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+            if numbers.contains(header) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    table
+}
+
+/// Prints a table without the blanks at the ends of its lines.
+pub(crate) fn print_table(table: &Table) -> io::Result<()> {
+    let mut out = stdout();
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    out.flush()
+}
+
+/// A row of a table.
+pub(crate) fn row<T: ToString>(cells: impl IntoIterator<Item = T>) -> Row {
+    cells
+        .into_iter()
+        .map(|cell| Cell::new(cell.to_string()))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// Tells a person, or with `--json` a program, what went wrong.
+pub(crate) fn print_error(error: &anyhow::Error, json: bool) {
+    let mut stderr = anstream::stderr();
+    let written = if json {
+        writeln!(stderr, "{}", json!({ "error": error_json(error) }))
+    } else {
+        match error.downcast_ref::<Error>() {
+            Some(error) => writeln!(stderr, "{} {error}", styled(BAD, "error:")),
+            None => writeln!(stderr, "{} {error:#}", styled(BAD, "error:")),
+        }
+    };
+    // Where stderr is gone there is nobody to tell; the exit code still does.
+    let _ = written;
+}
+
+/// Says something beside the results.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    // As above.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+fn error_json(error: &anyhow::Error) -> Value {
+    match error.downcast_ref::<Error>() {
+        Some(error) => library_error_json(error),
+        None => json!({ "message": format!("{error:#}") }),
+    }
+}
+
+/// An error of the library by its parts.
+pub(crate) fn library_error_json(error: &Error) -> Value {
+    let context: serde_json::Map<String, Value> = error
+        .context()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    json!({
+        "kind": error.kind().as_str(),
+        "message": error.message(),
+        "retryable": error.retryable(),
+        "context": context,
+    })
+}
+
+/// Whether the error is that whoever read our output stopped.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
