@@ -29,7 +29,7 @@ pub trait TypedEvent:
     const FINGERPRINT: u64;
 
     /// The same event with text of another lifetime.
-    type Of<'b>: TypedEvent + Into<Event<'b>>;
+    type Of<'b>: TypedEvent<Of<'static> = Self::Of<'static>> + Into<Event<'b>>;
 
     /// The seven fields that all events have.
     fn envelope(&self) -> &Envelope<'_>;

@@ -11,7 +11,7 @@ mod message;
 mod partitions;
 
 pub(crate) use errors::{broker_error, kind_of};
-pub(crate) use events::{ClientError, Commit, Event, Health, Rebalance};
+pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
 pub(crate) use message::{FetchBuffer, Message, Messages};
 pub(crate) use partitions::{PartitionEntry, PartitionList, logical};

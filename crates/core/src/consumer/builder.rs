@@ -1,0 +1,230 @@
+//! Building a consumer: from settings, from the environment, or from both.
+
+use std::fmt;
+use std::sync::{Arc, mpsc};
+
+use parking_lot::Mutex;
+
+use super::decoding::Decoding;
+use super::service::{Listener, Service};
+use super::shared::{Parts, Shared};
+use super::{AssignmentChange, EventConsumer, Running};
+use crate::config::{
+    ConnectionSettings, ConsumerSettings, GroupProtocol, RegistrySettings, Settings, StartPosition,
+    TokenProvider,
+};
+use crate::kafka::Handle;
+use crate::metrics::Metrics;
+use crate::registry::SchemaRegistry;
+use crate::{Error, ErrorKind, Result};
+
+/// Builds an [`EventConsumer`]. What is set here stands above the environment.
+#[derive(Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct EventConsumerBuilder {
+    connection: ConnectionSettings,
+    registry: RegistrySettings,
+    consumer: ConsumerSettings,
+    shared_registry: Option<SchemaRegistry>,
+    metrics: Metrics,
+    tokens: Option<TokenProvider>,
+    listener: Option<Listener>,
+    deferred_error: Option<Error>,
+}
+
+impl EventConsumerBuilder {
+    pub(super) fn from_env() -> Self {
+        match Settings::from_env() {
+            Ok(settings) => Self::default().settings(settings),
+            Err(error) => Self {
+                deferred_error: Some(error),
+                ..Self::default()
+            },
+        }
+    }
+
+    /// Replaces all settings.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.connection = settings.connection;
+        self.registry = settings.registry;
+        self.consumer = settings.consumer;
+        self
+    }
+
+    /// How to reach the brokers.
+    pub fn connection(mut self, connection: ConnectionSettings) -> Self {
+        self.connection = connection;
+        self
+    }
+
+    /// Where the schema registry is.
+    pub fn registry(mut self, registry: RegistrySettings) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// A registry client that others use too.
+    pub fn shared_registry(mut self, registry: SchemaRegistry) -> Self {
+        self.shared_registry = Some(registry);
+        self
+    }
+
+    /// What is read, by which group, from where and with how much memory.
+    pub fn consumer(mut self, consumer: ConsumerSettings) -> Self {
+        self.consumer = consumer;
+        self
+    }
+
+    /// Comma-separated `host:port` addresses of some of the cluster's brokers.
+    pub fn bootstrap_servers(mut self, servers: impl Into<String>) -> Self {
+        self.connection = self.connection.bootstrap_servers(servers);
+        self
+    }
+
+    /// The registry's URL, or several separated by commas.
+    pub fn schema_registry_url(mut self, urls: impl Into<crate::config::Urls>) -> Self {
+        self.registry = self.registry.urls(urls);
+        self
+    }
+
+    /// The consumer group.
+    pub fn group_id(mut self, group: impl Into<String>) -> Self {
+        self.consumer = self.consumer.group_id(group);
+        self
+    }
+
+    /// Adds a topic to read: a name, or a [`Topic`](crate::Topic) of the topic table.
+    pub fn topic(mut self, topic: impl ToString) -> Self {
+        self.consumer = self.consumer.topic(topic.to_string());
+        self
+    }
+
+    /// Adds topics to read.
+    pub fn topics<T: ToString>(self, topics: impl IntoIterator<Item = T>) -> Self {
+        topics
+            .into_iter()
+            .fold(self, |builder, topic| builder.topic(topic))
+    }
+
+    /// Where reading starts in a partition for which the group has no committed offset.
+    pub fn start(mut self, start: StartPosition) -> Self {
+        self.consumer = self.consumer.start(start);
+        self
+    }
+
+    /// Whether the offsets of handled records are committed from time to time.
+    pub fn auto_commit(mut self, auto_commit: bool) -> Self {
+        self.consumer = self.consumer.auto_commit(auto_commit);
+        self
+    }
+
+    /// Who shares out the partitions.
+    pub fn group_protocol(mut self, protocol: GroupProtocol) -> Self {
+        self.consumer = self.consumer.group_protocol(protocol);
+        self
+    }
+
+    /// Reads every partition of the topics without joining a group; nothing is committed.
+    pub fn standalone(mut self) -> Self {
+        self.consumer = self.consumer.standalone(true);
+        self
+    }
+
+    /// Has reading say when everything has been read that there is.
+    pub fn detect_end(mut self) -> Self {
+        self.consumer = self.consumer.detect_end(true);
+        self
+    }
+
+    /// A librdkafka property, which wins over every other setting.
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.connection = self.connection.property(name, value);
+        self
+    }
+
+    /// Counts into these metrics, together with others that have a clone of them.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Gives the tokens for `OAUTHBEARER`.
+    pub fn token_provider(mut self, tokens: TokenProvider) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// Calls `listener` with partitions that come and go, on the consumer's own thread.
+    ///
+    /// The group waits while it runs. Of partitions that are revoked, offsets can still be
+    /// committed in it.
+    pub fn on_assignment(
+        mut self,
+        listener: impl Fn(&AssignmentChange<'_>) + Send + 'static,
+    ) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Checks the settings, starts the consumer and returns without waiting for the brokers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`], naming `setting`: a variable or property that does not exist
+    /// (with the nearest that does), a value that is refused, no group, or no topic.
+    pub fn build(self) -> Result<EventConsumer> {
+        if let Some(error) = self.deferred_error {
+            return Err(error);
+        }
+        let settings = self.consumer.with_properties(&self.connection.properties)?;
+        if settings.topics.is_empty() {
+            let error = Error::new(ErrorKind::InvalidConfig, "a consumer needs topics to read");
+            return Err(error.with("setting", "topics"));
+        }
+        let config = settings.client_config(&self.connection)?;
+        let registry = match self.shared_registry {
+            Some(registry) => Some(registry),
+            None if self.registry.is_configured() => Some(SchemaRegistry::with_metrics(
+                &self.registry,
+                self.metrics.clone(),
+            )?),
+            None => None,
+        };
+        let handle = Handle::consumer(&config)?;
+        handle.poll_one_queue()?;
+        let events = handle.consumer_queue();
+        let shared = Arc::new(Shared::new(Parts {
+            handle: Arc::clone(&handle),
+            settings,
+            decoding: Decoding::new(registry),
+            metrics: self.metrics,
+            tokens: self.tokens,
+        }));
+        if !shared.settings.standalone {
+            handle.subscribe(&shared.topics)?;
+        }
+        let (left, outcome) = mpsc::sync_channel(1);
+        let service = Service::new(Arc::clone(&shared), handle, events, self.listener);
+        let thread = std::thread::Builder::new()
+            .name("carbon-events-consumer".to_owned())
+            .spawn(move || service.run(&left))
+            .map_err(|error| {
+                let message = format!("no thread for the consumer: {error}");
+                Error::new(ErrorKind::Internal, message).because(error)
+            })?;
+        Ok(EventConsumer {
+            shared,
+            running: Mutex::new(Some(Running { outcome, thread })),
+        })
+    }
+}
+
+impl fmt::Debug for EventConsumerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventConsumerBuilder")
+            .field("connection", &self.connection)
+            .field("registry", &self.registry)
+            .field("consumer", &self.consumer)
+            .finish_non_exhaustive()
+    }
+}

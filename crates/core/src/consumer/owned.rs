@@ -1,0 +1,97 @@
+//! Records that live on their own.
+
+use std::fmt;
+
+use super::position::{Position, TopicPartition};
+use crate::Error;
+use crate::events::Event;
+
+/// A record copied out of its batch, with the event decoded.
+#[derive(Clone)]
+pub struct OwnedRecord<E = Event<'static>> {
+    /// Where it was read from.
+    pub partition: TopicPartition,
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// The record's own timestamp in milliseconds UTC.
+    pub timestamp_ms: Option<i64>,
+    /// Its key as it was written.
+    pub key: Option<Vec<u8>>,
+    /// Its headers, in the order in which they were written.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The event, or why the record is none.
+    pub event: Result<E, Box<Undecodable>>,
+    pub(super) leader_epoch: Option<i32>,
+}
+
+/// A record that could not be decoded.
+#[derive(Clone)]
+pub struct Undecodable {
+    /// Why; names `topic`, `partition` and `offset`.
+    pub error: Error,
+    /// The record's value as it was written; `None` for a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+impl<E> OwnedRecord<E> {
+    /// The topic that it was read from.
+    pub fn topic(&self) -> &str {
+        &self.partition.topic
+    }
+
+    /// The value of the last header of that name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let (_, value) = self
+            .headers
+            .iter()
+            .rev()
+            .find(|(header, _)| header == name)?;
+        value.as_deref()
+    }
+
+    /// The event, for who ends at the first record that is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none.
+    pub fn into_event(self) -> Result<E, Error> {
+        self.event.map_err(|undecodable| undecodable.error)
+    }
+
+    pub(super) fn position_behind(&self) -> Position {
+        Position {
+            partition: self.partition.clone(),
+            next_offset: self.offset + 1,
+            leader_epoch: self.leader_epoch,
+        }
+    }
+}
+
+/// Its place and its event; never its key, its headers or bytes that are no event.
+impl<E: fmt::Debug> fmt::Debug for OwnedRecord<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedRecord")
+            .field("partition", &self.partition)
+            .field("offset", &self.offset)
+            .field("timestamp_ms", &self.timestamp_ms)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undecodable")
+            .field("error", &self.error)
+            .field("bytes", &self.value.as_ref().map_or(0, Vec::len))
+            .finish()
+    }
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Undecodable {}

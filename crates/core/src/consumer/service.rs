@@ -1,0 +1,340 @@
+//! The consumer's own thread: it takes part in the group while the caller is busy.
+//!
+//! ```text
+//! rebalance ──▶ find where to start ──▶ assign, records flow to the reader's queue
+//!          └──▶ wait for batches in hand ──▶ store what is handled ──▶ give up, librdkafka commits
+//! commit interval ──▶ store what is handled                   errors, logs, token requests
+//! ```
+//!
+//! It polls on behalf of the caller, so that a slow handler is never taken for a dead consumer
+//! (`max.poll.interval.ms`), and leaves records alone: those wait in librdkafka's queue, which
+//! stops fetching at `max_buffered_bytes` and goes on once there is room.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use super::position::{Offsets, TopicPartition};
+use super::shared::Shared;
+use super::{AssignmentChange, start};
+use crate::kafka::{Event, Handle, PartitionList, Queue, Rebalance, TopicHandle, logical};
+use crate::{Error, ErrorKind, Result};
+
+/// How long one question to the brokers may keep the thread from everything else.
+const ASK: Duration = Duration::from_secs(2);
+/// How often lag is looked at.
+const LAG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Is told of partitions that come and go.
+pub(super) type Listener = Box<dyn Fn(&AssignmentChange<'_>) + Send>;
+
+pub(super) struct Service {
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    events: Queue,
+    listener: Option<Listener>,
+    /// Partitions that were given to us and whose start is still being looked up.
+    pending: Option<PartitionList>,
+    /// Topics to read without a group that are still being looked up.
+    alone: bool,
+    /// Partitions that this consumer had before.
+    started: HashSet<TopicPartition>,
+    lag_at: Instant,
+    leaving: bool,
+    cannot_leave: bool,
+    failed_commit: Option<Error>,
+}
+
+impl Service {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handle: Arc<Handle>,
+        events: Queue,
+        listener: Option<Listener>,
+    ) -> Self {
+        Service {
+            alone: shared.settings.standalone,
+            shared,
+            handle,
+            events,
+            listener,
+            pending: None,
+            started: HashSet::new(),
+            lag_at: Instant::now(),
+            leaving: false,
+            cannot_leave: false,
+            failed_commit: None,
+        }
+    }
+
+    /// Runs until the group is left, or until that has taken too long; says through `left` how it
+    /// went.
+    pub(super) fn run(mut self, left: &SyncSender<Result<()>>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            while !self.handle.has_left() {
+                self.step();
+                match self.shared.closing_by() {
+                    Some(deadline) if Instant::now() >= deadline => return Err(too_late()),
+                    Some(_) if self.cannot_leave => break,
+                    _ => {}
+                }
+            }
+            self.failed_commit.take().map_or(Ok(()), Err)
+        }));
+        let outcome = outcome.unwrap_or_else(|_| {
+            let error = Error::new(ErrorKind::Internal, "the consumer's thread panicked");
+            self.shared.end_with(error.clone());
+            Err(error)
+        });
+        // Everything of librdkafka's goes before the caller goes on.
+        drop(self);
+        // The caller may have stopped waiting.
+        let _ = left.try_send(outcome);
+    }
+
+    fn step(&mut self) {
+        if let Some(event) = self.events.poll(self.patience()) {
+            self.serve(&event);
+        }
+        if self.shared.is_closing() && !self.leaving {
+            self.leave();
+        }
+        if self.pending.is_some() {
+            self.assign_pending();
+        } else if self.alone && !self.leaving {
+            self.assign_alone();
+        }
+        if !self.leaving {
+            self.shared
+                .look_at_trouble(|| self.handle.is_reachable(ASK));
+            self.store_handled();
+            self.report_lag();
+        }
+    }
+
+    /// How long to wait for an event: no longer than what is to be done from time to time can wait.
+    fn patience(&self) -> Duration {
+        if self.leaving || self.pending.is_some() || self.alone {
+            return Duration::from_millis(50);
+        }
+        let interval = self.shared.settings.commit_interval / 4;
+        interval.clamp(Duration::from_millis(20), Duration::from_millis(500))
+    }
+
+    fn serve(&mut self, event: &Event) {
+        if let Some(rebalance) = event.rebalance() {
+            match rebalance {
+                Rebalance::Assign(list) => self.pending = Some(list),
+                Rebalance::Revoke(list) => self.revoke(&list),
+            }
+        } else if let Some(commit) = event.commit() {
+            self.committed(commit.outcome, commit.offsets.len());
+        } else {
+            if let Some(error) = event.error()
+                // Without a group there is no coordinator to be found, nor a right to look for it.
+                && !(self.shared.settings.standalone
+                    && error.code == rdkafka::types::RDKafkaErrorCode::GroupAuthorizationFailed)
+            {
+                self.shared.note_client_error(&error, &self.handle);
+            }
+            event.serve(
+                &self.handle,
+                &self.shared.health,
+                self.shared.tokens.as_ref(),
+            );
+        }
+    }
+
+    /// Takes the partitions that were given to us, once it is known where to start.
+    fn assign_pending(&mut self) {
+        let Some(mut list) = self.pending.take() else {
+            return;
+        };
+        let settings = &self.shared.settings;
+        // Once we are leaving nothing is read: it does not matter where.
+        if !self.leaving
+            && let Err(error) =
+                start::resolve(&self.handle, settings, &self.started, &mut list, ASK)
+        {
+            tracing::warn!(target: "carbon_events", %error, "cannot find where to start; trying on");
+            self.shared.note(error, false);
+            self.pending = Some(list);
+            return;
+        }
+        self.assign(&list);
+    }
+
+    fn assign(&mut self, list: &PartitionList) {
+        let (shared, handle) = (&self.shared, &self.handle);
+        let partitions: Vec<TopicPartition> = list.iter().map(TopicPartition::from).collect();
+        let mut reader = shared.reader();
+        shared.progress.assigned(partitions.iter().cloned());
+        reader.assigned(&partitions);
+        if let Some(queue) = reader.queue() {
+            for TopicPartition { topic, partition } in &partitions {
+                handle.send_records_to(queue, topic, *partition);
+            }
+        }
+        let outcome = if handle.is_cooperative() {
+            handle.incremental_assign(list)
+        } else {
+            handle.assign(Some(list))
+        };
+        drop(reader);
+        if let Err(error) = outcome {
+            shared.progress.revoked(&partitions);
+            shared.show(error);
+            return;
+        }
+        self.started.extend(partitions.iter().cloned());
+        self.tell(&AssignmentChange::Assigned(&partitions));
+        // For those who wait for an assignment.
+        self.shared.wake.wake();
+    }
+
+    /// Gives partitions up, after what is in hand of them.
+    fn revoke(&mut self, list: &PartitionList) {
+        self.pending = None;
+        let partitions: Vec<TopicPartition> = list.iter().map(TopicPartition::from).collect();
+        let lost = self.handle.assignment_lost();
+        if !lost {
+            let deadline = Instant::now() + self.shared.settings.revoke_timeout;
+            let closing = || self.shared.is_closing();
+            if !self
+                .shared
+                .progress
+                .wait_until_handled(&partitions, deadline, closing)
+                && !self.shared.is_closing()
+            {
+                tracing::warn!(
+                    target: "carbon_events",
+                    "batches in hand were not handled within revoke_timeout; the next owner of \
+                     their partitions reads them again"
+                );
+            }
+            self.store_handled();
+        }
+        self.tell(&if lost {
+            AssignmentChange::Lost(&partitions)
+        } else {
+            AssignmentChange::Revoked(&partitions)
+        });
+        let (shared, handle) = (&self.shared, &self.handle);
+        let mut reader = shared.reader();
+        let outcome = if handle.is_cooperative() {
+            handle.incremental_unassign(list)
+        } else {
+            handle.assign(None)
+        };
+        shared.progress.revoked(&partitions);
+        reader.revoked(&partitions);
+        drop(reader);
+        for TopicPartition { topic, partition } in &partitions {
+            shared.metrics.lag_revoked(topic, *partition);
+        }
+        if let Err(error) = outcome {
+            shared.show(error);
+        }
+    }
+
+    /// Takes every partition of the topics, without a group.
+    fn assign_alone(&mut self) {
+        let Shared {
+            settings, topics, ..
+        } = &*self.shared;
+        let found = all_partitions(&self.handle, topics).and_then(|mut list| {
+            start::resolve(&self.handle, settings, &self.started, &mut list, ASK).map(|()| list)
+        });
+        match found {
+            Ok(list) => {
+                self.alone = false;
+                self.assign(&list);
+            }
+            Err(error) => self.shared.note(error, false),
+        }
+    }
+
+    fn tell(&self, change: &AssignmentChange<'_>) {
+        tracing::info!(target: "carbon_events", %change, "rebalance");
+        if let Some(listener) = &self.listener
+            && catch_unwind(AssertUnwindSafe(|| listener(change))).is_err()
+        {
+            tracing::error!(target: "carbon_events", "the assignment listener panicked");
+        }
+    }
+
+    /// Lets the next automatic commit know what is handled.
+    fn store_handled(&self) {
+        if !self.shared.settings.auto_commit || self.shared.settings.standalone {
+            return;
+        }
+        let handled = self.shared.progress.take_unstored();
+        if !handled.is_empty() {
+            self.handle.store_offsets(&Offsets::from(handled).to_list());
+        }
+    }
+
+    fn committed(&mut self, outcome: Result<()>, partitions: usize) {
+        self.shared.metrics.committed(outcome.is_ok());
+        match outcome {
+            Ok(()) => {
+                tracing::debug!(target: "carbon_events", partitions, "offsets committed");
+                self.failed_commit = None;
+            }
+            Err(error) => {
+                tracing::warn!(target: "carbon_events", %error, "offsets were not committed");
+                self.failed_commit = Some(error);
+            }
+        }
+    }
+
+    fn report_lag(&mut self) {
+        let now = Instant::now();
+        if now < self.lag_at {
+            return;
+        }
+        self.lag_at = now + LAG_INTERVAL;
+        for (TopicPartition { topic, partition }, next) in self.shared.progress.oldest_unhandled() {
+            if let Some(end) = self.handle.end_offset(&topic, partition) {
+                self.shared
+                    .metrics
+                    .lag(&topic, partition, (end - next).max(0));
+            }
+        }
+    }
+
+    /// Begins to leave the group: librdkafka commits what is stored and gives everything up.
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.failed_commit = None;
+        self.store_handled();
+        if self.shared.settings.standalone {
+            let _ = self.handle.assign(None);
+        }
+        if let Err(error) = self.handle.leave(&self.events) {
+            // After a fatal error there is no group to leave.
+            tracing::debug!(target: "carbon_events", %error, "cannot leave the group");
+            self.cannot_leave = true;
+        }
+    }
+}
+
+/// Every partition of every topic.
+fn all_partitions(handle: &Arc<Handle>, topics: &[Arc<str>]) -> Result<PartitionList> {
+    let mut list = PartitionList::new();
+    for topic in topics {
+        let count = handle.partition_count(&TopicHandle::new(handle, topic)?, ASK)?;
+        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+            list.push(topic, partition, logical::END, None);
+        }
+    }
+    Ok(list)
+}
+
+fn too_late() -> Error {
+    let message = "the group was not left in time: what was handled since the last commit may be \
+                   read again, and the group's other members wait for session.timeout.ms";
+    Error::new(ErrorKind::Timeout, message)
+}

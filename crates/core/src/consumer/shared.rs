@@ -1,0 +1,440 @@
+//! What the callers' threads and the consumer's own thread have in common: the queue of fetched
+//! records, how far they are handled, and the errors to show.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::batch::{Batch, BatchRun};
+use super::decoding::Decoding;
+use super::position::TopicPartition;
+use super::progress::{Progress, Run};
+use super::trouble::Trouble;
+use super::wake::Wake;
+use crate::config::{ConsumerSettings, TokenProvider};
+use crate::events::Topic;
+use crate::kafka::{ClientError, FetchBuffer, Handle, Health, Message, Messages, Queue, kind_of};
+use crate::metrics::{Metrics, TopicMetrics};
+use crate::{Error, ErrorKind, Result};
+
+/// How many errors wait to be shown; beyond that the oldest is dropped.
+const MAX_ERRORS: usize = 16;
+
+pub(super) struct Shared {
+    /// None once the consumer is closed.
+    handle: Mutex<Option<Arc<Handle>>>,
+    pub(super) settings: ConsumerSettings,
+    pub(super) topics: Vec<Arc<str>>,
+    pub(super) progress: Progress,
+    pub(super) wake: Arc<Wake>,
+    pub(super) decoding: Decoding,
+    pub(super) metrics: Metrics,
+    pub(super) health: Health,
+    pub(super) tokens: Option<TokenProvider>,
+    reader: Mutex<Reader>,
+    trouble: Mutex<Trouble>,
+    errors: Mutex<VecDeque<Error>>,
+    /// Whether there may be something in `errors` or `fatal`.
+    has_errors: AtomicBool,
+    fatal: Mutex<Option<Error>>,
+    closing_by: Mutex<Option<Instant>>,
+    /// librdkafka's threads do not survive a fork.
+    process: u32,
+}
+
+/// A topic as the consumer knows it.
+pub(super) struct KnownTopic {
+    pub(super) ours: Option<Topic>,
+    pub(super) metrics: Arc<TopicMetrics>,
+}
+
+/// What a look at the queue of records found.
+pub(super) enum Next {
+    Batch(Batch),
+    /// Everything has been read that there is.
+    End,
+    Nothing,
+}
+
+/// The reading end. Records are taken and partitions given up under its lock, so that a batch is
+/// always of partitions that we have.
+pub(super) struct Reader {
+    queue: Option<Queue>,
+    buffer: FetchBuffer,
+    topics: HashMap<Arc<str>, Arc<KnownTopic>>,
+    end: End,
+}
+
+/// How much of what we have is read to its end.
+#[derive(Default)]
+struct End {
+    /// Whether there was an assignment yet.
+    assigned: bool,
+    unread: HashSet<TopicPartition>,
+    /// Whether the end is still to be told.
+    news: bool,
+}
+
+impl Reader {
+    /// The queue that records of our partitions go to; none once the consumer is closed.
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
+    pub(super) fn assigned(&mut self, partitions: &[TopicPartition]) {
+        self.end.assigned = true;
+        self.end.unread.extend(partitions.iter().cloned());
+    }
+
+    pub(super) fn revoked(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.end.unread.remove(partition);
+        }
+    }
+
+    fn topic(&mut self, name: &Arc<str>, metrics: &Metrics) -> Arc<KnownTopic> {
+        if let Some(known) = self.topics.get(name) {
+            return Arc::clone(known);
+        }
+        let ours = Topic::from_name(name);
+        let known = Arc::new(KnownTopic {
+            ours,
+            metrics: metrics.topic(name),
+        });
+        self.topics.insert(Arc::clone(name), Arc::clone(&known));
+        known
+    }
+}
+
+/// What a [`Shared`] is made of.
+pub(super) struct Parts {
+    pub(super) handle: Arc<Handle>,
+    pub(super) settings: ConsumerSettings,
+    pub(super) decoding: Decoding,
+    pub(super) metrics: Metrics,
+    pub(super) tokens: Option<TokenProvider>,
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            handle,
+            settings,
+            decoding,
+            metrics,
+            tokens,
+        } = parts;
+        let wake = Arc::new(Wake::default());
+        let mut queue = handle.new_queue();
+        let arrival = Arc::clone(&wake);
+        queue.on_arrival(move || arrival.wake());
+        let batch_records = usize::try_from(settings.max_batch_records).unwrap_or(usize::MAX);
+        Shared {
+            topics: settings
+                .topics
+                .iter()
+                .map(|topic| Arc::from(topic.as_str()))
+                .collect(),
+            progress: Progress::default(),
+            wake,
+            decoding,
+            metrics,
+            health: Health::default(),
+            tokens,
+            reader: Mutex::new(Reader {
+                queue: Some(queue),
+                buffer: FetchBuffer::new(batch_records.min(1 << 16)),
+                topics: HashMap::new(),
+                end: End::default(),
+            }),
+            trouble: Mutex::new(Trouble::new(settings.unreachable_after)),
+            errors: Mutex::default(),
+            has_errors: AtomicBool::new(false),
+            fatal: Mutex::default(),
+            closing_by: Mutex::default(),
+            process: std::process::id(),
+            handle: Mutex::new(Some(handle)),
+            settings,
+        }
+    }
+
+    /// The running client.
+    pub(super) fn handle(&self) -> Result<Arc<Handle>> {
+        if !self.is_ours() {
+            let message = "the consumer was made before a fork: it is the parent process'";
+            return Err(Error::new(ErrorKind::Closed, message));
+        }
+        self.handle.lock().clone().ok_or_else(closed)
+    }
+
+    pub(super) fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock()
+    }
+
+    /// The next batch, waiting for one until `deadline`.
+    pub(super) fn wait_next(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Next> {
+        self.progress.confirm_released();
+        loop {
+            let seen = self.wake.arrivals();
+            match self.look()? {
+                Next::Nothing => {}
+                found => return Ok(found),
+            }
+            if !self.wake.wait(seen, deadline) {
+                return Ok(Next::Nothing);
+            }
+        }
+    }
+
+    /// As [`wait_next`](Self::wait_next), for a task.
+    pub(super) fn poll_next(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Result<Next>> {
+        self.progress.confirm_released();
+        loop {
+            let seen = self.wake.arrivals();
+            match self.look() {
+                Ok(Next::Nothing) => {}
+                found => return Poll::Ready(found),
+            }
+            if self.wake.register(seen, cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what is there.
+    fn look(self: &Arc<Self>) -> Result<Next> {
+        if self.has_errors.load(Ordering::Acquire) {
+            if let Some(error) = self.errors.lock().pop_front() {
+                return Err(error);
+            }
+            if let Some(error) = &*self.fatal.lock() {
+                return Err(error.clone());
+            }
+        }
+        if !self.is_ours() {
+            self.handle()?;
+        }
+        let mut reader = self.reader.lock();
+        let Reader { queue, buffer, .. } = &mut *reader;
+        let Some(queue) = queue else {
+            return Err(closed());
+        };
+        let mut messages = queue.fetch(buffer);
+        if messages.len() == 0 {
+            return Ok(reader.told_end());
+        }
+        if messages.iter().any(|message| message.error().is_some()) {
+            messages.retain(|message| match message.error() {
+                None => true,
+                Some(code) => {
+                    self.not_a_record(&mut reader, code, &message);
+                    false
+                }
+            });
+        }
+        if messages.len() == 0 {
+            let end = reader.told_end();
+            drop(reader);
+            // An error about a partition is shown now, not at the next arrival.
+            let error = self.errors.lock().pop_front();
+            return error.map_or(Ok(end), Err);
+        }
+        let runs = self.runs(&mut reader, &messages);
+        drop(reader);
+        self.trouble.lock().over();
+        Ok(Next::Batch(Batch::new(messages, runs, Arc::clone(self))))
+    }
+
+    /// Cuts the messages into runs of one partition and writes those down as handed out.
+    fn runs(&self, reader: &mut Reader, messages: &Messages) -> Vec<BatchRun> {
+        let place = |message: &Message<'_>| (message.topic_id(), message.partition());
+        let mut runs = Vec::new();
+        let mut start = 0;
+        while let Some(first) = messages.get(start) {
+            let mut bytes = 0;
+            let mut end = start;
+            let mut last = first;
+            while let Some(message) = messages.get(end)
+                && place(&message) == place(&first)
+            {
+                bytes += message.value().map_or(0, <[u8]>::len);
+                bytes += message.key().map_or(0, <[u8]>::len);
+                last = message;
+                end += 1;
+            }
+            let name = match reader.topics.get_key_value(first.topic()) {
+                Some((name, _)) => Arc::clone(name),
+                None => Arc::from(first.topic()),
+            };
+            let topic = reader.topic(&name, &self.metrics);
+            topic.metrics.consumed((end - start) as u64, bytes as u64);
+            let partition = TopicPartition::new(name, first.partition());
+            let run = Run::new(first.offset(), last.offset() + 1, last.leader_epoch());
+            let run = Arc::new(run);
+            self.progress.handed_out(&partition, &run);
+            if self.settings.detect_end {
+                reader.end.unread.insert(partition.clone());
+            }
+            runs.push(BatchRun {
+                records: start..end,
+                topic,
+                partition,
+                run,
+            });
+            start = end;
+        }
+        runs
+    }
+
+    fn not_a_record(
+        &self,
+        reader: &mut Reader,
+        code: rdkafka::types::RDKafkaErrorCode,
+        message: &Message<'_>,
+    ) {
+        if code == rdkafka::types::RDKafkaErrorCode::PartitionEOF {
+            let partition = TopicPartition::new(message.topic(), message.partition());
+            reader.end.read(&partition);
+            return;
+        }
+        let error = Error::new(kind_of(code), message.error_text())
+            .with("topic", message.topic())
+            .with("partition", message.partition())
+            .with("offset", message.offset());
+        self.note(error, false);
+    }
+
+    /// Whether everything has been read that there is.
+    pub(super) fn at_end(&self) -> bool {
+        let reader = self.reader.lock();
+        self.settings.detect_end && reader.end.is_reached()
+    }
+
+    /// Takes note of an error from librdkafka; it is shown now, later or not at all.
+    pub(super) fn note_client_error(&self, error: &ClientError, handle: &Handle) {
+        use rdkafka::types::RDKafkaErrorCode as Code;
+        if error.is_fatal {
+            let fatal = handle.fatal_error();
+            let error = fatal.unwrap_or_else(|| Error::new(kind_of(error.code), &*error.reason));
+            self.end_with(error);
+            return;
+        }
+        let connection = matches!(
+            error.code,
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::SSL
+                | Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::OperationTimedOut
+        );
+        self.note(Error::new(kind_of(error.code), &*error.reason), connection);
+    }
+
+    pub(super) fn note(&self, error: Error, connection: bool) {
+        let shown = self.trouble.lock().note(error, connection, Instant::now());
+        if let Some(error) = shown {
+            self.show(error);
+        }
+    }
+
+    /// Asks the brokers whether they are there, where there is reason to doubt it.
+    pub(super) fn look_at_trouble(&self, reachable: impl FnOnce() -> bool) {
+        if !self.trouble.lock().is_due(Instant::now()) {
+            return;
+        }
+        let reachable = reachable();
+        if reachable {
+            self.health.recovered();
+        }
+        let lasting = self.trouble.lock().looked(reachable, Instant::now());
+        if let Some(error) = lasting {
+            self.show(error.with("group", self.settings.group_id.as_deref().unwrap_or("")));
+        }
+    }
+
+    /// Has the next call of a reader fail with `error`.
+    pub(super) fn show(&self, error: Error) {
+        let mut errors = self.errors.lock();
+        if errors.len() == MAX_ERRORS {
+            errors.pop_front();
+        }
+        errors.push_back(error);
+        drop(errors);
+        self.has_errors.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    /// Has every call of a reader fail with `error` from now on.
+    pub(super) fn end_with(&self, error: Error) {
+        tracing::error!(target: "carbon_events", %error, "the consumer cannot go on");
+        self.fatal.lock().get_or_insert(error);
+        self.has_errors.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    /// Nothing is read any more, and the group is to be left by `deadline`.
+    pub(super) fn begin_closing(&self, deadline: Instant) {
+        *self.closing_by.lock() = Some(deadline);
+        self.progress.notify();
+        // What was fetched and not read goes back to librdkafka.
+        self.reader.lock().queue = None;
+        self.wake.wake();
+    }
+
+    pub(super) fn closing_by(&self) -> Option<Instant> {
+        *self.closing_by.lock()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing_by.lock().is_some()
+    }
+
+    /// The group is left: ends the client once the last batch is dropped.
+    pub(super) fn finish_closing(&self) {
+        let handle = self.handle.lock().take();
+        drop(handle);
+    }
+
+    /// Whether no record will come any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_closing() || self.fatal.lock().is_some()
+    }
+
+    /// Whether this is the process that the consumer was made in.
+    pub(super) fn is_ours(&self) -> bool {
+        self.process == std::process::id()
+    }
+}
+
+impl Reader {
+    /// The end, if it was reached and not told yet.
+    fn told_end(&mut self) -> Next {
+        if std::mem::take(&mut self.end.news) && self.end.is_reached() {
+            Next::End
+        } else {
+            Next::Nothing
+        }
+    }
+}
+
+impl End {
+    fn read(&mut self, partition: &TopicPartition) {
+        if self.unread.remove(partition) && self.is_reached() {
+            self.news = true;
+        }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.assigned && self.unread.is_empty()
+    }
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the consumer is closed")
+}
