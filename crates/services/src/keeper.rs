@@ -1,20 +1,22 @@
 //! The background process behind `up`, `down` and `status`.
 //!
-//! Files of `.services/`: `socket` (who connects gets the keeper's report; who sends `down` gets it
-//! when all is stopped), `env` (the variables, to be sourced), `keeper.log`, and `run/` with the
-//! services' data and logs.
+//! Files of `.services/`: `socket` (who sends `status` gets the variables, or nothing while the
+//! services start; who sends `down` gets an end of file when they are stopped), `env` (the
+//! variables, to be sourced), `keeper.log`, and `run/` with the services' data and logs.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, exit};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{env, thread};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use carbon_events_services::run::RUN_DIR_VARIABLE;
 use carbon_events_services::{Jvm, KEY_PASSWORD, Kafka, READER_USER, Registry, WRITER_USER};
 use carbon_events_services::{versions, wait_until};
@@ -23,12 +25,14 @@ use crate::{Wanted, state_dir};
 
 /// A first start downloads and prepares everything.
 const UP_WITHIN: Duration = Duration::from_secs(900);
+const DOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Starts the keeper, waits until its services are ready and prints what to export.
 pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
     let dir = state_dir(root);
     if let Ok(report) = ask(&dir, "status") {
-        eprintln!("the services are up already; `cargo xtask services down` stops them");
+        let state = if report.is_empty() { "starting" } else { "up" };
+        eprintln!("the services are {state} already; `cargo xtask services down` stops them");
         print!("{report}");
         return Ok(ExitCode::FAILURE);
     }
@@ -48,7 +52,8 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
         wanted.brokers
     );
 
-    // A session of its own terminal-wise: Ctrl-C here must not reach it.
+    // Bound here, so that from now on whoever asks waits for the keeper's answer.
+    let listener = in_dir(&dir, || UnixListener::bind("socket"))?;
     let log_path = dir.join("keeper.log");
     let log = File::create(&log_path)?;
     let mut keeper = Command::new(env::current_exe()?)
@@ -56,27 +61,35 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
         .args(wanted.arguments())
         .env(RUN_DIR_VARIABLE, dir.join("run"))
         .current_dir(&dir)
-        .stdin(Stdio::null())
+        .stdin(OwnedFd::from(listener))
         .stdout(log.try_clone()?)
         .stderr(log)
+        // Ctrl-C here must not reach it.
         .process_group(0)
         .spawn()
         .context("cannot start the keeper")?;
 
     let mut shown = 0;
     let mut ended = None;
+    let mut report = String::new();
     wait_until(UP_WITHIN, || {
         // The first start takes minutes; what it does stands in its log.
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         eprint!("{}", text.get(shown..).unwrap_or_default());
         shown = text.len();
         ended = keeper.try_wait().ok().flatten();
-        ended.is_some() || dir.join("env").exists()
+        report = ask(&dir, "status").unwrap_or_default();
+        ended.is_some() || !report.is_empty()
     });
     if let Some(status) = ended {
+        ensure!(!status.success(), "told to stop while starting");
         bail!("the keeper ended with {status}; see {}", log_path.display());
     }
-    let report = ask(&dir, "status").with_context(|| format!("see {}", log_path.display()))?;
+    ensure!(
+        !report.is_empty(),
+        "not up after {UP_WITHIN:?}; see {}",
+        log_path.display()
+    );
     eprintln!("they are up; put these into your shell, or `source .services/env`:");
     print!("{report}");
     Ok(ExitCode::SUCCESS)
@@ -89,7 +102,13 @@ pub(crate) fn down(root: &Path) -> Result<ExitCode> {
         eprintln!("the services are not up");
         return Ok(ExitCode::FAILURE);
     }
-    fs::remove_dir_all(&dir)?;
+    // Those that were still starting are killed by the keeper's watchdog, which takes a moment.
+    let mut removed = Ok(());
+    wait_until(DOWN_WITHIN, || {
+        removed = fs::remove_dir_all(&dir);
+        removed.is_ok()
+    });
+    removed.with_context(|| format!("cannot remove {}", dir.display()))?;
     eprintln!("the services are down");
     Ok(ExitCode::SUCCESS)
 }
@@ -97,6 +116,10 @@ pub(crate) fn down(root: &Path) -> Result<ExitCode> {
 /// Prints the variables if the services are up; the exit code tells too.
 pub(crate) fn status(root: &Path) -> Result<ExitCode> {
     match ask(&state_dir(root), "status") {
+        Ok(report) if report.is_empty() => {
+            eprintln!("the services are starting; see .services/keeper.log");
+            Ok(ExitCode::FAILURE)
+        }
         Ok(report) => {
             eprintln!("the services are up; logs are in .services/run");
             print!("{report}");
@@ -111,12 +134,7 @@ pub(crate) fn status(root: &Path) -> Result<ExitCode> {
 
 /// Sends the keeper a word and returns its whole answer.
 fn ask(dir: &Path, word: &str) -> Result<String> {
-    // A socket's path may have about 100 bytes: go there and name it shortly.
-    let home = env::current_dir()?;
-    env::set_current_dir(dir)?;
-    let stream = UnixStream::connect("socket");
-    env::set_current_dir(home)?;
-    let mut stream = stream?;
+    let mut stream = in_dir(dir, || UnixStream::connect("socket"))?;
     stream.write_all(word.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
@@ -124,10 +142,51 @@ fn ask(dir: &Path, word: &str) -> Result<String> {
     Ok(answer)
 }
 
-/// The keeper: starts the services, answers, and stops them on `down`. Its files are in the current
-/// directory.
+/// A socket's path may have about 100 bytes: this goes to it, so that it can be named shortly.
+fn in_dir<T>(dir: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+    let home = env::current_dir()?;
+    env::set_current_dir(dir)?;
+    let result = act();
+    env::set_current_dir(home)?;
+    result.with_context(|| format!("cannot use the socket in {}", dir.display()))
+}
+
+/// The keeper: starts the services, answers on the socket that is its standard input, and stops
+/// them on `down`. Its files are in the current directory.
 pub(crate) fn keep(wanted: &Wanted) -> Result<()> {
-    let (kafka, registry) = thread::scope(|scope| {
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let held = Mutex::new(None);
+    let report = OnceLock::new();
+    thread::scope(|scope| {
+        scope.spawn(|| match start(wanted) {
+            Ok((services, text)) => {
+                *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(services);
+                report.get_or_init(|| text);
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                exit(1);
+            }
+        });
+        for stream in listener.incoming() {
+            let mut stream = stream?;
+            let mut word = String::new();
+            // Whoever does not speak our language gets the variables.
+            let _ = stream.read_to_string(&mut word);
+            if word == "down" {
+                drop(held.lock().unwrap_or_else(PoisonError::into_inner).take());
+                // What still starts is ended by the watchdog.
+                exit(0);
+            }
+            let _ = stream.write_all(report.get().map_or("", String::as_str).as_bytes());
+        }
+        Ok(())
+    })
+}
+
+/// Starts what is wanted, writes the variables to `env` and returns them.
+fn start(wanted: &Wanted) -> Result<((Kafka, Option<Registry>), String)> {
+    let services = thread::scope(|scope| {
         let registry = scope.spawn(|| (!wanted.no_registry).then(Registry::start).transpose());
         let mut kafka = Kafka::builder()
             .brokers(wanted.brokers)
@@ -143,23 +202,11 @@ pub(crate) fn keep(wanted: &Wanted) -> Result<()> {
             .map_err(|_| anyhow!("the registry's start panicked"))?;
         anyhow::Ok((kafka?, registry?))
     })?;
-    let listener = UnixListener::bind("socket").context("cannot make a socket to listen on")?;
-    let report = report(&kafka, registry.as_ref(), wanted)?;
-    // Complete when it appears: `up` waits for it.
+    let report = report(&services.0, services.1.as_ref(), wanted)?;
+    // Complete when it appears.
     fs::write("env.new", &report)?;
     fs::rename("env.new", "env")?;
-    for stream in listener.incoming() {
-        let mut stream = stream?;
-        let mut word = String::new();
-        // Whoever does not speak our language gets the report.
-        let _ = stream.read_to_string(&mut word);
-        if word == "down" {
-            drop((kafka, registry));
-            return Ok(());
-        }
-        let _ = stream.write_all(report.as_bytes());
-    }
-    Ok(())
+    Ok((services, report))
 }
 
 /// Shell lines that export the variables of the library, and as comments what has none.

@@ -83,11 +83,18 @@ impl Wanted {
     }
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    dispatch(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(command: Verb) -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()?;
-    match Cli::parse().command {
+    match command {
         Verb::Up(wanted) => keeper::up(&root, &wanted),
         Verb::Down => keeper::down(&root),
         Verb::Status => keeper::status(&root),

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -155,10 +157,12 @@ fn nothing_is_left_of_a_dropped_cluster() {
 #[test]
 fn nothing_outlives_a_killed_process() {
     let home = tempfile::tempdir().unwrap();
+    let socket = UnixListener::bind(home.path().join("socket")).unwrap();
     let mut keeper = Command::new(env!("CARGO_BIN_EXE_carbon-events-services"))
         .args(["keep", "--no-registry"])
         .env(run::RUN_DIR_VARIABLE, home.path().join("run"))
         .current_dir(home.path())
+        .stdin(OwnedFd::from(socket))
         .spawn()
         .unwrap();
     let variables = home.path().join("env");
@@ -186,14 +190,12 @@ try:
 except Exception as error:
     sys.exit(f'{error} {errors}')
 ";
-    let mut python = python().unwrap();
-    let output = python
-        .args(["-c", SCRIPT, &settings.to_string()])
-        .output()
-        .unwrap();
+    let mut python = python().expect("a Python with confluent-kafka");
+    python.args(["-c", SCRIPT, &settings.to_string()]);
+    let output = python.output().expect("Python runs");
     match output.status.success() {
         true => Ok(()),
-        false => Err(String::from_utf8(output.stderr).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 
