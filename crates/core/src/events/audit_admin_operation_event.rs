@@ -165,7 +165,7 @@ impl TypedEvent for AuditAdminOperationEvent<'_> {
     const NAME: &'static str = "AuditAdminOperationEvent";
     const TOPIC: Topic = Topic::AuditAdminOperations;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xc73e_e93f_1f1a_b008;
+    const FINGERPRINT: u64 = 0x7bac_8bc9_d4ff_10dc;
 
     type Of<'b> = AuditAdminOperationEvent<'b>;
 

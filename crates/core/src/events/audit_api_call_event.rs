@@ -191,7 +191,7 @@ impl TypedEvent for AuditAPICallEvent<'_> {
     const NAME: &'static str = "AuditAPICallEvent";
     const TOPIC: Topic = Topic::AuditApiCalls;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xca79_312c_f1a8_13d7;
+    const FINGERPRINT: u64 = 0x7f14_b327_3ddc_7f20;
 
     type Of<'b> = AuditAPICallEvent<'b>;
 

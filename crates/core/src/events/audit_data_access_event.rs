@@ -187,7 +187,7 @@ impl TypedEvent for AuditDataAccessEvent<'_> {
     const NAME: &'static str = "AuditDataAccessEvent";
     const TOPIC: Topic = Topic::AuditDataAccess;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0x1bfc_db76_1859_e699;
+    const FINGERPRINT: u64 = 0x2921_3f9e_91dc_6fef;
 
     type Of<'b> = AuditDataAccessEvent<'b>;
 

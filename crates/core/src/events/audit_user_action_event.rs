@@ -165,7 +165,7 @@ impl TypedEvent for AuditUserActionEvent<'_> {
     const NAME: &'static str = "AuditUserActionEvent";
     const TOPIC: Topic = Topic::AuditUserActions;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xd922_5804_bafe_0d94;
+    const FINGERPRINT: u64 = 0xa07a_dfe8_d3f3_ba81;
 
     type Of<'b> = AuditUserActionEvent<'b>;
 

@@ -169,7 +169,7 @@ impl TypedEvent for ConfigChangeEvent<'_> {
     const NAME: &'static str = "ConfigChangeEvent";
     const TOPIC: Topic = Topic::ConfigChanges;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xf9cc_1291_f558_7a91;
+    const FINGERPRINT: u64 = 0x25b8_0667_06d6_2e5e;
 
     type Of<'b> = ConfigChangeEvent<'b>;
 

@@ -144,7 +144,7 @@ impl TypedEvent for DataIngestionEvent<'_> {
     const NAME: &'static str = "DataIngestionEvent";
     const TOPIC: Topic = Topic::DataIngestion;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0x2049_6337_ce06_c07a;
+    const FINGERPRINT: u64 = 0x5b31_57e1_93db_a98b;
 
     type Of<'b> = DataIngestionEvent<'b>;
 

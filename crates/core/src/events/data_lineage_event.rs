@@ -143,7 +143,7 @@ impl TypedEvent for DataLineageEvent<'_> {
     const NAME: &'static str = "DataLineageEvent";
     const TOPIC: Topic = Topic::DataLineage;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xbb21_1dbb_8d67_213c;
+    const FINGERPRINT: u64 = 0x9530_47af_6c46_5173;
 
     type Of<'b> = DataLineageEvent<'b>;
 

@@ -153,7 +153,7 @@ impl TypedEvent for DataQualityEvent<'_> {
     const NAME: &'static str = "DataQualityEvent";
     const TOPIC: Topic = Topic::DataQuality;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0x7a7c_7a5f_ae2d_2d36;
+    const FINGERPRINT: u64 = 0x1e6a_96f2_4ade_fdab;
 
     type Of<'b> = DataQualityEvent<'b>;
 

@@ -177,7 +177,7 @@ impl TypedEvent for DataTransformationEvent<'_> {
     const NAME: &'static str = "DataTransformationEvent";
     const TOPIC: Topic = Topic::DataTransformation;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xcb94_d1cf_da5b_2602;
+    const FINGERPRINT: u64 = 0xf734_625f_5375_67d9;
 
     type Of<'b> = DataTransformationEvent<'b>;
 

@@ -143,7 +143,7 @@ impl TypedEvent for DeploymentEvent<'_> {
     const NAME: &'static str = "DeploymentEvent";
     const TOPIC: Topic = Topic::DeploymentEvents;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0x596c_bf47_f626_9aae;
+    const FINGERPRINT: u64 = 0x5342_74d8_e5f9_85bb;
 
     type Of<'b> = DeploymentEvent<'b>;
 

@@ -121,12 +121,12 @@ impl<'a, T: Element> Items<'a, T> {
             return writer.raw(bytes);
         }
         if self.len() > 0 {
-            writer.long(self.len() as i64);
+            writer.length(self.len());
             for item in self.iter() {
                 T::write(&item, writer);
             }
         }
-        writer.long(0);
+        writer.length(0);
     }
 
     /// Checks the items that come next and keeps their bytes.

@@ -178,7 +178,7 @@ impl TypedEvent for SecurityEvent<'_> {
     const NAME: &'static str = "SecurityEvent";
     const TOPIC: Topic = Topic::SecurityEvents;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0x9171_a688_ffbe_c01e;
+    const FINGERPRINT: u64 = 0x884d_8aa6_95ff_5c01;
 
     type Of<'b> = SecurityEvent<'b>;
 

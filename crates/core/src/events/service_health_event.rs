@@ -133,7 +133,7 @@ impl TypedEvent for ServiceHealthEvent<'_> {
     const NAME: &'static str = "ServiceHealthEvent";
     const TOPIC: Topic = Topic::SystemHealth;
     const SCHEMA_JSON: &'static str = SCHEMA_JSON;
-    const FINGERPRINT: u64 = 0xf605_45ce_d3cf_ca5f;
+    const FINGERPRINT: u64 = 0x2924_4b22_e13d_f832;
 
     type Of<'b> = ServiceHealthEvent<'b>;
 

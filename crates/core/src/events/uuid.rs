@@ -155,7 +155,6 @@ const HEX: [[u8; 2]; 256] = {
 
 /// Where each byte's digits stand in the text: after 4, 6, 8 and 10 bytes comes a hyphen.
 const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 /// The usual text of a UUID, in lower case.
 #[inline]
@@ -167,16 +166,35 @@ pub(super) fn format(id: u128) -> [u8; TEXT_LEN] {
     text
 }
 
+/// What a byte can be in the text of a UUID.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'-' => HYPHEN,
+            byte if byte.is_ascii_hexdigit() => DIGIT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+const DIGIT: u8 = 1;
+const HYPHEN: u8 = 2;
+
 /// Whether bytes are the text of a UUID, in either case.
 pub(super) fn is_uuid(text: &[u8]) -> bool {
-    text.len() == TEXT_LEN
-        && text
-            .iter()
-            .enumerate()
-            .all(|(place, byte)| match HYPHENS.contains(&place) {
-                true => *byte == b'-',
-                false => byte.is_ascii_hexdigit(),
-            })
+    const SHAPE: &[u8; TEXT_LEN] = b"00000000-0000-0000-0000-000000000000";
+    let Ok(text) = <&[u8; TEXT_LEN]>::try_from(text) else {
+        return false;
+    };
+    let mut fits = true;
+    for place in 0..TEXT_LEN {
+        let wanted = if SHAPE[place] == b'-' { HYPHEN } else { DIGIT };
+        fits &= KINDS[usize::from(text[place])] == wanted;
+    }
+    fits
 }
 
 #[cfg(test)]

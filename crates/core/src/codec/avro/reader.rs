@@ -193,7 +193,11 @@ impl<'a> Reader<'a> {
     /// A union of null and `string`.
     #[inline(always)]
     pub(crate) fn optional_string(&mut self, field: &str) -> Result<Option<&'a str>> {
-        self.optional(field, Self::string)
+        if self.is_present(field)? {
+            self.string(field).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The count of a collection's next block, and its size in bytes if that stands before it.

@@ -64,12 +64,34 @@ fn bits<const N: usize>(chunk: &[u8; N]) -> u64 {
 
 #[inline(never)]
 fn long_is_ascii(bytes: &[u8]) -> bool {
-    let (chunks, _) = bytes.as_chunks::<64>();
-    // The tail is covered by the last 64 bytes, which overlap the last whole chunk.
-    chunks.iter().all(|chunk| bits(chunk) & HIGH_BITS == 0)
+    // Below this the wider registers gain less than it costs to ask for them.
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= 256 && is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return unsafe { long_is_ascii_avx2(bytes) };
+    }
+    chunks_are_ascii(bytes)
+}
+
+/// [`chunks_are_ascii`] compiled for 32-byte registers, twice as fast.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn long_is_ascii_avx2(bytes: &[u8]) -> bool {
+    chunks_are_ascii(bytes)
+}
+
+/// Looks at 128 bytes at a time, then at 32, and at last at the 32 bytes before the end, which
+/// overlap what came before. There must be 32 bytes.
+#[inline(always)]
+fn chunks_are_ascii(bytes: &[u8]) -> bool {
+    let (large, rest) = bytes.as_chunks::<128>();
+    let (small, _) = rest.as_chunks::<32>();
+    let is_ascii = |bits: u64| bits & HIGH_BITS == 0;
+    large.iter().all(|chunk| is_ascii(bits(chunk)))
+        && small.iter().all(|chunk| is_ascii(bits(chunk)))
         && bytes
-            .last_chunk::<64>()
-            .is_none_or(|chunk| bits(chunk) & HIGH_BITS == 0)
+            .last_chunk::<32>()
+            .is_some_and(|chunk| is_ascii(bits(chunk)))
 }
 
 #[cfg(test)]

@@ -98,10 +98,21 @@ impl<'a> Writer<'a> {
         self.long(i64::from(value));
     }
 
-    /// A `long`, a length or a count.
+    /// A `long`.
     #[inline(always)]
     pub(crate) fn long(&mut self, value: i64) {
-        let value = varint::zigzag(value);
+        self.varint(varint::zigzag(value));
+    }
+
+    /// A length or a count.
+    #[inline(always)]
+    pub(crate) fn length(&mut self, len: usize) {
+        // What is in memory is never so long that its sign were lost.
+        self.varint((len as u64) << 1);
+    }
+
+    #[inline(always)]
+    fn varint(&mut self, value: u64) {
         // The bounds count ten bytes for each integer, so that only a wrong bound lacks them.
         let Some(room) = self.rest.first_chunk_mut::<MAX_VARINT_LEN>() else {
             self.overrun = true;
@@ -126,26 +137,26 @@ impl<'a> Writer<'a> {
     /// A `string`: its length in bytes, then its UTF-8.
     #[inline(always)]
     pub(crate) fn string(&mut self, text: &str) {
-        self.long(text.len() as i64);
+        self.length(text.len());
         self.raw(text.as_bytes());
-    }
-
-    /// A union of null and what `write` writes.
-    #[inline(always)]
-    pub(crate) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        match value {
-            None => self.long(0),
-            Some(value) => {
-                self.long(1);
-                write(self, value);
-            }
-        }
     }
 
     /// A union of null and `string`.
     #[inline(always)]
     pub(crate) fn optional_string(&mut self, text: Option<&str>) {
-        self.optional(text, Self::string);
+        self.length(usize::from(text.is_some()));
+        if let Some(text) = text {
+            self.string(text);
+        }
+    }
+
+    /// A union of null and what `write` writes.
+    #[inline(always)]
+    pub(crate) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.length(usize::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
     }
 }
 
