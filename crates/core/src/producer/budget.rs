@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 /// Accepted and unsettled records and bytes, and those who wait for them to become fewer.
 ///
-/// Taking room is two relaxed atomics. The bound is soft by one record a sending thread: bytes are
+/// Taking room is a load and one exchange. The bound is soft by one record a sending thread: bytes are
 /// charged once a record is encoded.
 pub(crate) struct Budget {
     max_records: u64,
@@ -42,11 +42,13 @@ impl Budget {
         if self.bytes.load(Ordering::Relaxed) >= self.max_bytes {
             return false;
         }
-        if self.records.fetch_add(1, Ordering::Relaxed) >= self.max_records {
-            self.release(1, 0);
-            return false;
-        }
-        true
+        // Not an addition that is taken back when it was too much: meanwhile others would find the
+        // queue full that is not, and nobody would wake them.
+        self.records
+            .try_update(Ordering::SeqCst, Ordering::Relaxed, |records| {
+                (records < self.max_records).then_some(records + 1)
+            })
+            .is_ok()
     }
 
     /// Adds a record's bytes to what it has taken.

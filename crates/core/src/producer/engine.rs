@@ -328,7 +328,17 @@ impl Engine {
         !self.gathered.lock().is_empty()
     }
 
-    /// Books what a run of settled records adds up to.
+    /// Counts records that are about to settle: first of all, so that whoever learns a record's
+    /// outcome finds it counted.
+    pub(crate) fn count(&self, delivered: u64, failed: u64) {
+        self.counts
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
+        self.counts.failed.fetch_add(failed, Ordering::Relaxed);
+    }
+
+    /// Gives back what a run of settled records had taken: last of all, so that whoever sees the
+    /// queue empty finds every outcome.
     pub(crate) fn book(&self, settled: Settled) {
         if let Some(buffers) = settled.buffers {
             let mut pool = self.pool.lock();
@@ -336,23 +346,19 @@ impl Engine {
                 pool.push(buffers);
             }
         }
-        let delivered = settled.records - settled.failed;
-        self.settled(delivered, settled.failed, settled.cost);
+        self.release(settled.records, settled.cost);
     }
 
     /// Fails the records of a slab that was never handed over.
     pub(crate) fn fail(&self, slab: Slab, error: &Error) {
+        self.count(0, slab.len() as u64);
         let (records, cost) = slab.fail(error);
-        self.settled(0, records, cost);
+        self.release(records, cost);
     }
 
-    /// The counters first, so that whoever sees the room sees them too.
-    fn settled(&self, delivered: u64, failed: u64, cost: u64) {
-        self.counts
-            .delivered
-            .fetch_add(delivered, Ordering::Relaxed);
-        self.counts.failed.fetch_add(failed, Ordering::Relaxed);
-        self.budget.release(delivered + failed, cost);
+    fn release(&self, records: u64, cost: u64) {
+        self.counts.released.fetch_add(records, Ordering::Relaxed);
+        self.budget.release(records, cost);
     }
 
     fn buffers(&self) -> Buffers {

@@ -234,6 +234,7 @@ fn refuse_all(
 
 /// Settles a record that librdkafka did not take.
 fn settle_refused(engine: &Engine, opaque: *mut c_void, error: &Error, settling: &mut Settling) {
+    engine.count(0, 1);
     // SAFETY: the record was not taken, so this is its only settlement.
     if let Some(settled) = unsafe { settling.settle(opaque, Err(error)) } {
         engine.book(settled);

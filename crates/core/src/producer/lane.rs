@@ -16,7 +16,6 @@ pub(crate) const SLAB_MAX_BYTES: usize = 512 << 10;
 
 /// One partition's lane; its lock is held to append and to take slabs, never to hand them over.
 pub(crate) struct Lane {
-    pub(crate) partition: i32,
     pub(crate) state: Mutex<LaneState>,
 }
 
@@ -36,9 +35,8 @@ pub(crate) struct LaneState {
 }
 
 impl Lane {
-    pub(crate) fn new(partition: i32) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Lane {
-            partition,
             state: Mutex::new(LaneState {
                 open: None,
                 sealed: VecDeque::new(),
@@ -104,11 +102,6 @@ impl LaneState {
     /// The oldest slab that was not handed over at all, for deadlines.
     pub(crate) fn oldest(&self) -> Option<&Slab> {
         self.sealed.front().or(self.open.as_ref())
-    }
-
-    /// The slabs that are sealed.
-    pub(crate) fn sealed(&self) -> impl Iterator<Item = &Slab> {
-        self.sealed.iter()
     }
 
     /// Every slab, in order.

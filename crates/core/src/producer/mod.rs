@@ -60,6 +60,8 @@ mod scratch;
 mod settings;
 mod shutdown;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod trace;
 
@@ -72,7 +74,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use serde::Serialize;
 
 use crate::config::{ConnectionSettings, ProducerSettings, TokenProvider};
-use crate::events::TypedEvent;
+use crate::events::{Event, TypedEvent};
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
 use crate::{Error, ErrorKind, Result};
@@ -80,7 +82,7 @@ use crate::{Error, ErrorKind, Result};
 pub use builder::EventProducerBuilder;
 pub use delivery::{Delivery, DeliveryReport};
 pub use partitioner::murmur2;
-pub use record::{Outgoing, RawContent, TypedContent};
+pub use record::{AnyContent, Outgoing, RawContent, TypedContent};
 pub use slab::Header;
 pub use trace::TraceContext;
 
@@ -112,6 +114,8 @@ pub struct ProducerStats {
 struct Counts {
     delivered: AtomicU64,
     failed: AtomicU64,
+    /// Settled records whose room in the queue was given back, a moment after they were counted.
+    released: AtomicU64,
 }
 
 struct Shared {
@@ -170,6 +174,11 @@ impl EventProducer {
     /// An event with a key, headers or a partition of the caller's.
     pub fn event<'a, E: TypedEvent>(&'a self, event: &'a E) -> Outgoing<'a, TypedContent<'a, E>> {
         Outgoing::new(self, TypedContent { event })
+    }
+
+    /// As [`event`](Self::event), for an event of which only now is known which one it is.
+    pub fn any<'a>(&'a self, event: &'a Event<'a>) -> Outgoing<'a, AnyContent<'a>> {
+        Outgoing::new(self, AnyContent { event })
     }
 
     /// A record of raw bytes for any topic; without a value it is a tombstone.
@@ -234,12 +243,16 @@ impl EventProducer {
 
     /// What became of the records so far.
     pub fn stats(&self) -> ProducerStats {
-        let queued = self
+        let counts = &self.shared.counts;
+        let taken = self
             .shared
             .running()
             .map_or(0, |engine| engine.budget.records());
-        let delivered = self.shared.counts.delivered.load(Ordering::Relaxed);
-        let failed = self.shared.counts.failed.load(Ordering::Relaxed);
+        let released = counts.released.load(Ordering::Relaxed);
+        let delivered = counts.delivered.load(Ordering::Relaxed);
+        let failed = counts.failed.load(Ordering::Relaxed);
+        // Settled records are counted before their room is given back.
+        let queued = (released + taken).saturating_sub(delivered + failed);
         ProducerStats {
             accepted: delivered + failed + queued,
             delivered,

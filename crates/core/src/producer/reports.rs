@@ -13,6 +13,8 @@ use super::slab::Settling;
 use crate::kafka::broker_error;
 use crate::{Error, ErrorKind};
 
+const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+
 /// How long the thread sleeps while nothing is on its way.
 const IDLE: Duration = Duration::from_millis(500);
 /// How often waiting records are looked at for their deadline, and topics for new partitions.
@@ -64,12 +66,15 @@ impl Engine {
     fn settle(&self, reports: &[&RDKafkaMessage]) {
         let mut settling = Settling::default();
         let mut failure: Option<(RDKafkaRespErr, Error)> = None;
-        let mut delivered = false;
+        let delivered = reports
+            .iter()
+            .filter(|report| report.err == NO_ERROR)
+            .count();
+        self.count(delivered as u64, (reports.len() - delivered) as u64);
         // Before the records settle: whoever wakes and sends again finds nothing on its way.
         self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
         for report in reports {
-            let settled = if report.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                delivered = true;
+            let settled = if report.err == NO_ERROR {
                 // SAFETY: the report is alive; a null pointer is allowed for the type.
                 let timestamp_ms =
                     unsafe { sys::rd_kafka_message_timestamp(*report, std::ptr::null_mut()) };
@@ -93,7 +98,7 @@ impl Engine {
             }
         }
         self.book_last(&mut settling);
-        if delivered {
+        if delivered > 0 {
             self.health.recovered();
         }
     }

@@ -295,8 +295,6 @@ pub(crate) struct Settling {
 /// What a run of settled records adds up to.
 pub(crate) struct Settled {
     pub(crate) records: u64,
-    /// How many of them failed.
-    pub(crate) failed: u64,
     /// What the records took of the queue's budget.
     pub(crate) cost: u64,
     /// The slab's memory, where this run was its last.
@@ -373,7 +371,6 @@ impl Settling {
         });
         Some(Settled {
             records: u64::from(run),
-            failed: u64::from(failed),
             cost,
             buffers,
         })

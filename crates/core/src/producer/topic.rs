@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::lane::Lane;
 use super::partitioner::partition_of;
-use super::slab::MIXED;
 use crate::codec::frame::{write_confluent_header, write_single_object_header};
 use crate::events::Topic as EventTopic;
 use crate::kafka::TopicHandle;
@@ -29,11 +28,7 @@ impl Routes {
     pub(crate) fn new(count: u32, existing: Option<&Routes>) -> Self {
         let existing = existing.map_or(&[][..], |routes| &routes.lanes);
         let lanes = (0..count as usize)
-            .map(|index| {
-                existing
-                    .get(index)
-                    .map_or_else(|| Lane::new(index as i32), Arc::clone)
-            })
+            .map(|index| existing.get(index).map_or_else(Lane::new, Arc::clone))
             .collect();
         Routes {
             lanes,
@@ -82,8 +77,6 @@ pub(crate) enum Framing {
 /// A topic that records have been sent to.
 pub(crate) struct Topic {
     name: Arc<str>,
-    /// Which of the twelve it is.
-    event: Option<EventTopic>,
     pub(crate) framing: Framing,
     pub(crate) metrics: Arc<TopicMetrics>,
     /// Typed events of this topic's record that were handed over.
@@ -112,21 +105,16 @@ impl Topic {
             metrics: metrics.topic(&name),
             events: event.map(|topic| metrics.event_type(topic.spec().record)),
             name,
-            event,
             framing,
             native: OnceLock::new(),
             routes: ArcSwapOption::empty(),
-            waiting: Lane::new(MIXED),
+            waiting: Lane::new(),
             resolution: Mutex::default(),
         })
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
-    }
-
-    pub(crate) fn event(&self) -> Option<EventTopic> {
-        self.event
     }
 
     /// Whether a typed event can be framed right now.
