@@ -3,7 +3,7 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-use crate::commands::{completions, schemas, topics};
+use crate::commands::{completions, demo, produce, schemas, tail, topics};
 use crate::exit;
 use crate::logs::Verbosity;
 use crate::settings::ConnectionOptions;
@@ -61,12 +61,18 @@ impl OutputOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Send a million events of all kinds through Kafka and check every one that comes back
+    Demo(demo::Options),
     /// Compare the platform's topics with a cluster's, and make them
     #[command(subcommand)]
     Topics(topics::Command),
     /// Show the events' schemas, check them against the registry, register them
     #[command(subcommand)]
     Schemas(schemas::Command),
+    /// Publish events that are written as lines of JSON
+    Produce(produce::Options),
+    /// Show the events of topics as they come
+    Tail(tail::Options),
     /// Print a script that completes commands and options in a shell
     Completions(completions::Options),
 }
@@ -75,6 +81,8 @@ impl Command {
     /// What is logged unless -v asks for more.
     pub(crate) fn default_verbosity(&self) -> Verbosity {
         match self {
+            // These go on while the cluster is away, so that nobody would know.
+            Command::Produce(_) | Command::Tail(_) => Verbosity::Warnings,
             // These end with an error that says all there is to say.
             _ => Verbosity::Nothing,
         }

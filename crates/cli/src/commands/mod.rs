@@ -1,7 +1,10 @@
 //! The subcommands, one module each.
 
 pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod produce;
 pub(crate) mod schemas;
+pub(crate) mod tail;
 pub(crate) mod topics;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -14,8 +17,11 @@ use crate::exit::Exit;
 /// Runs the command.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Demo(options) => demo::run(cli, options),
         Command::Topics(command) => topics::run(cli, command),
         Command::Schemas(command) => schemas::run(cli, command),
+        Command::Produce(options) => produce::run(cli, options),
+        Command::Tail(options) => tail::run(cli, options),
         Command::Completions(options) => completions::run(options),
     }
 }

@@ -119,8 +119,11 @@ impl Engine {
     }
 
     /// The topic of one of the twelve events.
-    pub(crate) fn event_topic(&self, topic: EventTopic) -> &Arc<Topic> {
-        self.event_topics[topic as usize].get_or_init(|| self.topic(topic.name()))
+    pub(crate) fn event_topic(&self, event: EventTopic) -> &Arc<Topic> {
+        self.event_topics[event as usize].get_or_init(|| {
+            let name = format!("{}{}", self.settings.topic_prefix, event.name());
+            self.topic(&name)
+        })
     }
 
     /// A topic by its name.
@@ -128,8 +131,12 @@ impl Engine {
         if let Some(topic) = self.topics.load().get(name) {
             return Arc::clone(topic);
         }
+        let event = name
+            .strip_prefix(&*self.settings.topic_prefix)
+            .and_then(EventTopic::from_name);
         let name: Arc<str> = name.into();
-        let added = Topic::new(Arc::clone(&name), self.framing(&name), &self.metrics);
+        let framing = self.framing(&name, event);
+        let added = Topic::new(Arc::clone(&name), framing, event, &self.metrics);
         self.topics.rcu(|topics| {
             let mut topics = HashMap::clone(topics);
             topics
@@ -144,8 +151,8 @@ impl Engine {
         self.topics.load().values().cloned().collect()
     }
 
-    fn framing(&self, topic: &str) -> Framing {
-        match (self.format, &self.registry, EventTopic::from_name(topic)) {
+    fn framing(&self, topic: &str, event: Option<EventTopic>) -> Framing {
+        match (self.format, &self.registry, event) {
             (EventFormat::Json, ..) => Framing::Json,
             (EventFormat::Avro, Some(registry), Some(event)) => {
                 Framing::Confluent(registry.subject(topic, event.spec().schema_json))

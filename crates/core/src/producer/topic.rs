@@ -99,8 +99,12 @@ pub(crate) struct Resolution {
 }
 
 impl Topic {
-    pub(crate) fn new(name: Arc<str>, framing: Framing, metrics: &Metrics) -> Arc<Self> {
-        let event = EventTopic::from_name(&name);
+    pub(crate) fn new(
+        name: Arc<str>,
+        framing: Framing,
+        event: Option<EventTopic>,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
         Arc::new(Topic {
             metrics: metrics.topic(&name),
             events: event.map(|topic| metrics.event_type(topic.spec().record)),

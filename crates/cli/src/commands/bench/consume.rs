@@ -1,0 +1,150 @@
+//! Reading the topic from its beginning: ours decodes every event, rdkafka's clients only count
+//! bytes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use carbon_events::EventProducer;
+use carbon_events::config::StartPosition;
+use carbon_events::consumer::EventConsumer;
+use carbon_events::events::AuditAPICallEvent;
+use futures::StreamExt;
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
+use rdkafka::{ClientConfig, Message as _};
+
+use super::Bench;
+use super::report::Report;
+use super::work::{Taken, measure};
+
+/// How long a reader may find nothing.
+const STALLED: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy)]
+enum Contender {
+    Own,
+    Base,
+    Stream,
+}
+
+impl Contender {
+    const ALL: [Contender; 3] = [Contender::Own, Contender::Base, Contender::Stream];
+
+    fn name(self) -> &'static str {
+        match self {
+            Contender::Own => "carbon-events, decoded",
+            Contender::Base => "rdkafka BaseConsumer, raw",
+            Contender::Stream => "rdkafka StreamConsumer, raw",
+        }
+    }
+}
+
+pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let producer = EventProducer::builder()
+        .settings(bench.own_settings())
+        .build()?;
+    for number in 0..bench.work.events {
+        let _ = producer.send(&bench.work.event(number, 0)?)?;
+    }
+    producer.close(Duration::from_secs(120))?;
+    let contenders = if bench.options.no_peers {
+        &Contender::ALL[..1]
+    } else {
+        &Contender::ALL[..]
+    };
+    bench.rounds(contenders, Contender::name, |contender| {
+        let taken = match contender {
+            Contender::Own => own(bench)?,
+            Contender::Base => base_consumer(bench)?,
+            Contender::Stream => stream_consumer(bench)?,
+        };
+        report.throughput("consume", contender.name(), taken);
+        Ok(())
+    })
+}
+
+fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
+    let consumer = EventConsumer::builder()
+        .settings(bench.own_settings())
+        .topic(bench.topic.name())
+        .start(StartPosition::Earliest)
+        .standalone()
+        .build()?;
+    let mut sizes = 0;
+    let taken = measure(|| {
+        let mut read = 0;
+        while read < bench.work.events {
+            let Some(batch) = consumer.next_batch(STALLED)? else {
+                bail!("no record came for {STALLED:?}");
+            };
+            for record in &batch {
+                let event = record.typed::<AuditAPICallEvent<'_>>()?;
+                sizes += event.response_size_bytes;
+                read += 1;
+            }
+        }
+        Ok(read)
+    })?;
+    std::hint::black_box(sizes);
+    Ok(taken)
+}
+
+/// rdkafka's consumers with the one setting without which any of them starves.
+pub(super) fn peer_config(bench: &Bench<'_>, start: &str) -> anyhow::Result<ClientConfig> {
+    let mut config = bench.settings.connection.client_config()?;
+    config
+        .set("group.id", format!("{}peer", bench.topic.prefix()))
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", start)
+        .set("fetch.queue.backoff.ms", "10");
+    Ok(config)
+}
+
+fn base_consumer(bench: &Bench<'_>) -> anyhow::Result<Taken> {
+    let consumer: BaseConsumer = peer_config(bench, "earliest")?.create()?;
+    consumer.subscribe(&[&bench.topic.name()])?;
+    let mut bytes = 0;
+    let taken = measure(|| {
+        let mut read = 0;
+        let mut last = Instant::now();
+        while read < bench.work.events {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(record) => {
+                    bytes += record?.payload_len();
+                    read += 1;
+                    if read & 0xffff == 0 {
+                        last = Instant::now();
+                    }
+                }
+                None if last.elapsed() > STALLED => bail!("no record came for {STALLED:?}"),
+                None => {}
+            }
+        }
+        Ok(read)
+    })?;
+    std::hint::black_box(bytes);
+    Ok(taken)
+}
+
+fn stream_consumer(bench: &Bench<'_>) -> anyhow::Result<Taken> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let consumer: StreamConsumer = peer_config(bench, "earliest")?.create()?;
+        consumer.subscribe(&[&bench.topic.name()])?;
+        let mut bytes = 0;
+        let taken = measure(|| {
+            futures::executor::block_on(async {
+                let mut records = consumer.stream().take(usize::try_from(bench.work.events)?);
+                let mut read = 0;
+                while let Some(record) = records.next().await {
+                    bytes += record?.payload_len();
+                    read += 1;
+                }
+                Ok(read)
+            })
+        })?;
+        std::hint::black_box(bytes);
+        Ok(taken)
+    })
+}

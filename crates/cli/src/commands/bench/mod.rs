@@ -1,0 +1,154 @@
+//! `bench`: how fast this library is on a cluster, beside rdkafka's own clients on the same work.
+//!
+//! Contenders take turns, round by round, so that what else the machine does meets all of them; the
+//! table gives each one's median. Every contender builds and encodes its events anew; none is given
+//! ready bytes. CPU seconds are those of this process, librdkafka's threads included.
+
+mod consume;
+mod latency;
+mod produce;
+mod report;
+mod topic;
+mod work;
+
+use std::time::Duration;
+
+use anyhow::bail;
+use carbon_events::config::Settings;
+use carbon_events::testkit::Broker;
+use clap::{Args, ValueEnum};
+
+use crate::args::Cli;
+use crate::exit::Exit;
+use crate::{format, output};
+
+use report::Report;
+use topic::BenchTopic;
+use work::Work;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Phase {
+    /// Events built, encoded, sent and acknowledged, in a burst
+    Produce,
+    /// Events fetched and decoded
+    Consume,
+    /// From the send to the consumer at a steady rate, and one awaited send after the other
+    Latency,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What to measure; everything where nothing is given
+    #[arg(value_enum)]
+    phases: Vec<Phase>,
+    /// Use a broker inside this process instead of a cluster: shows that it works, not how fast
+    #[arg(long, conflicts_with = "bootstrap_servers")]
+    embedded: bool,
+    /// Events a round
+    #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000)]
+    events: u64,
+    /// Rounds; the medians are shown
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Different keys
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    keys: u32,
+    /// Partitions of the topic, which is made for this run and deleted after it
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// Events a second while latencies are measured
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// How long latencies are measured, a contender and round
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = format::parse_duration)]
+    duration: Duration,
+    /// Measure this library only, without rdkafka's clients beside it
+    #[arg(long)]
+    no_peers: bool,
+}
+
+pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
+    let mut settings = cli.connection.settings()?;
+    let broker = if options.embedded {
+        Some(Broker::start()?)
+    } else {
+        None
+    };
+    if let Some(broker) = &broker {
+        settings.connection = broker.connection();
+    }
+    if options.events == 0 {
+        bail!(crate::exit::Usage("--events must be at least 1".into()));
+    }
+    let phases = match options.phases.as_slice() {
+        [] => Phase::value_variants(),
+        phases => phases,
+    };
+    let topic = match &broker {
+        Some(broker) => BenchTopic::embedded(broker, options.partitions)?,
+        None => BenchTopic::create(&settings, options.partitions)?,
+    };
+    let bench = Bench {
+        work: Work::new(options.events, options.keys),
+        settings,
+        topic,
+        options,
+        quiet: cli.output.quiet,
+    };
+    let mut report = Report::default();
+    for phase in phases {
+        match phase {
+            Phase::Produce => produce::run(&bench, &mut report)?,
+            Phase::Consume => consume::run(&bench, &mut report)?,
+            Phase::Latency => latency::run(&bench, &mut report)?,
+        }
+    }
+    if cli.output.json {
+        output::json_line(&report.json(&bench))?;
+    } else {
+        report.print(&bench)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What every phase needs.
+struct Bench<'a> {
+    settings: Settings,
+    topic: BenchTopic,
+    work: Work,
+    options: &'a Options,
+    quiet: bool,
+}
+
+impl Bench<'_> {
+    /// This library's settings, writing to the bench's own topic.
+    fn own_settings(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        settings.producer = settings.producer.topic_prefix(self.topic.prefix());
+        settings
+    }
+
+    /// Runs `contenders` round by round, in turn.
+    fn rounds<C: Copy>(
+        &self,
+        contenders: &[C],
+        name: impl Fn(C) -> &'static str,
+        mut measure: impl FnMut(C) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for round in 1..=self.options.rounds {
+            for contender in contenders {
+                if !self.quiet {
+                    output::note(format!(
+                        "round {round} of {}: {}",
+                        self.options.rounds,
+                        name(*contender)
+                    ));
+                }
+                measure(*contender)?;
+            }
+        }
+        Ok(())
+    }
+}
