@@ -12,9 +12,11 @@
 //! taken, and what had to be mended for it is counted. [`Rules::Strict`] is for input that someone
 //! can still correct.
 
+mod draft;
 mod read;
 mod shape;
 mod time;
+mod value;
 
 pub(crate) use self::shape::Shape;
 

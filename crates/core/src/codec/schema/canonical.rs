@@ -145,7 +145,7 @@ mod tests {
     fn our_fingerprints_are_those_that_another_library_computed() {
         let golden = testing::read_json("golden/fingerprints.json");
         for (record, expected) in golden.as_object().unwrap() {
-            let schema = testing::schema(&format!("{record}.avsc"));
+            let schema = testing::schema(format!("{record}.avsc"));
             let bytes = schema.fingerprint().to_le_bytes();
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, expected.as_str().unwrap(), "{record}");
