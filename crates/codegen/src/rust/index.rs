@@ -44,6 +44,7 @@ pub(super) fn module(model: &Model) -> String {
     );
     modules.sort_unstable();
     out.extend(modules.iter().map(|module| format!("mod {module};\n")));
+    out.push_str("\n#[cfg(test)]\nmod tests;\n");
 
     let mut exports: Vec<(String, Vec<String>)> = [
         ("builder", vec!["OptionalText"]),

@@ -40,6 +40,9 @@ mod topic;
 mod topic_spec;
 mod uuid;
 
+#[cfg(test)]
+mod tests;
+
 pub use audit_admin_operation_event::{AuditAdminOperationEvent, AuditAdminOperationEventBuilder};
 pub use audit_api_call_event::{AuditAPICallEvent, AuditAPICallEventBuilder};
 pub use audit_data_access_event::{AuditDataAccessEvent, AuditDataAccessEventBuilder};
