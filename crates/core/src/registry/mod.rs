@@ -26,12 +26,13 @@
 mod answer;
 mod http;
 mod once;
+mod source;
 mod subject;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -41,8 +42,10 @@ use serde_json::json;
 pub(crate) use http::percent_decoded;
 use http::{Call, Http};
 use once::Once;
+use source::Catalogue;
 pub use subject::SubjectId;
 
+use crate::codec::Schema;
 use crate::config::RegistrySettings;
 use crate::metrics::Metrics;
 use crate::{Error, ErrorKind, Result, background};
@@ -63,10 +66,11 @@ struct Inner {
     http: Http,
     subjects: Mutex<HashMap<(String, String), SubjectId>>,
     schemas: Mutex<HashMap<u32, Arc<Once<Arc<RegisteredSchema>>>>>,
+    catalogue: Arc<Once<Arc<Catalogue>>>,
 }
 
 /// A schema as the registry has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RegisteredSchema {
     /// The schema's id.
     pub id: u32,
@@ -74,6 +78,7 @@ pub struct RegisteredSchema {
     pub schema: String,
     /// The schemas that it refers to by name, and those that they refer to.
     pub references: Vec<String>,
+    parsed: OnceLock<Result<Arc<Schema>>>,
 }
 
 /// The newest schema of a subject.
@@ -113,6 +118,7 @@ impl SchemaRegistry {
             http: Http::new(settings, metrics)?,
             subjects: Mutex::new(HashMap::new()),
             schemas: Mutex::new(HashMap::new()),
+            catalogue: Arc::new(Once::new()),
         })))
     }
 
@@ -331,7 +337,11 @@ impl Inner {
     async fn fetch_schema(&self, id: u32) -> Result<RegisteredSchema> {
         // Records outlive the subject that their schema was registered under.
         let call = Call::get(&["schemas", "ids", &id.to_string()]).query(&[("deleted", "true")]);
-        let answer: SchemaAnswer = self.http.call(&call.about_id(id)).await?;
+        self.registered(self.http.call(&call.about_id(id)).await?, id)
+            .await
+    }
+
+    async fn registered(&self, answer: SchemaAnswer, id: u32) -> Result<RegisteredSchema> {
         if let Some(other) = answer
             .schema_type
             .filter(|kind| !kind.eq_ignore_ascii_case("AVRO"))
@@ -339,11 +349,11 @@ impl Inner {
             let message = format!("the record's schema is {other}, not Avro");
             return Err(Error::new(ErrorKind::Undecodable, message).with("schema_id", id));
         }
-        let references = self.fetch_references(answer.references, id).await?;
         Ok(RegisteredSchema {
             id,
+            references: self.fetch_references(answer.references, id).await?,
             schema: answer.schema,
-            references,
+            parsed: OnceLock::new(),
         })
     }
 

@@ -163,8 +163,8 @@ async fn stands_for(registry: &Inner, id: u32, schema: &str) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::Undecodable => return Ok(false),
         Err(error) => return Err(error),
     };
-    let references: Vec<&str> = found.references.iter().map(String::as_str).collect();
-    let theirs = Schema::parse_with_references(&found.schema, &references);
     let ours = Schema::parse(schema)?;
-    Ok(theirs.is_ok_and(|theirs| theirs.fingerprint() == ours.fingerprint()))
+    Ok(found
+        .parsed()
+        .is_ok_and(|theirs| theirs.fingerprint() == ours.fingerprint()))
 }

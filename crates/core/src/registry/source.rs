@@ -1,0 +1,101 @@
+//! The registry as the decoder's source of writers' schemas.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Inner, RegisteredSchema, SchemaRegistry, answer, subject_name};
+use crate::codec::{Schema, SchemaSource};
+use crate::events::Topic;
+use crate::registry::http::Call;
+use crate::{Error, ErrorKind, Result, background};
+
+/// How many versions of a subject are looked through for a fingerprint, newest first.
+const MAX_VERSIONS: usize = 100;
+
+/// Schemas of our topics by fingerprint, and when they were gathered.
+pub(super) struct Catalogue {
+    gathered: Instant,
+    schemas: HashMap<u64, Arc<Schema>>,
+}
+
+/// Both wait for the registry on the calling thread where they do not know the schema already.
+impl SchemaSource for SchemaRegistry {
+    fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
+        self.schema_blocking(id)?.parsed()
+    }
+
+    /// Looks through the versions of our topics' subjects: a registry cannot be asked for a
+    /// fingerprint. It is looked through again for a new one after `RegistrySettings::failure_ttl`.
+    fn by_fingerprint(&self, fingerprint: u64) -> Result<Arc<Schema>> {
+        let gathered = self.0.catalogue.get();
+        if let Some(found) = gathered
+            .as_ref()
+            .and_then(|known| known.schemas.get(&fingerprint))
+        {
+            return Ok(found.clone());
+        }
+        if gathered.is_some_and(|known| known.gathered.elapsed() >= self.0.settings.failure_ttl) {
+            self.0.catalogue.clear();
+        }
+        let inner = self.0.clone();
+        let gather = || async move { inner.gather_catalogue().await.map(Arc::new) };
+        let gathered = self
+            .0
+            .catalogue
+            .get_or_fetch(self.0.settings.failure_ttl, gather);
+        let gathered = background::block_on(gathered)??;
+        gathered.schemas.get(&fingerprint).cloned().ok_or_else(|| {
+            let message = format!(
+                "is written with a schema of fingerprint {fingerprint:016x}, which neither we nor the \
+                 schema registry have"
+            );
+            Error::new(ErrorKind::Undecodable, message)
+        })
+    }
+}
+
+impl Inner {
+    async fn gather_catalogue(&self) -> Result<Catalogue> {
+        let mut schemas = HashMap::new();
+        for topic in Topic::ALL {
+            let subject = subject_name(topic.name());
+            let call = Call::get(&["subjects", &subject, "versions"]).about_subject(&subject);
+            let versions: Vec<u32> = match self.http.call(&call).await {
+                Ok(versions) => versions,
+                Err(error) if answer::is_not_found(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            for version in versions.into_iter().rev().take(MAX_VERSIONS) {
+                let number = version.to_string();
+                let path = ["subjects", subject.as_str(), "versions", number.as_str()];
+                let call = Call::get(&path).about_subject(&subject);
+                let registered = self.registered(self.http.call(&call).await?, 0).await;
+                // A version that is no Avro schema is of no use, and no reason to fail either.
+                match registered.and_then(|registered| registered.parsed()) {
+                    Ok(schema) => _ = schemas.insert(schema.fingerprint(), schema),
+                    Err(error) if error.retryable() => return Err(error),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(Catalogue {
+            gathered: Instant::now(),
+            schemas,
+        })
+    }
+}
+
+impl RegisteredSchema {
+    /// The schema as the codec reads it, parsed once.
+    pub fn parsed(&self) -> Result<Arc<Schema>> {
+        let parse = || {
+            let references: Vec<&str> = self.references.iter().map(String::as_str).collect();
+            let parsed = Schema::parse_with_references(&self.schema, &references);
+            parsed
+                .map(Arc::new)
+                .map_err(|error| error.with("schema_id", self.id))
+        };
+        self.parsed.get_or_init(parse).clone()
+    }
+}
