@@ -38,6 +38,9 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// How long a fetch that finds nothing waits in the settings made here.
+    pub(super) const FETCH_MAX_WAIT: Duration = Duration::from_millis(5);
+
     /// One broker with the platform's topics.
     pub fn start() -> Result<Broker> {
         Self::start_cluster(1)
@@ -77,7 +80,7 @@ impl Broker {
         group: &str,
         topics: impl IntoIterator<Item = T>,
     ) -> ConsumerSettings {
-        ConsumerSettings::new(group, topics).fetch_max_wait(Duration::from_millis(5))
+        ConsumerSettings::new(group, topics).fetch_max_wait(Self::FETCH_MAX_WAIT)
     }
 
     /// How many nodes there are, numbered from 1.

@@ -6,7 +6,9 @@
 
 mod broker;
 mod mock;
+mod platform;
 mod registry;
 
 pub use broker::{Api, Broker, BrokerError};
+pub use platform::Platform;
 pub use registry::{MockRegistry, RegistryCalls, RegistryFault};
