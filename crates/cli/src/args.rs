@@ -3,7 +3,7 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-use crate::commands::{completions, demo, produce, schemas, tail, topics};
+use crate::commands::{bench, completions, demo, produce, schemas, tail, topics};
 use crate::exit;
 use crate::logs::Verbosity;
 use crate::settings::ConnectionOptions;
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Produce(produce::Options),
     /// Show the events of topics as they come
     Tail(tail::Options),
+    /// Measure this library on a cluster beside rdkafka's own clients
+    Bench(bench::Options),
     /// Print a script that completes commands and options in a shell
     Completions(completions::Options),
 }

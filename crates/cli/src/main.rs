@@ -14,8 +14,10 @@ mod args;
 mod commands;
 mod exit;
 mod format;
+mod interrupt;
 mod logs;
 mod output;
+mod progress;
 mod settings;
 
 use std::process::ExitCode;

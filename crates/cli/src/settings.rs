@@ -16,7 +16,7 @@ use crate::exit::Usage;
 pub(crate) struct ConnectionOptions {
     /// Addresses of some of the cluster's brokers [KAFKA_BOOTSTRAP_SERVERS]
     #[arg(short, long, global = true, value_name = "HOST:PORT,...")]
-    pub(crate) bootstrap_servers: Option<String>,
+    bootstrap_servers: Option<String>,
     /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [KAFKA_SECURITY_PROTOCOL; SSL where it is not set]
     #[arg(long, global = true, value_name = "PROTOCOL")]
     security_protocol: Option<SecurityProtocol>,
@@ -80,6 +80,11 @@ pub(crate) struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
+    /// Whether a cluster is named on the command line itself.
+    pub(crate) fn names_a_cluster(&self) -> bool {
+        self.bootstrap_servers.is_some() || self.config.is_some()
+    }
+
     /// The settings that these options, and the environment or the file below them, give.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = match &self.config {

@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod produce;
@@ -22,6 +23,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Schemas(command) => schemas::run(cli, command),
         Command::Produce(options) => produce::run(cli, options),
         Command::Tail(options) => tail::run(cli, options),
+        Command::Bench(options) => bench::run(cli, options),
         Command::Completions(options) => completions::run(options),
     }
 }

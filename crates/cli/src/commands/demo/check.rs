@@ -1,0 +1,112 @@
+//! Whether what came back is what was sent.
+
+use carbon_events::consumer::Record;
+use carbon_events::{Event, Topic};
+
+use super::events::Events;
+
+/// How many faults are described; all are counted.
+const DESCRIBED: usize = 5;
+
+/// What has come back so far.
+pub(super) struct Check {
+    events: Events,
+    /// A bit for each event that was seen.
+    seen: Vec<u64>,
+    pub(super) unique: u64,
+    pub(super) duplicates: u64,
+    pub(super) wrong: u64,
+    pub(super) topics: [Tally; Topic::ALL.len()],
+    /// The first faults, in words.
+    pub(super) faults: Vec<String>,
+    scratch: Vec<u8>,
+}
+
+/// What came back on a topic.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+}
+
+impl Check {
+    pub(super) fn new(events: Events, count: u64) -> Self {
+        Check {
+            events,
+            seen: vec![0; count.div_ceil(64) as usize],
+            unique: 0,
+            duplicates: 0,
+            wrong: 0,
+            topics: [Tally::default(); Topic::ALL.len()],
+            faults: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Checks a record; gives the number of the event that it is, if it is one of this run.
+    pub(super) fn record(&mut self, record: &Record<'_>) -> Option<u64> {
+        let place = || {
+            format!(
+                "{}-{}@{}",
+                record.topic(),
+                record.partition(),
+                record.offset()
+            )
+        };
+        let event = match record.event() {
+            Ok(event) => event,
+            Err(error) => {
+                self.fault(format!("{} is no event: {}", place(), error.message()));
+                return None;
+            }
+        };
+        // Others may use the topics too.
+        let index = self.events.index(event.envelope().event_id.as_str())?;
+        let (word, bit) = ((index / 64) as usize, 1_u64 << (index % 64));
+        let Some(word) = self.seen.get_mut(word) else {
+            self.fault(format!("{} is event {index}, which was not sent", place()));
+            return None;
+        };
+        if *word & bit != 0 {
+            self.duplicates += 1;
+            return None;
+        }
+        *word |= bit;
+        self.unique += 1;
+        let tally = &mut self.topics[event.topic() as usize];
+        tally.events += 1;
+        tally.bytes += record.value().map_or(0, |value| value.len() as u64);
+        if let Some(what) = self.difference(&event, index, record) {
+            self.fault(format!("{} (event {index}): {what}", place()));
+        }
+        Some(index)
+    }
+
+    /// In what an event is not what was sent, sensitive fields as they are to be written.
+    fn difference(&mut self, found: &Event<'_>, index: u64, record: &Record<'_>) -> Option<String> {
+        let Ok(sent) = self.events.event(index) else {
+            return Some("the event cannot be built again".to_owned());
+        };
+        if record.topic() != sent.topic().name() {
+            return Some(format!("belongs on {}", sent.topic()));
+        }
+        self.scratch.clear();
+        sent.write_key("", &mut self.scratch);
+        if record.key() != Some(&self.scratch) {
+            return Some("has another key".to_owned());
+        }
+        self.scratch.clear();
+        sent.encode("", &mut self.scratch);
+        match Event::decode(sent.topic(), &self.scratch) {
+            Ok(expected) if expected == *found => None,
+            _ => Some("has another content".to_owned()),
+        }
+    }
+
+    fn fault(&mut self, what: String) {
+        self.wrong += 1;
+        if self.faults.len() < DESCRIBED {
+            self.faults.push(what);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! `produce`: lines of JSON to typed events.
+//!
+//! ```text
+//! file or stdin --a thread reads--> lines --strict JSON--> event --send--> delivery
+//!                                     |                      |               |
+//!                                     bad: set aside with    not accepted:   failed: set aside,
+//!                                     line number and error  the run ends    counted
+//! ```
+//!
+//! Each line ends in exactly one of: sent and acknowledged, set aside with its error, or (where the
+//! run was interrupted) not read.
+
+mod input;
+mod rejects;
+mod summary;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::{Delivery, Error, ErrorKind, EventId, EventProducer, Topic};
+use clap::Args;
+use indicatif::ProgressBar;
+
+use self::input::{Line, Next};
+use self::rejects::Rejects;
+use self::summary::Summary;
+use super::{event_parser, topic_parser};
+use crate::args::Cli;
+use crate::exit::Exit;
+use crate::output::{self, BAD, NOTE, styled};
+use crate::{format, interrupt, progress};
+
+/// How long the last records may take to be acknowledged; less than the delivery timeout would give
+/// up what may still be delivered.
+const EXTRA: Duration = Duration::from_secs(5);
+/// How many rejected lines are shown; the file has all.
+const SHOWN: u64 = 10;
+/// How many deliveries may fail before the first one succeeds.
+const HOPELESS: u64 = 100;
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+A line is one event as a flat JSON object with the names of its schema (`carbon-events schemas show`).
+Of the envelope, eventId, timestamp, source, eventType and version are filled in where they are missing.
+Everything else is taken strictly: a value of another type or a field that the schema does not have
+rejects the line.
+
+Examples:
+  carbon-events produce --event ServiceHealthEvent health.jsonl
+  jq -c '.events[]' dump.json | carbon-events produce --topic audit-api-calls")]
+pub(crate) struct Options {
+    /// The file to read; - is standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    file: PathBuf,
+    /// The topic, which says what event the lines are; without it their eventType does
+    #[arg(short, long, value_parser = topic_parser())]
+    topic: Option<Topic>,
+    /// The event that the lines are
+    #[arg(short, long, value_parser = event_parser(), conflicts_with = "topic")]
+    event: Option<Topic>,
+    /// A header for every record; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Where rejected lines are set aside; replaced if it is there [default: the file's name with
+    /// .rejected.jsonl]
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
+    /// Check the lines and send none
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Options {
+    fn is_stdin(&self) -> bool {
+        self.file == Path::new("-")
+    }
+
+    /// What the input is called in messages.
+    fn input_name(&self) -> String {
+        if self.is_stdin() {
+            "stdin".to_owned()
+        } else {
+            self.file.display().to_string()
+        }
+    }
+
+    fn rejected_path(&self) -> PathBuf {
+        match &self.rejected {
+            Some(path) => path.clone(),
+            None if self.is_stdin() => PathBuf::from("stdin.rejected.jsonl"),
+            None => self.file.with_extension("rejected.jsonl"),
+        }
+    }
+}
+
+pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
+    let settings = cli.connection.settings()?;
+    let patience = settings.producer.delivery_timeout.saturating_add(EXTRA);
+    let service = settings.connection.service_name.clone();
+    settings.connection.check_files()?;
+    let producer = EventProducer::builder().settings(settings).build()?;
+    interrupt::catch()?;
+
+    let (lines, size) = if options.is_stdin() {
+        (input::lines(std::io::stdin()), None)
+    } else {
+        let shown = options.file.display();
+        let file =
+            std::fs::File::open(&options.file).with_context(|| format!("cannot read {shown}"))?;
+        let size = file.metadata().ok().map(|found| found.len());
+        (input::lines(file), size)
+    };
+    let bar = match size {
+        Some(size) => progress::bytes(size, cli.output.quiet),
+        None => progress::counter("lines", cli.output.quiet),
+    };
+    let mut run = Run {
+        options,
+        producer: &producer,
+        service: &service,
+        rejects: Rejects::new(options.rejected_path()),
+        bar,
+        waiting: VecDeque::new(),
+        summary: Summary::default(),
+        scratch: Vec::new(),
+    };
+    let started = Instant::now();
+    let outcome = run.all(&lines?);
+    if interrupt::requested() {
+        run.summary.interrupted = true;
+        let left = run.producer.stats().queued;
+        run.say(format!("interrupted; waiting for {left} acknowledgements"));
+    }
+    // Whatever happened above: what was accepted is sent and its outcome known.
+    let closed = producer.close(patience);
+    run.settle(true)?;
+    run.bar.finish_and_clear();
+    run.summary.took = started.elapsed();
+    let rejected_to = run.rejects.finish()?;
+    run.summary
+        .print(cli.output.json, options.dry_run, rejected_to.as_deref())?;
+    outcome?;
+    match closed {
+        // Those that were given up are among the undelivered, with their lines set aside.
+        Err(error) if error.kind() != ErrorKind::Aborted => Err(error.into()),
+        _ => Ok(run.summary.exit()),
+    }
+}
+
+/// One run over an input.
+struct Run<'a> {
+    options: &'a Options,
+    producer: &'a EventProducer,
+    service: &'a str,
+    rejects: Rejects,
+    bar: ProgressBar,
+    /// Accepted lines whose outcome is not known yet, oldest first.
+    waiting: VecDeque<(Line, Topic, Delivery)>,
+    summary: Summary,
+    scratch: Vec<u8>,
+}
+
+impl Run<'_> {
+    fn all(&mut self, lines: &input::Lines) -> anyhow::Result<()> {
+        loop {
+            if interrupt::requested() {
+                return Ok(());
+            }
+            match lines.next(Duration::from_millis(100)) {
+                Next::Lines(batch) => {
+                    for line in batch {
+                        self.line(line)?;
+                        if interrupt::requested() {
+                            return Ok(());
+                        }
+                    }
+                }
+                Next::Nothing => {}
+                Next::End => return Ok(()),
+                Next::Failed(error) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot read {}", self.options.input_name()));
+                }
+            }
+            self.settle(false)?;
+        }
+    }
+
+    fn line(&mut self, line: Line) -> anyhow::Result<()> {
+        self.advance(&line);
+        self.summary.lines += 1;
+        if let Some(why) = line.fault {
+            let error = Error::new(ErrorKind::InvalidEvent, why);
+            return self.reject(&line, &error);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = self.send(&line.text, &mut scratch);
+        self.scratch = scratch;
+        match outcome {
+            Ok((topic, Some(delivery))) => {
+                self.summary.accepted(topic);
+                self.waiting.push_back((line, topic, delivery));
+                Ok(())
+            }
+            Ok((topic, None)) => {
+                self.summary.accepted(topic);
+                Ok(())
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidEvent | ErrorKind::RecordTooLarge
+                ) =>
+            {
+                self.reject(&line, &error)
+            }
+            Err(error) => {
+                // Every other line would fare the same; this one is not lost either.
+                self.undelivered(&line, &error)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        line: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> carbon_events::Result<(Topic, Option<Delivery>)> {
+        let topic = match self.options.topic.or(self.options.event) {
+            Some(topic) => topic,
+            None => topic_of(line)?,
+        };
+        let id = EventId::generate();
+        let fill = Fill {
+            event_id: id.as_str(),
+            timestamp_ms: jiff::Timestamp::now().as_millisecond(),
+            source: self.service,
+        };
+        let event = event_from_json(topic, line, Rules::Strict, &fill, scratch)?.event;
+        if self.options.dry_run {
+            return Ok((topic, None));
+        }
+        let headers = self.options.headers.iter();
+        let record = headers.fold(self.producer.any(&event), |record, (name, value)| {
+            record.header(name, value.as_bytes())
+        });
+        Ok((topic, Some(record.send()?)))
+    }
+
+    /// Takes note of what became of the lines that were accepted; with `all`, of each.
+    fn settle(&mut self, all: bool) -> anyhow::Result<()> {
+        while let Some((_, _, delivery)) = self.waiting.front() {
+            let outcome = match delivery.outcome() {
+                Some(outcome) => outcome,
+                None if all => delivery.wait(),
+                None => break,
+            };
+            let Some((line, topic, _)) = self.waiting.pop_front() else {
+                break;
+            };
+            match outcome {
+                Ok(_) => self.summary.delivered(topic),
+                Err(error) => {
+                    self.undelivered(&line, &error)?;
+                    if self.summary.delivered == 0 && self.summary.undelivered >= HOPELESS && !all {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, line: &Line, error: &Error) -> anyhow::Result<()> {
+        self.summary.rejected += 1;
+        self.rejects.add(line, error)?;
+        self.show(self.summary.rejected, line, error);
+        Ok(())
+    }
+
+    fn undelivered(&mut self, line: &Line, error: &Error) -> anyhow::Result<()> {
+        self.summary.undelivered(error);
+        self.rejects.add(line, error)?;
+        self.show(self.summary.undelivered, line, error);
+        Ok(())
+    }
+
+    /// Shows a line's error; of many the first few.
+    fn show(&self, count: u64, line: &Line, error: &Error) {
+        if count <= SHOWN {
+            let place = format!("{}:{}:", self.options.input_name(), line.number);
+            self.say(format!("{place} {}", styled(BAD, error.message())));
+        } else if count == SHOWN + 1 {
+            let path = self.rejects.path().display().to_string();
+            self.say(styled(NOTE, format!("more lines are set aside in {path}")));
+        }
+    }
+
+    fn say(&self, text: String) {
+        self.bar.suspend(|| output::note(text));
+    }
+
+    fn advance(&self, line: &Line) {
+        if self.bar.length().is_some() {
+            self.bar.set_position(line.end);
+        } else {
+            self.bar.inc(1);
+        }
+        if self.summary.lines.is_multiple_of(1024) {
+            let rejected = self.summary.rejected;
+            if rejected > 0 {
+                self.bar
+                    .set_message(format!("{} rejected", format::count(rejected)));
+            }
+        }
+    }
+}
+
+/// The topic of a line by its `eventType`.
+fn topic_of(line: &[u8]) -> carbon_events::Result<Topic> {
+    let refused = |why: String| Error::new(ErrorKind::InvalidEvent, why).with("field", "eventType");
+    let json: serde_json::Value = serde_json::from_slice(line)
+        .map_err(|error| refused(format!("the line is no JSON: {error}")))?;
+    let Some(name) = json["eventType"].as_str() else {
+        let message = "the line has no eventType: name the event with --event or --topic";
+        return Err(refused(message.to_owned()));
+    };
+    let found = Topic::ALL
+        .into_iter()
+        .find(|topic| topic.spec().record == name);
+    found.ok_or_else(|| refused(format!("eventType {name:?} is none of the events")))
+}
