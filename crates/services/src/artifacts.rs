@@ -7,8 +7,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::process::output_of;
 use crate::versions::{APICURIO, AVRO, KAFKA, LOG4J, MAVEN_DEPENDENCY_PLUGIN};
@@ -149,9 +150,14 @@ fn log4j(level: &str, target: &str) -> String {
 
 /// Fetches and prepares everything, so that later starts need no network.
 pub fn fetch_all() -> Result<()> {
-    kafka_ready(&kafka()?)?;
-    registry_ready(&registry_jar()?)?;
-    crate::interop::java_class_path()?;
-    crate::python::interpreter()?;
-    Ok(())
+    thread::scope(|scope| {
+        let python = scope.spawn(crate::python::interpreter);
+        kafka_ready(&kafka()?)?;
+        registry_ready(&registry_jar()?)?;
+        crate::interop::java_class_path()?;
+        python
+            .join()
+            .map_err(|_| anyhow!("preparing Python panicked"))??;
+        Ok(())
+    })
 }

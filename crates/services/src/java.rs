@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -12,6 +13,9 @@ use crate::process::output_of;
 use crate::{artifacts, cache, versions};
 
 const KEYS_SOURCE: &str = include_str!("../java/Keys.java");
+
+/// How long a JVM may take to end when it writes a class data archive first.
+pub(crate) const ARCHIVE_WITHIN: Duration = Duration::from_secs(300);
 
 /// How the JVM of a service is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

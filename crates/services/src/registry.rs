@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::certs::Certs;
-use crate::java::{Jvm, java};
+use crate::java::{ARCHIVE_WITHIN, Jvm, java};
 use crate::ports::{Port, with_free_ports};
 use crate::process::{Service, Slot};
 use crate::{artifacts, http, run};
 
 /// Where Confluent's REST API starts.
 const API: &str = "/apis/ccompat/v7";
-const START_WITHIN: Duration = Duration::from_secs(120);
+const START_WITHIN: Duration = Duration::from_secs(300);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const HEAP_MB: u32 = 512;
 const ARCHIVE: &str = "registry.jsa";
@@ -223,6 +223,6 @@ pub(crate) fn prepare(jar: &Path, into: &Path) -> Result<()> {
         &format!("{API}/subjects/first/versions"),
         Some(r#"{"schema": "\"string\""}"#),
     )?;
-    service.stop(STOP_WITHIN)?;
+    service.stop(ARCHIVE_WITHIN)?;
     Ok(fs::remove_dir_all(dir)?)
 }
