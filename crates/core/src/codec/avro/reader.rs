@@ -298,7 +298,7 @@ fn fault(event: &str, offset: usize, field: &str, why: &str) -> Error {
     Error::new(ErrorKind::Undecodable, message)
         .with("event", event)
         .with("field", field)
-        .with("offset", offset)
+        .with("byte", offset)
 }
 
 #[cold]
@@ -307,7 +307,7 @@ fn trailing(event: &str, offset: usize, left: usize) -> Error {
     let message = format!("{event} ends at byte {offset}, but {left} bytes follow");
     Error::new(ErrorKind::Undecodable, message)
         .with("event", event)
-        .with("offset", offset)
+        .with("byte", offset)
 }
 
 #[cfg(test)]
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "Undecodable: E.second cannot be decoded at byte 2: the length is negative or exceeds \
-             the input (event=E, field=second, offset=2)"
+             the input (event=E, field=second, byte=2)"
         );
     }
 

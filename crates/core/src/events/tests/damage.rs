@@ -25,7 +25,7 @@ fn try_decode(topic: Topic, body: &[u8]) {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Undecodable);
             assert_eq!(error.get("event"), Some(topic.spec().record));
-            assert!(error.get("offset").is_some());
+            assert!(error.get("byte").is_some());
         }
     }
 }
