@@ -174,11 +174,7 @@ impl ConnectionSettings {
         self.sasl_properties(&mut properties);
         apply_user_properties(&mut properties, &self.properties)?;
         self.check_sasl(&properties)?;
-        let mut config = rdkafka::ClientConfig::new();
-        for (name, value) in properties.iter() {
-            config.set(name, value);
-        }
-        Ok(config)
+        properties.into_config()
     }
 
     fn common_properties(&self, role: Role, properties: &mut PropertyMap) {

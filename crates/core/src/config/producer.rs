@@ -92,7 +92,9 @@ impl ProducerSettings {
     /// [`ConnectionSettings::client_config`].
     pub fn client_config(&self, connection: &ConnectionSettings) -> Result<rdkafka::ClientConfig> {
         let mut own = PropertyMap::default();
-        own.set("delivery.timeout.ms", self.delivery_timeout.as_millis());
+        // librdkafka counts in 32 bits and knows 0 as "no limit".
+        let limit = i32::try_from(self.delivery_timeout.as_millis()).unwrap_or(0);
+        own.set("delivery.timeout.ms", limit);
         own.set(
             "queue.buffering.max.messages",
             self.queue_max_records.min(i32::MAX as u64),
@@ -231,6 +233,21 @@ mod tests {
             .client_config(&ConnectionSettings::default())
             .unwrap();
         assert_eq!(config.get("enable.idempotence"), Some("false"));
+    }
+
+    #[test]
+    fn a_value_out_of_librdkafkas_range_names_our_setting() {
+        let settings = ProducerSettings::default().linger(Duration::from_secs(3600));
+        let error = settings
+            .client_config(&ConnectionSettings::default())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert_eq!(error.get("setting"), Some("linger_ms"), "{error}");
+        let endless = ProducerSettings::default().delivery_timeout(Duration::MAX);
+        let config = endless
+            .client_config(&ConnectionSettings::default())
+            .unwrap();
+        assert_eq!(config.get("delivery.timeout.ms"), Some("0"));
     }
 
     #[test]

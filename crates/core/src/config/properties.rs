@@ -115,12 +115,38 @@ impl PropertyMap {
         self.0.get(preferred_name(name)).map(String::as_str)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+    /// The configuration, once librdkafka has accepted every value: a setting of ours may be out of
+    /// its range.
+    pub(super) fn into_config(self) -> Result<ClientConfig> {
+        let mut config = ClientConfig::new();
+        for (name, value) in &self.0 {
+            config.set(name, value);
+        }
+        match config.create_native_config() {
+            Ok(_) => Ok(config),
+            Err(KafkaError::ClientConfig(_, reason, name, _)) => {
+                let setting = SETTINGS.iter().find(|(property, _)| *property == name);
+                Err(invalid(
+                    setting.map_or(name.as_str(), |(_, setting)| setting),
+                    reason,
+                ))
+            }
+            Err(_) => Err(invalid("connection", "a setting holds a NUL byte")),
+        }
     }
 }
+
+/// Settings of ours whose value librdkafka may refuse, by the property that they become.
+const SETTINGS: &[(&str, &str)] = &[
+    ("delivery.timeout.ms", "delivery_timeout_ms"),
+    ("linger.ms", "linger_ms"),
+    ("batch.size", "batch_max_bytes"),
+    ("batch.num.messages", "batch_max_records"),
+    ("auto.commit.interval.ms", "commit_interval_ms"),
+    ("fetch.min.bytes", "fetch_min_bytes"),
+    ("fetch.wait.max.ms", "fetch_max_wait_ms"),
+    ("fetch.queue.backoff.ms", "fetch_queue_backoff_ms"),
+];
 
 /// Checks the user's properties against librdkafka and lets them win over ours.
 pub(super) fn apply_user_properties(ours: &mut PropertyMap, user: &Properties) -> Result<()> {

@@ -81,7 +81,15 @@ fn refused(status: StatusCode, body: &[u8], call: &Call) -> Fault {
         _ => final_error(
             ErrorKind::InvalidConfig,
             format!("{status} is no schema registry's answer: is this its base URL?{said}"),
-        ),
+        )
+        .about("urls"),
+    }
+}
+
+impl Fault {
+    fn about(mut self, setting: &'static str) -> Self {
+        self.error = self.error.with("setting", setting);
+        self
     }
 }
 

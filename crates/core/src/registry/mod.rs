@@ -290,9 +290,11 @@ impl Inner {
         if self.settings.check_compatibility {
             let found = self.check_compatibility(subject, schema).await?;
             if !found.compatible {
+                // Some registries say that something differs without saying what.
+                let details = found.messages.iter().map(|message| format!(": {message}"));
                 let message = format!(
-                    "the schema is not compatible with the subject's: {}",
-                    found.messages.join("; ")
+                    "the schema is not compatible with the subject's{}",
+                    details.collect::<String>()
                 );
                 let error = Error::new(ErrorKind::IncompatibleSchema, message);
                 return Err(error.with("subject", subject));
