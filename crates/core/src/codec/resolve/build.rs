@@ -216,7 +216,7 @@ impl<'s> Builder<'s> {
         r: NodeId,
         depth: usize,
     ) -> Resolved<Op> {
-        let nullable = matches!(self.reader.node(r), Node::Union(_));
+        let to_union = matches!(self.reader.node(r), Node::Union(_));
         let mut resolved = Vec::with_capacity(branches.len());
         let mut refused = None;
         for branch in branches {
@@ -239,7 +239,7 @@ impl<'s> Builder<'s> {
             },
             Err(_) => false,
         };
-        if nullable && resolved.iter().enumerate().all(same) {
+        if to_union && resolved.iter().enumerate().all(same) {
             return Ok(Op::Copy(w));
         }
         Ok(Op::Union(resolved.into()))
