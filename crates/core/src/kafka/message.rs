@@ -72,16 +72,16 @@ impl Messages {
 
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<Message<'_>> {
-        // SAFETY: the messages of the list live until it is dropped.
         self.list.get(index).map(|ptr| Message {
+            // SAFETY: the messages of the list live until it is dropped.
             raw: unsafe { ptr.as_ref() },
             list: self,
         })
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
-        // SAFETY: as in `get`.
         self.list.iter().map(|ptr| Message {
+            // SAFETY: as in `get`.
             raw: unsafe { ptr.as_ref() },
             list: self,
         })
@@ -92,8 +92,8 @@ impl Messages {
         let all = std::mem::take(&mut self.list);
         let mut kept = Vec::with_capacity(all.len());
         for ptr in all {
-            // SAFETY: the message is live: it is given back below or with the list.
             if keep(Message {
+                // SAFETY: the message is live: it is given back below or with the list.
                 raw: unsafe { ptr.as_ref() },
                 list: self,
             }) {
