@@ -205,6 +205,7 @@ fn setter(field: &Field) -> String {
         &["mut self", &param],
         " -> Self {",
     ));
+    let value = types::in_builder(field, value);
     out.push_str(&assign(2, &format!("self.{name}"), &value));
     out.push_str("        self\n    }\n");
     out
@@ -273,7 +274,7 @@ fn typed_event(topic: &Topic) -> String {
     ));
     out.push_str("            envelope,\n");
     for field in &record.fields {
-        out.push_str(&format!("            {},\n", types::was_read(field)));
+        out.push_str(&format!("            {},\n", ident(&field.name)));
     }
     out.push_str("        })\n    }\n\n");
 
@@ -282,7 +283,7 @@ fn typed_event(topic: &Topic) -> String {
     ));
     out.push_str("            envelope: self.envelope.into_owned(),\n");
     for field in &record.fields {
-        out.push_str(&format!("            {},\n", types::owned(field)));
+        out.push_str(&types::owned(3, field));
     }
     out.push_str("        }\n    }\n}\n");
     out

@@ -7,6 +7,8 @@
 const MAX_WIDTH: usize = 100;
 /// The widest list of arguments that stays on its line.
 const CALL_WIDTH: usize = 60;
+/// The widest `if` with its `else` that stays on its line.
+const IF_ELSE_WIDTH: usize = 50;
 
 /// Spaces before a line.
 pub(super) fn indent(level: usize) -> String {
@@ -72,6 +74,19 @@ pub(super) fn assign(level: usize, left: &str, right: &str) -> String {
         return line;
     }
     format!("{}{left} =\n{}{right};\n", indent(level), indent(level + 1))
+}
+
+/// `let left = if condition { yes } else { no };`
+pub(super) fn if_else(level: usize, left: &str, condition: &str, yes: &str, no: &str) -> String {
+    let (outer, inner) = (indent(level), indent(level + 1));
+    let flat = format!("if {condition} {{ {yes} }} else {{ {no} }}");
+    if flat.len() <= IF_ELSE_WIDTH {
+        return format!("{outer}let {left} = {flat};\n");
+    }
+    format!(
+        "{outer}let {left} = if {condition} {{\n{inner}{yes}\n{outer}}} else {{\n{inner}{no}\n\
+         {outer}}};\n"
+    )
 }
 
 /// `use path::{names};`

@@ -50,13 +50,13 @@ fn constructors(record: &Record) -> String {
     out.push_str(&format!("        {} {{\n", record.name));
     for field in &record.fields {
         let name = ident(&field.name);
-        out.push_str(&match (&field.ty, types::is_required(field)) {
-            (Type::Plain(Plain::Boolean | Plain::Enum(_)), true) => {
-                format!("            {name},\n")
-            }
-            (_, true) => format!("            {name}: {name}.into(),\n"),
-            (Type::Optional(_), false) => format!("            {name}: None,\n"),
-            (_, false) => types::built(3, field).replace(&format!("self.{name}.unwrap_or"), ""),
+        let value = match types::is_required(field) {
+            true => types::setter(field).1,
+            false => types::default(field),
+        };
+        out.push_str(&match value == name {
+            true => format!("            {name},\n"),
+            false => format!("            {name}: {value},\n"),
         });
     }
     out.push_str("        }\n    }\n");
@@ -70,13 +70,6 @@ fn constructors(record: &Record) -> String {
 fn setter(field: &Field) -> String {
     let name = ident(&field.name);
     let (takes, value) = types::setter(field);
-    let value = match field.ty {
-        Type::Plain(_) => value
-            .trim_start_matches("Some(")
-            .trim_end_matches(')')
-            .to_owned(),
-        _ => value,
-    };
     let mut out = format!("\n{}    #[must_use]\n", doc(1, "///", &field.doc));
     let param = format!("{name}: {takes}");
     out.push_str(&signature(
@@ -107,21 +100,24 @@ fn element(record: &Record) -> String {
     ));
     for field in &record.fields {
         let ident = ident(&field.name);
-        let value = match field.ty {
-            Type::Plain(Plain::String) => format!("text::borrowed(&self.{ident})"),
-            Type::Optional(Plain::String) => {
-                format!("self.{ident}.as_ref().map(text::borrowed)")
+        let value = format!("&self.{ident}");
+        out.push_str(&match field.ty {
+            Type::Plain(Plain::String) => {
+                call(3, &format!("{ident}: text::borrowed"), &[&value], ",")
             }
-            _ => format!("self.{ident}"),
-        };
-        out.push_str(&format!("            {ident}: {value},\n"));
+            Type::Optional(Plain::String) => {
+                let head = format!("{ident}: text::optional_borrowed");
+                call(3, &head, &[&value], ",")
+            }
+            _ => format!("            {ident}: self.{ident},\n"),
+        });
     }
     out.push_str("        }\n    }\n\n");
     out.push_str(&format!(
         "    fn into_owned(self) -> {name}<'static> {{\n        {name} {{\n"
     ));
     for field in &record.fields {
-        out.push_str(&format!("            {},\n", types::owned(field)));
+        out.push_str(&types::owned(3, field));
     }
     out.push_str("        }\n    }\n\n");
     out.push_str(&format!("    fn bound(item: &{name}<'_>) -> usize {{\n"));
@@ -154,7 +150,7 @@ fn element(record: &Record) -> String {
     }
     out.push_str(&format!("        Ok({name} {{\n"));
     for field in &record.fields {
-        out.push_str(&format!("            {},\n", types::was_read(field)));
+        out.push_str(&format!("            {},\n", ident(&field.name)));
     }
     out.push_str("        })\n    }\n}\n");
     out

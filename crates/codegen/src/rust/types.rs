@@ -1,7 +1,7 @@
 //! What one field looks like in each of the forms that a record has.
 
 use super::layout;
-use super::names::ident;
+use super::names::{camel, ident};
 use crate::model::{Action, Default, Field, Plain, Sensitive, Type};
 
 /// The type of a plain value.
@@ -51,51 +51,60 @@ pub(super) fn builder_type(field: &Field) -> String {
     }
 }
 
-/// The type that a setter takes, and how it becomes the builder's.
+/// The type that a setter takes, and how it becomes the field's.
 pub(super) fn setter(field: &Field) -> (String, String) {
     let name = ident(&field.name);
     let ty = rust_type(&field.ty);
-    let (takes, value) = match &field.ty {
-        Type::Optional(Plain::String) => (
-            "impl OptionalText<'a>".to_owned(),
-            format!("{name}.into_optional_text()"),
-        ),
+    match &field.ty {
+        Type::Optional(Plain::String) => {
+            let value = format!("{name}.into_optional_text()");
+            ("impl OptionalText<'a>".to_owned(), value)
+        }
         Type::Plain(Plain::Boolean | Plain::Enum(_)) => (ty, name),
         _ => (format!("impl Into<{ty}>"), format!("{name}.into()")),
-    };
-    let value = if holds_itself(field) {
+    }
+}
+
+/// The field's value as the builder holds it.
+pub(super) fn in_builder(field: &Field, value: String) -> String {
+    if holds_itself(field) {
         value
     } else {
         format!("Some({value})")
-    };
-    (takes, value)
+    }
 }
 
 /// The field's value when a builder builds.
 pub(super) fn built(level: usize, field: &Field) -> String {
     let name = ident(&field.name);
+    let start = layout::indent(level);
     if holds_itself(field) {
-        return format!("{}{name}: self.{name},\n", layout::indent(level));
+        return format!("{start}{name}: self.{name},\n");
     }
     if is_required(field) {
         let (value, json) = (format!("self.{name}"), format!("\"{}\"", field.name));
         let head = format!("{name}: check::required");
         return layout::call(level, &head, &[&value, "NAME", &json], "?,");
     }
-    let default = match &field.default {
-        Some(Default::Boolean(value)) => value.to_string(),
-        Some(Default::Integer(value)) => value.to_string(),
-        Some(Default::Double(value)) => format!("{value:?}"),
-        Some(Default::Text(text)) => match &field.ty {
-            Type::Plain(Plain::Enum(name)) => format!("{name}::{}", super::names::camel(text)),
-            _ => format!("Cow::Borrowed({text:?})"),
-        },
-        Some(Default::Null | Default::Empty) | None => "Default::default()".to_owned(),
-    };
     format!(
-        "{}{name}: self.{name}.unwrap_or({default}),\n",
-        layout::indent(level)
+        "{start}{name}: self.{name}.unwrap_or({}),\n",
+        default(field)
     )
+}
+
+/// The value of a field that was not given.
+pub(super) fn default(field: &Field) -> String {
+    match (&field.default, &field.ty) {
+        (_, Type::Optional(_)) => "None".to_owned(),
+        (Some(Default::Boolean(value)), _) => value.to_string(),
+        (Some(Default::Integer(value)), _) => value.to_string(),
+        (Some(Default::Double(value)), _) => format!("{value:?}"),
+        (Some(Default::Text(symbol)), Type::Plain(Plain::Enum(name))) => {
+            format!("{name}::{}", camel(symbol))
+        }
+        (Some(Default::Text(text)), _) => format!("Cow::Borrowed({text:?})"),
+        _ => "Default::default()".to_owned(),
+    }
 }
 
 /// How many lengths, values and branches of at most ten bytes each a field has.
@@ -127,38 +136,34 @@ pub(super) fn extra_bytes(owner: &str, field: &Field) -> Option<String> {
     })
 }
 
-/// The statement that writes a field.
+/// The statements that write a field.
 pub(super) fn write(level: usize, owner: &str, field: &Field) -> String {
-    let value = format!("{owner}.{}", ident(&field.name));
-    let call =
-        |method: &str, arg: &str| layout::call(level, &format!("writer.{method}"), &[arg], ";");
-    let treated = field
-        .sensitive
-        .as_ref()
-        .map(|sensitive| treated(&value, field, sensitive));
+    let name = ident(&field.name);
+    let (before, value) = treated(level, owner, field);
+    let call = |method: &str, arg: &str| {
+        let call = layout::call(level, &format!("writer.{method}"), &[arg], ";");
+        format!("{before}{call}")
+    };
+    let is_hashed = matches!(
+        &field.sensitive,
+        Some(Sensitive {
+            action: Action::Hash,
+            ..
+        })
+    );
     match &field.ty {
-        Type::Plain(Plain::String) => match treated {
-            Some(treated) => call("string", &format!("&{treated}")),
-            None => call("string", &format!("&{value}")),
-        },
-        Type::Plain(Plain::Int) => call("int", &value),
-        Type::Plain(Plain::Long) => call("long", &value),
-        Type::Plain(Plain::Double) => call("double", &value),
-        Type::Plain(Plain::Boolean) => call("boolean", &value),
+        Type::Plain(Plain::String) if before.is_empty() || is_hashed => {
+            call("string", &format!("&{value}"))
+        }
+        Type::Plain(Plain::String) => call("string", &value),
+        Type::Optional(Plain::String) if before.is_empty() || is_hashed => {
+            call("optional_string", &format!("{value}.as_deref()"))
+        }
+        Type::Optional(Plain::String) => call("optional_string", &value),
         Type::Plain(Plain::Enum(_)) => {
             layout::call(level, "symbol::write", &["writer", &value], ";")
         }
-        Type::Optional(Plain::String) => match (treated, &field.sensitive) {
-            (
-                Some(treated),
-                Some(Sensitive {
-                    action: Action::Hash,
-                    ..
-                }),
-            ) => call("optional_string", &format!("{treated}.as_deref()")),
-            (Some(treated), _) => call("optional_string", &treated),
-            (None, _) => call("optional_string", &format!("{value}.as_deref()")),
-        },
+        Type::Plain(inner) => call(method(inner), &value),
         Type::Optional(inner) => {
             let write = match inner {
                 Plain::Enum(_) => "symbol::write".to_owned(),
@@ -167,7 +172,7 @@ pub(super) fn write(level: usize, owner: &str, field: &Field) -> String {
             layout::call(level, "writer.optional", &[&value, &write], ";")
         }
         Type::Array(_) | Type::Records(_) | Type::StringMap => {
-            format!("{}{value}.write(writer);\n", layout::indent(level))
+            format!("{}{owner}.{name}.write(writer);\n", layout::indent(level))
         }
     }
 }
@@ -183,32 +188,41 @@ fn method(plain: &Plain) -> &'static str {
     }
 }
 
-/// A sensitive field's value as it is written.
-fn treated(value: &str, field: &Field, sensitive: &Sensitive) -> String {
+/// The value of a field as it is written, and a statement that must come before if it is sensitive.
+fn treated(level: usize, owner: &str, field: &Field) -> (String, String) {
+    let name = ident(&field.name);
+    let value = format!("{owner}.{name}");
+    let Some(sensitive) = &field.sensitive else {
+        return (String::new(), value);
+    };
     let (text, suffix) = match field.ty {
         Type::Plain(_) => (format!("&{value}"), "_text"),
         _ => (format!("{value}.as_deref()"), ""),
     };
-    let when = sensitive
-        .when
-        .as_ref()
-        .map(|when| format!("self.{}", ident(when)));
-    match (sensitive.action, when) {
-        (Action::Drop, None) => "None::<&str>".to_owned(),
-        (Action::Drop, Some(when)) => format!("{text}.filter(|_| !{when})"),
-        (Action::Hash, when) => {
-            format!(
-                "sensitive::hash{suffix}({text}, {})",
-                when.as_deref().unwrap_or("true")
-            )
+    let when = match &sensitive.when {
+        Some(when) => format!("{owner}.{}", ident(when)),
+        None => "true".to_owned(),
+    };
+    let function = match sensitive.action {
+        Action::Hash => format!("sensitive::hash{suffix}"),
+        Action::Mask => format!("sensitive::mask{suffix}"),
+        // There is no helper for what no schema of today asks for.
+        Action::Drop => {
+            let start = layout::indent(level);
+            let statement = match &sensitive.when {
+                Some(_) => layout::if_else(level, &name, &when, "None", &text),
+                None => format!("{start}let {name} = None::<&str>;\n"),
+            };
+            return (statement, name);
         }
-        (Action::Mask, when) => {
-            format!(
-                "sensitive::mask{suffix}({text}, {})",
-                when.as_deref().unwrap_or("true")
-            )
-        }
-    }
+    };
+    let call = layout::call(
+        level,
+        &format!("let {name} = {function}"),
+        &[&text, &when],
+        ";",
+    );
+    (call, name)
 }
 
 /// The statement that reads a field; `reader` is the expression of type `&mut Reader`, `json` the
@@ -218,8 +232,9 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
     let by_method = reader.strip_prefix("&mut ").unwrap_or(reader);
     let right = match &field.ty {
         Type::Plain(Plain::Enum(_)) => format!("symbol::read({reader}, {json})?"),
+        Type::Plain(Plain::String) => format!("{by_method}.text({json})?"),
         Type::Plain(inner) => format!("{by_method}.{}({json})?", method(inner)),
-        Type::Optional(Plain::String) => format!("{by_method}.optional_string({json})?"),
+        Type::Optional(Plain::String) => format!("{by_method}.optional_text({json})?"),
         Type::Optional(Plain::Enum(_)) => format!("{by_method}.optional({json}, symbol::read)?"),
         Type::Optional(inner) => {
             format!("{by_method}.optional({json}, Reader::{})?", method(inner))
@@ -230,36 +245,26 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
     layout::assign(level, &left, &right)
 }
 
-/// The field of a struct literal after [`read`].
-pub(super) fn was_read(field: &Field) -> String {
-    let name = ident(&field.name);
-    match field.ty {
-        Type::Plain(Plain::String) => format!("{name}: Cow::Borrowed({name})"),
-        Type::Optional(Plain::String) => format!("{name}: {name}.map(Cow::Borrowed)"),
-        _ => name,
-    }
-}
-
 /// The field of a struct literal that borrows nothing.
-pub(super) fn owned(field: &Field) -> String {
+pub(super) fn owned(level: usize, field: &Field) -> String {
     let name = ident(&field.name);
-    match field.ty {
-        Type::Plain(Plain::String) => format!("{name}: text::owned(self.{name})"),
-        Type::Optional(Plain::String) => format!("{name}: self.{name}.map(text::owned)"),
-        Type::Plain(_) | Type::Optional(_) => format!("{name}: self.{name}"),
-        Type::Array(_) | Type::Records(_) | Type::StringMap => {
-            format!("{name}: self.{name}.into_owned()")
+    let function = match &field.ty {
+        Type::Plain(Plain::String) => "text::owned",
+        Type::Optional(Plain::String) => "text::optional_owned",
+        Type::Plain(_) | Type::Optional(_) => {
+            return format!("{}{name}: self.{name},\n", layout::indent(level));
         }
-    }
+        Type::Array(_) | Type::Records(_) => "List::into_owned",
+        Type::StringMap => "StringMap::into_owned",
+    };
+    let head = format!("{name}: {function}");
+    layout::call(level, &head, &[&format!("self.{name}")], ",")
 }
 
-/// The statement that shows a field to a visitor.
+/// The statements that show a field to a visitor.
 pub(super) fn visit(level: usize, field: &Field) -> String {
-    let value = format!("self.{}", ident(&field.name));
-    let value = match &field.sensitive {
-        Some(sensitive) => treated(&value, field, sensitive),
-        None => value,
-    };
+    let (before, value) = treated(level, "self", field);
     let (json, value) = (format!("\"{}\"", field.json_name()), format!("&{value}"));
-    layout::call(level, "visitor.field", &[&json, &value], "?;")
+    let call = layout::call(level, "visitor.field", &[&json, &value], "?;");
+    format!("{before}{call}")
 }

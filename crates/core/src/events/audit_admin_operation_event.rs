@@ -215,26 +215,26 @@ impl TypedEvent for AuditAdminOperationEvent<'_> {
     fn decode(body: &[u8]) -> Result<AuditAdminOperationEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let admin_id = reader.string("adminId")?;
-        let admin_name = reader.string("adminName")?;
-        let operation = reader.string("operation")?;
-        let target = reader.string("target")?;
-        let target_type = reader.string("targetType")?;
+        let admin_id = reader.text("adminId")?;
+        let admin_name = reader.text("adminName")?;
+        let operation = reader.text("operation")?;
+        let target = reader.text("target")?;
+        let target_type = reader.text("targetType")?;
         let result = symbol::read(&mut reader, "result")?;
-        let ip_address = reader.string("ipAddress")?;
-        let reason = reader.optional_string("reason")?;
+        let ip_address = reader.text("ipAddress")?;
+        let reason = reader.optional_text("reason")?;
         let changes = StringMap::read(&mut reader, "changes")?;
         reader.finish()?;
         Ok(AuditAdminOperationEvent {
             envelope,
-            admin_id: Cow::Borrowed(admin_id),
-            admin_name: Cow::Borrowed(admin_name),
-            operation: Cow::Borrowed(operation),
-            target: Cow::Borrowed(target),
-            target_type: Cow::Borrowed(target_type),
+            admin_id,
+            admin_name,
+            operation,
+            target,
+            target_type,
             result,
-            ip_address: Cow::Borrowed(ip_address),
-            reason: reason.map(Cow::Borrowed),
+            ip_address,
+            reason,
             changes,
         })
     }
@@ -249,8 +249,8 @@ impl TypedEvent for AuditAdminOperationEvent<'_> {
             target_type: text::owned(self.target_type),
             result: self.result,
             ip_address: text::owned(self.ip_address),
-            reason: self.reason.map(text::owned),
-            changes: self.changes.into_owned(),
+            reason: text::optional_owned(self.reason),
+            changes: StringMap::into_owned(self.changes),
         }
     }
 }

@@ -234,7 +234,8 @@ impl TypedEvent for AuditAPICallEvent<'_> {
             writer.long(self.request_size_bytes);
             writer.long(self.response_size_bytes);
             writer.optional_string(self.user_id.as_deref());
-            writer.optional_string(sensitive::hash(self.api_key.as_deref(), true).as_deref());
+            let api_key = sensitive::hash(self.api_key.as_deref(), true);
+            writer.optional_string(api_key.as_deref());
             writer.string(&self.ip_address);
             writer.optional_string(self.error_message.as_deref());
         });
@@ -243,31 +244,31 @@ impl TypedEvent for AuditAPICallEvent<'_> {
     fn decode(body: &[u8]) -> Result<AuditAPICallEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let service = reader.string("service")?;
-        let endpoint = reader.string("endpoint")?;
-        let method = reader.string("method")?;
+        let service = reader.text("service")?;
+        let endpoint = reader.text("endpoint")?;
+        let method = reader.text("method")?;
         let status_code = reader.int("statusCode")?;
         let latency_ms = reader.long("latencyMs")?;
         let request_size_bytes = reader.long("requestSizeBytes")?;
         let response_size_bytes = reader.long("responseSizeBytes")?;
-        let user_id = reader.optional_string("userId")?;
-        let api_key = reader.optional_string("apiKey")?;
-        let ip_address = reader.string("ipAddress")?;
-        let error_message = reader.optional_string("errorMessage")?;
+        let user_id = reader.optional_text("userId")?;
+        let api_key = reader.optional_text("apiKey")?;
+        let ip_address = reader.text("ipAddress")?;
+        let error_message = reader.optional_text("errorMessage")?;
         reader.finish()?;
         Ok(AuditAPICallEvent {
             envelope,
-            service: Cow::Borrowed(service),
-            endpoint: Cow::Borrowed(endpoint),
-            method: Cow::Borrowed(method),
+            service,
+            endpoint,
+            method,
             status_code,
             latency_ms,
             request_size_bytes,
             response_size_bytes,
-            user_id: user_id.map(Cow::Borrowed),
-            api_key: api_key.map(Cow::Borrowed),
-            ip_address: Cow::Borrowed(ip_address),
-            error_message: error_message.map(Cow::Borrowed),
+            user_id,
+            api_key,
+            ip_address,
+            error_message,
         })
     }
 
@@ -281,10 +282,10 @@ impl TypedEvent for AuditAPICallEvent<'_> {
             latency_ms: self.latency_ms,
             request_size_bytes: self.request_size_bytes,
             response_size_bytes: self.response_size_bytes,
-            user_id: self.user_id.map(text::owned),
-            api_key: self.api_key.map(text::owned),
+            user_id: text::optional_owned(self.user_id),
+            api_key: text::optional_owned(self.api_key),
             ip_address: text::owned(self.ip_address),
-            error_message: self.error_message.map(text::owned),
+            error_message: text::optional_owned(self.error_message),
         }
     }
 }
@@ -300,7 +301,8 @@ impl Fields for AuditAPICallEvent<'_> {
         visitor.field("requestSizeBytes", &self.request_size_bytes)?;
         visitor.field("responseSizeBytes", &self.response_size_bytes)?;
         visitor.field("userId", &self.user_id)?;
-        visitor.field("apiKey", &sensitive::hash(self.api_key.as_deref(), true))?;
+        let api_key = sensitive::hash(self.api_key.as_deref(), true);
+        visitor.field("apiKey", &api_key)?;
         visitor.field("ipAddress", &self.ip_address)?;
         visitor.field("errorMessage", &self.error_message)?;
         Ok(())

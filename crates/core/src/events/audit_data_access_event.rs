@@ -238,31 +238,31 @@ impl TypedEvent for AuditDataAccessEvent<'_> {
     fn decode(body: &[u8]) -> Result<AuditDataAccessEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let user_id = reader.string("userId")?;
-        let dataset_name = reader.string("datasetName")?;
+        let user_id = reader.text("userId")?;
+        let dataset_name = reader.text("datasetName")?;
         let access_type = symbol::read(&mut reader, "accessType")?;
-        let tool = reader.string("tool")?;
+        let tool = reader.text("tool")?;
         let columns = List::read(&mut reader, "columns")?;
         let row_count = reader.long("rowCount")?;
         let size_bytes = reader.long("sizeBytes")?;
-        let query = reader.optional_string("query")?;
-        let purpose = reader.optional_string("purpose")?;
+        let query = reader.optional_text("query")?;
+        let purpose = reader.optional_text("purpose")?;
         let result = symbol::read(&mut reader, "result")?;
-        let ip_address = reader.string("ipAddress")?;
+        let ip_address = reader.text("ipAddress")?;
         reader.finish()?;
         Ok(AuditDataAccessEvent {
             envelope,
-            user_id: Cow::Borrowed(user_id),
-            dataset_name: Cow::Borrowed(dataset_name),
+            user_id,
+            dataset_name,
             access_type,
-            tool: Cow::Borrowed(tool),
+            tool,
             columns,
             row_count,
             size_bytes,
-            query: query.map(Cow::Borrowed),
-            purpose: purpose.map(Cow::Borrowed),
+            query,
+            purpose,
             result,
-            ip_address: Cow::Borrowed(ip_address),
+            ip_address,
         })
     }
 
@@ -273,11 +273,11 @@ impl TypedEvent for AuditDataAccessEvent<'_> {
             dataset_name: text::owned(self.dataset_name),
             access_type: self.access_type,
             tool: text::owned(self.tool),
-            columns: self.columns.into_owned(),
+            columns: List::into_owned(self.columns),
             row_count: self.row_count,
             size_bytes: self.size_bytes,
-            query: self.query.map(text::owned),
-            purpose: self.purpose.map(text::owned),
+            query: text::optional_owned(self.query),
+            purpose: text::optional_owned(self.purpose),
             result: self.result,
             ip_address: text::owned(self.ip_address),
         }

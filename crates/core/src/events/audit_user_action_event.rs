@@ -215,26 +215,26 @@ impl TypedEvent for AuditUserActionEvent<'_> {
     fn decode(body: &[u8]) -> Result<AuditUserActionEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let user_id = reader.string("userId")?;
-        let username = reader.string("username")?;
-        let action = reader.string("action")?;
-        let resource = reader.string("resource")?;
-        let resource_type = reader.string("resourceType")?;
+        let user_id = reader.text("userId")?;
+        let username = reader.text("username")?;
+        let action = reader.text("action")?;
+        let resource = reader.text("resource")?;
+        let resource_type = reader.text("resourceType")?;
         let result = symbol::read(&mut reader, "result")?;
-        let ip_address = reader.string("ipAddress")?;
-        let user_agent = reader.optional_string("userAgent")?;
+        let ip_address = reader.text("ipAddress")?;
+        let user_agent = reader.optional_text("userAgent")?;
         let details = StringMap::read(&mut reader, "details")?;
         reader.finish()?;
         Ok(AuditUserActionEvent {
             envelope,
-            user_id: Cow::Borrowed(user_id),
-            username: Cow::Borrowed(username),
-            action: Cow::Borrowed(action),
-            resource: Cow::Borrowed(resource),
-            resource_type: Cow::Borrowed(resource_type),
+            user_id,
+            username,
+            action,
+            resource,
+            resource_type,
             result,
-            ip_address: Cow::Borrowed(ip_address),
-            user_agent: user_agent.map(Cow::Borrowed),
+            ip_address,
+            user_agent,
             details,
         })
     }
@@ -249,8 +249,8 @@ impl TypedEvent for AuditUserActionEvent<'_> {
             resource_type: text::owned(self.resource_type),
             result: self.result,
             ip_address: text::owned(self.ip_address),
-            user_agent: self.user_agent.map(text::owned),
-            details: self.details.into_owned(),
+            user_agent: text::optional_owned(self.user_agent),
+            details: StringMap::into_owned(self.details),
         }
     }
 }

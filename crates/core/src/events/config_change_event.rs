@@ -212,8 +212,10 @@ impl TypedEvent for ConfigChangeEvent<'_> {
             writer.string(&self.namespace);
             writer.string(&self.config_key);
             symbol::write(writer, self.change_type);
-            writer.optional_string(sensitive::mask(self.old_value.as_deref(), self.sensitive));
-            writer.optional_string(sensitive::mask(self.new_value.as_deref(), self.sensitive));
+            let old_value = sensitive::mask(self.old_value.as_deref(), self.sensitive);
+            writer.optional_string(old_value);
+            let new_value = sensitive::mask(self.new_value.as_deref(), self.sensitive);
+            writer.optional_string(new_value);
             writer.boolean(self.sensitive);
             writer.string(&self.changed_by);
             writer.optional_string(self.reason.as_deref());
@@ -223,27 +225,27 @@ impl TypedEvent for ConfigChangeEvent<'_> {
     fn decode(body: &[u8]) -> Result<ConfigChangeEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let component = reader.string("component")?;
-        let namespace = reader.string("namespace")?;
-        let config_key = reader.string("configKey")?;
+        let component = reader.text("component")?;
+        let namespace = reader.text("namespace")?;
+        let config_key = reader.text("configKey")?;
         let change_type = symbol::read(&mut reader, "changeType")?;
-        let old_value = reader.optional_string("oldValue")?;
-        let new_value = reader.optional_string("newValue")?;
+        let old_value = reader.optional_text("oldValue")?;
+        let new_value = reader.optional_text("newValue")?;
         let sensitive = reader.boolean("sensitive")?;
-        let changed_by = reader.string("changedBy")?;
-        let reason = reader.optional_string("reason")?;
+        let changed_by = reader.text("changedBy")?;
+        let reason = reader.optional_text("reason")?;
         reader.finish()?;
         Ok(ConfigChangeEvent {
             envelope,
-            component: Cow::Borrowed(component),
-            namespace: Cow::Borrowed(namespace),
-            config_key: Cow::Borrowed(config_key),
+            component,
+            namespace,
+            config_key,
             change_type,
-            old_value: old_value.map(Cow::Borrowed),
-            new_value: new_value.map(Cow::Borrowed),
+            old_value,
+            new_value,
             sensitive,
-            changed_by: Cow::Borrowed(changed_by),
-            reason: reason.map(Cow::Borrowed),
+            changed_by,
+            reason,
         })
     }
 
@@ -254,11 +256,11 @@ impl TypedEvent for ConfigChangeEvent<'_> {
             namespace: text::owned(self.namespace),
             config_key: text::owned(self.config_key),
             change_type: self.change_type,
-            old_value: self.old_value.map(text::owned),
-            new_value: self.new_value.map(text::owned),
+            old_value: text::optional_owned(self.old_value),
+            new_value: text::optional_owned(self.new_value),
             sensitive: self.sensitive,
             changed_by: text::owned(self.changed_by),
-            reason: self.reason.map(text::owned),
+            reason: text::optional_owned(self.reason),
         }
     }
 }
@@ -270,14 +272,10 @@ impl Fields for ConfigChangeEvent<'_> {
         visitor.field("namespace", &self.namespace)?;
         visitor.field("configKey", &self.config_key)?;
         visitor.field("changeType", &self.change_type)?;
-        visitor.field(
-            "oldValue",
-            &sensitive::mask(self.old_value.as_deref(), self.sensitive),
-        )?;
-        visitor.field(
-            "newValue",
-            &sensitive::mask(self.new_value.as_deref(), self.sensitive),
-        )?;
+        let old_value = sensitive::mask(self.old_value.as_deref(), self.sensitive);
+        visitor.field("oldValue", &old_value)?;
+        let new_value = sensitive::mask(self.new_value.as_deref(), self.sensitive);
+        visitor.field("newValue", &new_value)?;
         visitor.field("sensitive", &self.sensitive)?;
         visitor.field("changedBy", &self.changed_by)?;
         visitor.field("reason", &self.reason)?;

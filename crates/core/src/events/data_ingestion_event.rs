@@ -188,21 +188,21 @@ impl TypedEvent for DataIngestionEvent<'_> {
     fn decode(body: &[u8]) -> Result<DataIngestionEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let dataset_name = reader.string("datasetName")?;
+        let dataset_name = reader.text("datasetName")?;
         let record_count = reader.long("recordCount")?;
         let size_bytes = reader.long("sizeBytes")?;
-        let format = reader.string("format")?;
-        let location = reader.string("location")?;
+        let format = reader.text("format")?;
+        let location = reader.text("location")?;
         let status = symbol::read(&mut reader, "status")?;
         let metadata = StringMap::read(&mut reader, "metadata")?;
         reader.finish()?;
         Ok(DataIngestionEvent {
             envelope,
-            dataset_name: Cow::Borrowed(dataset_name),
+            dataset_name,
             record_count,
             size_bytes,
-            format: Cow::Borrowed(format),
-            location: Cow::Borrowed(location),
+            format,
+            location,
             status,
             metadata,
         })
@@ -217,7 +217,7 @@ impl TypedEvent for DataIngestionEvent<'_> {
             format: text::owned(self.format),
             location: text::owned(self.location),
             status: self.status,
-            metadata: self.metadata.into_owned(),
+            metadata: StringMap::into_owned(self.metadata),
         }
     }
 }

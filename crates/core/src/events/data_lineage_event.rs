@@ -190,20 +190,20 @@ impl TypedEvent for DataLineageEvent<'_> {
     fn decode(body: &[u8]) -> Result<DataLineageEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let source_dataset = reader.string("sourceDataset")?;
-        let target_dataset = reader.string("targetDataset")?;
+        let source_dataset = reader.text("sourceDataset")?;
+        let target_dataset = reader.text("targetDataset")?;
         let transformation_type = symbol::read(&mut reader, "transformationType")?;
-        let transformation_name = reader.string("transformationName")?;
-        let query = reader.optional_string("query")?;
+        let transformation_name = reader.text("transformationName")?;
+        let query = reader.optional_text("query")?;
         let columns = List::read(&mut reader, "columns")?;
         reader.finish()?;
         Ok(DataLineageEvent {
             envelope,
-            source_dataset: Cow::Borrowed(source_dataset),
-            target_dataset: Cow::Borrowed(target_dataset),
+            source_dataset,
+            target_dataset,
             transformation_type,
-            transformation_name: Cow::Borrowed(transformation_name),
-            query: query.map(Cow::Borrowed),
+            transformation_name,
+            query,
             columns,
         })
     }
@@ -215,8 +215,8 @@ impl TypedEvent for DataLineageEvent<'_> {
             target_dataset: text::owned(self.target_dataset),
             transformation_type: self.transformation_type,
             transformation_name: text::owned(self.transformation_name),
-            query: self.query.map(text::owned),
-            columns: self.columns.into_owned(),
+            query: text::optional_owned(self.query),
+            columns: List::into_owned(self.columns),
         }
     }
 }
@@ -279,7 +279,7 @@ impl<'a> Element for ColumnLineage<'a> {
         ColumnLineage {
             source_column: text::borrowed(&self.source_column),
             target_column: text::borrowed(&self.target_column),
-            transformation: self.transformation.as_ref().map(text::borrowed),
+            transformation: text::optional_borrowed(&self.transformation),
         }
     }
 
@@ -287,7 +287,7 @@ impl<'a> Element for ColumnLineage<'a> {
         ColumnLineage {
             source_column: text::owned(self.source_column),
             target_column: text::owned(self.target_column),
-            transformation: self.transformation.map(text::owned),
+            transformation: text::optional_owned(self.transformation),
         }
     }
 
@@ -308,13 +308,13 @@ impl<'a> Element for ColumnLineage<'a> {
     where
         Self: 's,
     {
-        let source_column = reader.string(field)?;
-        let target_column = reader.string(field)?;
-        let transformation = reader.optional_string(field)?;
+        let source_column = reader.text(field)?;
+        let target_column = reader.text(field)?;
+        let transformation = reader.optional_text(field)?;
         Ok(ColumnLineage {
-            source_column: Cow::Borrowed(source_column),
-            target_column: Cow::Borrowed(target_column),
-            transformation: transformation.map(Cow::Borrowed),
+            source_column,
+            target_column,
+            transformation,
         })
     }
 }

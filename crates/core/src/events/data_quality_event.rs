@@ -199,25 +199,25 @@ impl TypedEvent for DataQualityEvent<'_> {
     fn decode(body: &[u8]) -> Result<DataQualityEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let dataset_name = reader.string("datasetName")?;
-        let check_type = reader.string("checkType")?;
-        let check_name = reader.string("checkName")?;
+        let dataset_name = reader.text("datasetName")?;
+        let check_type = reader.text("checkType")?;
+        let check_name = reader.text("checkName")?;
         let result = symbol::read(&mut reader, "result")?;
         let score = reader.double("score")?;
         let failed_records = reader.long("failedRecords")?;
         let total_records = reader.long("totalRecords")?;
-        let message = reader.optional_string("message")?;
+        let message = reader.optional_text("message")?;
         reader.finish()?;
         Ok(DataQualityEvent {
             envelope,
-            dataset_name: Cow::Borrowed(dataset_name),
-            check_type: Cow::Borrowed(check_type),
-            check_name: Cow::Borrowed(check_name),
+            dataset_name,
+            check_type,
+            check_name,
             result,
             score,
             failed_records,
             total_records,
-            message: message.map(Cow::Borrowed),
+            message,
         })
     }
 
@@ -231,7 +231,7 @@ impl TypedEvent for DataQualityEvent<'_> {
             score: self.score,
             failed_records: self.failed_records,
             total_records: self.total_records,
-            message: self.message.map(text::owned),
+            message: text::optional_owned(self.message),
         }
     }
 }

@@ -226,28 +226,28 @@ impl TypedEvent for DataTransformationEvent<'_> {
     fn decode(body: &[u8]) -> Result<DataTransformationEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let job_name = reader.string("jobName")?;
-        let engine = reader.string("engine")?;
+        let job_name = reader.text("jobName")?;
+        let engine = reader.text("engine")?;
         let input_datasets = List::read(&mut reader, "inputDatasets")?;
-        let output_dataset = reader.string("outputDataset")?;
+        let output_dataset = reader.text("outputDataset")?;
         let input_records = reader.long("inputRecords")?;
         let output_records = reader.long("outputRecords")?;
         let duration_ms = reader.long("durationMs")?;
         let status = symbol::read(&mut reader, "status")?;
-        let error_message = reader.optional_string("errorMessage")?;
+        let error_message = reader.optional_text("errorMessage")?;
         let metadata = StringMap::read(&mut reader, "metadata")?;
         reader.finish()?;
         Ok(DataTransformationEvent {
             envelope,
-            job_name: Cow::Borrowed(job_name),
-            engine: Cow::Borrowed(engine),
+            job_name,
+            engine,
             input_datasets,
-            output_dataset: Cow::Borrowed(output_dataset),
+            output_dataset,
             input_records,
             output_records,
             duration_ms,
             status,
-            error_message: error_message.map(Cow::Borrowed),
+            error_message,
             metadata,
         })
     }
@@ -257,14 +257,14 @@ impl TypedEvent for DataTransformationEvent<'_> {
             envelope: self.envelope.into_owned(),
             job_name: text::owned(self.job_name),
             engine: text::owned(self.engine),
-            input_datasets: self.input_datasets.into_owned(),
+            input_datasets: List::into_owned(self.input_datasets),
             output_dataset: text::owned(self.output_dataset),
             input_records: self.input_records,
             output_records: self.output_records,
             duration_ms: self.duration_ms,
             status: self.status,
-            error_message: self.error_message.map(text::owned),
-            metadata: self.metadata.into_owned(),
+            error_message: text::optional_owned(self.error_message),
+            metadata: StringMap::into_owned(self.metadata),
         }
     }
 }

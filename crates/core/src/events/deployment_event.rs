@@ -188,23 +188,23 @@ impl TypedEvent for DeploymentEvent<'_> {
     fn decode(body: &[u8]) -> Result<DeploymentEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let deployment_name = reader.string("deploymentName")?;
-        let namespace = reader.string("namespace")?;
+        let deployment_name = reader.text("deploymentName")?;
+        let namespace = reader.text("namespace")?;
         let action = symbol::read(&mut reader, "action")?;
-        let deployed_version = reader.string("deployedVersion")?;
-        let previous_version = reader.optional_string("previousVersion")?;
+        let deployed_version = reader.text("deployedVersion")?;
+        let previous_version = reader.optional_text("previousVersion")?;
         let replicas = reader.int("replicas")?;
-        let deployed_by = reader.string("deployedBy")?;
+        let deployed_by = reader.text("deployedBy")?;
         reader.finish()?;
         Ok(DeploymentEvent {
             envelope,
-            deployment_name: Cow::Borrowed(deployment_name),
-            namespace: Cow::Borrowed(namespace),
+            deployment_name,
+            namespace,
             action,
-            deployed_version: Cow::Borrowed(deployed_version),
-            previous_version: previous_version.map(Cow::Borrowed),
+            deployed_version,
+            previous_version,
             replicas,
-            deployed_by: Cow::Borrowed(deployed_by),
+            deployed_by,
         })
     }
 
@@ -215,7 +215,7 @@ impl TypedEvent for DeploymentEvent<'_> {
             namespace: text::owned(self.namespace),
             action: self.action,
             deployed_version: text::owned(self.deployed_version),
-            previous_version: self.previous_version.map(text::owned),
+            previous_version: text::optional_owned(self.previous_version),
             replicas: self.replicas,
             deployed_by: text::owned(self.deployed_by),
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::event_id::EventId;
 use super::record::Visitor;
-use super::uuid;
+use super::{text, uuid};
 use crate::codec::avro::{MAX_VARINT_LEN, Reader, Writer};
 use crate::error::Result;
 
@@ -51,30 +51,28 @@ impl<'a> Envelope<'a> {
 
     /// The same envelope without what it borrows.
     pub fn into_owned(self) -> Envelope<'static> {
-        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
         Envelope {
             event_id: self.event_id.into_owned(),
-            event_type: owned(self.event_type),
+            event_type: text::owned(self.event_type),
             timestamp_ms: self.timestamp_ms,
-            source: owned(self.source),
-            version: owned(self.version),
-            correlation_id: self.correlation_id.map(owned),
-            causation_id: self.causation_id.map(owned),
+            source: text::owned(self.source),
+            version: text::owned(self.version),
+            correlation_id: self.correlation_id.map(text::owned),
+            causation_id: self.causation_id.map(text::owned),
         }
     }
 
     /// At least as many bytes as [`write`](Envelope::write) writes, without the default source.
     #[inline(always)]
     pub(super) fn bound(&self) -> usize {
-        let optional = |text: &Option<Cow<'_, str>>| text.as_deref().map_or(0, str::len);
         // A length or a value for each field, and a branch for the last two.
         9 * MAX_VARINT_LEN
             + self.event_id.bound()
             + self.event_type.len()
             + self.source.len()
             + self.version.len()
-            + optional(&self.correlation_id)
-            + optional(&self.causation_id)
+            + text::optional_len(&self.correlation_id)
+            + text::optional_len(&self.causation_id)
     }
 
     #[inline(always)]
@@ -90,21 +88,14 @@ impl<'a> Envelope<'a> {
 
     #[inline(always)]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self> {
-        let event_id = reader.string("eventId")?;
-        let event_type = reader.string("eventType")?;
-        let timestamp_ms = reader.long("timestamp")?;
-        let source = reader.string("source")?;
-        let version = reader.string("version")?;
-        let correlation_id = reader.optional_string("correlationId")?;
-        let causation_id = reader.optional_string("causationId")?;
         Ok(Envelope {
-            event_id: event_id.into(),
-            event_type: event_type.into(),
-            timestamp_ms,
-            source: source.into(),
-            version: version.into(),
-            correlation_id: correlation_id.map(Cow::Borrowed),
-            causation_id: causation_id.map(Cow::Borrowed),
+            event_id: reader.text("eventId")?.into(),
+            event_type: reader.text("eventType")?,
+            timestamp_ms: reader.long("timestamp")?,
+            source: reader.text("source")?,
+            version: reader.text("version")?,
+            correlation_id: reader.optional_text("correlationId")?,
+            causation_id: reader.optional_text("causationId")?,
         })
     }
 

@@ -239,26 +239,26 @@ impl TypedEvent for SecurityEvent<'_> {
         let envelope = Envelope::read(&mut reader)?;
         let category = symbol::read(&mut reader, "category")?;
         let severity = symbol::read(&mut reader, "severity")?;
-        let action = reader.string("action")?;
+        let action = reader.text("action")?;
         let outcome = symbol::read(&mut reader, "outcome")?;
-        let principal = reader.optional_string("principal")?;
-        let resource = reader.optional_string("resource")?;
-        let ip_address = reader.optional_string("ipAddress")?;
-        let user_agent = reader.optional_string("userAgent")?;
-        let description = reader.string("description")?;
+        let principal = reader.optional_text("principal")?;
+        let resource = reader.optional_text("resource")?;
+        let ip_address = reader.optional_text("ipAddress")?;
+        let user_agent = reader.optional_text("userAgent")?;
+        let description = reader.text("description")?;
         let details = StringMap::read(&mut reader, "details")?;
         reader.finish()?;
         Ok(SecurityEvent {
             envelope,
             category,
             severity,
-            action: Cow::Borrowed(action),
+            action,
             outcome,
-            principal: principal.map(Cow::Borrowed),
-            resource: resource.map(Cow::Borrowed),
-            ip_address: ip_address.map(Cow::Borrowed),
-            user_agent: user_agent.map(Cow::Borrowed),
-            description: Cow::Borrowed(description),
+            principal,
+            resource,
+            ip_address,
+            user_agent,
+            description,
             details,
         })
     }
@@ -270,12 +270,12 @@ impl TypedEvent for SecurityEvent<'_> {
             severity: self.severity,
             action: text::owned(self.action),
             outcome: self.outcome,
-            principal: self.principal.map(text::owned),
-            resource: self.resource.map(text::owned),
-            ip_address: self.ip_address.map(text::owned),
-            user_agent: self.user_agent.map(text::owned),
+            principal: text::optional_owned(self.principal),
+            resource: text::optional_owned(self.resource),
+            ip_address: text::optional_owned(self.ip_address),
+            user_agent: text::optional_owned(self.user_agent),
             description: text::owned(self.description),
-            details: self.details.into_owned(),
+            details: StringMap::into_owned(self.details),
         }
     }
 }

@@ -176,21 +176,21 @@ impl TypedEvent for ServiceHealthEvent<'_> {
     fn decode(body: &[u8]) -> Result<ServiceHealthEvent<'_>> {
         let mut reader = Reader::new(Self::NAME, body);
         let envelope = Envelope::read(&mut reader)?;
-        let service_name = reader.string("serviceName")?;
-        let namespace = reader.string("namespace")?;
+        let service_name = reader.text("serviceName")?;
+        let namespace = reader.text("namespace")?;
         let health_status = symbol::read(&mut reader, "healthStatus")?;
         let latency_ms = reader.long("latencyMs")?;
         let error_rate = reader.double("errorRate")?;
-        let message = reader.optional_string("message")?;
+        let message = reader.optional_text("message")?;
         reader.finish()?;
         Ok(ServiceHealthEvent {
             envelope,
-            service_name: Cow::Borrowed(service_name),
-            namespace: Cow::Borrowed(namespace),
+            service_name,
+            namespace,
             health_status,
             latency_ms,
             error_rate,
-            message: message.map(Cow::Borrowed),
+            message,
         })
     }
 
@@ -202,7 +202,7 @@ impl TypedEvent for ServiceHealthEvent<'_> {
             health_status: self.health_status,
             latency_ms: self.latency_ms,
             error_rate: self.error_rate,
-            message: self.message.map(text::owned),
+            message: text::optional_owned(self.message),
         }
     }
 }

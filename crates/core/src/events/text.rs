@@ -7,10 +7,22 @@ pub(super) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
     Cow::Owned(text.into_owned())
 }
 
+/// [`owned`] for a text that may be absent.
+pub(super) fn optional_owned(text: Option<Cow<'_, str>>) -> Option<Cow<'static, str>> {
+    text.map(owned)
+}
+
 /// The same text, borrowed from where it is.
+#[expect(clippy::ptr_arg, reason = "the generated code calls it on fields as they are")]
 #[inline(always)]
 pub(super) fn borrowed<'s>(text: &'s Cow<'_, str>) -> Cow<'s, str> {
     Cow::Borrowed(text)
+}
+
+/// [`borrowed`] for a text that may be absent.
+#[inline(always)]
+pub(super) fn optional_borrowed<'s>(text: &'s Option<Cow<'_, str>>) -> Option<Cow<'s, str>> {
+    text.as_deref().map(Cow::Borrowed)
 }
 
 /// The bytes of a text that may be absent.

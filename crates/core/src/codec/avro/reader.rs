@@ -1,5 +1,7 @@
 //! Reading values one after the other from a slice.
 
+use std::borrow::Cow;
+
 use super::{text, varint};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -165,6 +167,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A `string`, as an event holds it.
+    #[inline(always)]
+    pub(crate) fn text(&mut self, field: &str) -> Result<Cow<'a, str>> {
+        self.string(field).map(Cow::Borrowed)
+    }
+
     /// The branch of a union of null and something: whether there is something.
     #[inline(always)]
     pub(crate) fn is_present(&mut self, field: &str) -> Result<bool> {
@@ -178,6 +186,7 @@ impl<'a> Reader<'a> {
 
     /// A union of null and what `read` reads.
     #[inline(always)]
+    #[allow(dead_code, reason = "for optional numbers, which none of the twelve has yet")]
     pub(crate) fn optional<T>(
         &mut self,
         field: &str,
@@ -190,11 +199,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A union of null and `string`.
+    /// A union of null and `string`, as an event holds it.
     #[inline(always)]
-    pub(crate) fn optional_string(&mut self, field: &str) -> Result<Option<&'a str>> {
+    pub(crate) fn optional_text(&mut self, field: &str) -> Result<Option<Cow<'a, str>>> {
         if self.is_present(field)? {
-            self.string(field).map(Some)
+            self.text(field).map(Some)
         } else {
             Ok(None)
         }

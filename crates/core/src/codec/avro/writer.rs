@@ -152,6 +152,7 @@ impl<'a> Writer<'a> {
 
     /// A union of null and what `write` writes.
     #[inline(always)]
+    #[allow(dead_code, reason = "for optional numbers, which none of the twelve has yet")]
     pub(crate) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         self.length(usize::from(value.is_some()));
         if let Some(value) = value {
