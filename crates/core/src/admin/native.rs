@@ -38,6 +38,12 @@ const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 /// that is just restarting may refuse for a moment what it takes later.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 
+/// How often brokers are asked that cannot be connected to.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A topic's configurations and their values in force.
+type ConfigValues = Vec<(String, Option<String>)>;
+
 /// A client of librdkafka that neither produces nor consumes.
 pub(super) struct Client {
     handle: Arc<Handle>,
@@ -111,7 +117,8 @@ impl Client {
         let mut patience = Duration::from_millis(500);
         let mut watch = Watch::new();
         loop {
-            let slice = patience.min(deadline.saturating_duration_since(Instant::now()));
+            let asked = Instant::now();
+            let slice = patience.min(deadline.saturating_duration_since(asked));
             match self.metadata(slice) {
                 Ok(cluster) => {
                     self.health.recovered();
@@ -123,7 +130,9 @@ impl Client {
                     }
                 }
             }
-            patience *= 2;
+            // Where no broker takes the connection, librdkafka says so at once.
+            thread::sleep(slice.saturating_sub(asked.elapsed()).min(ASK_AGAIN));
+            patience = patience.saturating_mul(2);
         }
     }
 
@@ -234,7 +243,7 @@ impl Client {
         &self,
         topics: &[&str],
         deadline: Instant,
-    ) -> Result<Vec<Outcome<Vec<(String, Option<String>)>>>> {
+    ) -> Result<Vec<Outcome<ConfigValues>>> {
         let doing = "read the topic's configuration";
         let natives: Vec<_> = topics
             .iter()

@@ -145,7 +145,7 @@ impl Outcomes {
 ///
 /// It settles exactly once, within the delivery timeout. As a future it gives the same answer
 /// however often it is polled, and dropping it (a cancelled task, say) does not recall the record.
-#[must_use = "a record's failure is seen only here and in the counters; drop it on purpose with `let _ =`"]
+#[must_use = "a record's failure is seen only here and in the counters; drop it on purpose with `drop`"]
 #[derive(Clone)]
 pub struct Delivery {
     outcomes: Arc<Outcomes>,

@@ -245,26 +245,19 @@ impl Engine {
     /// The error of a code that librdkafka refuses records with; a fatal one (an idempotent
     /// producer that cannot go on without breaking its promises) says what it was.
     fn explain_fatal(&self, code: RDKafkaRespErr) -> Error {
-        const DOING: &str = "hand a record to librdkafka";
-        if RDKafkaErrorCode::from(code) != RDKafkaErrorCode::Fatal {
-            return broker_error(code, DOING);
-        }
-        let mut why = [0 as std::os::raw::c_char; 512];
-        // SAFETY: the instance is live; librdkafka NUL-terminates what it writes into the buffer.
-        let (original, why) = unsafe {
-            let original =
-                sys::rd_kafka_fatal_error(self.handle.ptr(), why.as_mut_ptr(), why.len());
-            (
-                original,
-                std::ffi::CStr::from_ptr(why.as_ptr())
-                    .to_string_lossy()
-                    .into_owned(),
-            )
-        };
-        let kind = broker_error(original, DOING).kind();
-        Error::new(
-            kind,
-            format!("the producer cannot go on, make a new one: {why}"),
-        )
+        let fatal = (RDKafkaErrorCode::from(code) == RDKafkaErrorCode::Fatal)
+            .then(|| self.fatal_error())
+            .flatten();
+        fatal.unwrap_or_else(|| broker_error(code, "hand a record to librdkafka"))
+    }
+
+    /// What ended librdkafka's part of the producer, if anything did.
+    pub(super) fn fatal_error(&self) -> Option<Error> {
+        let fatal = self.handle.fatal_error()?;
+        let message = format!(
+            "the producer cannot go on, make a new one: {}",
+            fatal.message()
+        );
+        Some(Error::new(fatal.kind(), message))
     }
 }

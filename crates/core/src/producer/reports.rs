@@ -1,11 +1,12 @@
 //! The event thread: settles records from their delivery reports, hands over what has gathered
 //! meanwhile, and watches deadlines.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
@@ -65,7 +66,7 @@ impl Engine {
     /// Settles the records of one delivery event.
     fn settle(&self, reports: &[&RDKafkaMessage]) {
         let mut settling = Settling::default();
-        let mut failure: Option<(RDKafkaRespErr, Error)> = None;
+        let mut failure: Option<(_, Error)> = None;
         let delivered = reports
             .iter()
             .filter(|report| report.err == NO_ERROR)
@@ -82,15 +83,14 @@ impl Engine {
                 // SAFETY: the opaque is the one that was handed over, reported on once.
                 unsafe { settling.settle(report._private, Ok(place)) }
             } else {
+                let about = (report.err, report.rkt, report.partition);
                 let error = match failure.take() {
-                    Some((code, error)) if code == report.err => error,
-                    _ => self
-                        .health
-                        .explain(broker_error(report.err, "deliver a record")),
+                    Some((same, error)) if same == about => error,
+                    _ => self.undelivered(report),
                 };
                 // SAFETY: as above.
                 let settled = unsafe { settling.settle(report._private, Err(&error)) };
-                failure = Some((report.err, error));
+                failure = Some((about, error));
                 settled
             };
             if let Some(settled) = settled {
@@ -101,6 +101,28 @@ impl Engine {
         if delivered > 0 {
             self.health.recovered();
         }
+    }
+
+    /// Why a record was not delivered.
+    fn undelivered(&self, report: &RDKafkaMessage) -> Error {
+        // An idempotent producer that cannot go on (without the right to write, say) purges what it
+        // has: the reason is not in the report.
+        let purged = matches!(
+            RDKafkaErrorCode::from(report.err),
+            RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+        );
+        let error = match self.fatal_error() {
+            Some(fatal) if purged => fatal,
+            _ => broker_error(report.err, "deliver a record"),
+        };
+        let error = self.health.explain(error);
+        // SAFETY: a report's topic lives as long as the report, and its name is NUL-terminated.
+        let topic = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(report.rkt)) };
+        let error = error.with("topic", topic.to_string_lossy());
+        if report.partition < 0 {
+            return error;
+        }
+        error.with("partition", report.partition)
     }
 
     /// Books the last run of `settling`.

@@ -19,6 +19,8 @@ use crate::{Error, ErrorKind, Result};
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(5);
+/// How long our login may be refused: a broker that is just starting refuses what it takes later.
+const REFUSED_GRACE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -99,9 +101,12 @@ impl Engine {
                 continue;
             };
             let error = self.health.explain(error);
-            let unknown = error.kind() == ErrorKind::UnknownTopic
-                && asked.since.elapsed() < UNKNOWN_TOPIC_GRACE;
-            if !error.retryable() && !unknown {
+            let grace = match error.kind() {
+                ErrorKind::UnknownTopic => UNKNOWN_TOPIC_GRACE,
+                ErrorKind::Authentication => REFUSED_GRACE,
+                _ => Duration::ZERO,
+            };
+            if !error.retryable() && asked.since.elapsed() >= grace {
                 self.give_up(&asked.topic, &error);
                 continue;
             }

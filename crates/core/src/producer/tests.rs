@@ -223,7 +223,7 @@ fn a_full_queue_says_so_or_waits_but_never_drops() {
         .unwrap();
     broker.delay(Duration::from_secs(2)).unwrap();
     for _ in 0..10 {
-        let _ = producer.try_send(&event("a")).unwrap();
+        drop(producer.try_send(&event("a")).unwrap());
     }
     assert_eq!(
         producer.try_send(&event("a")).unwrap_err().kind(),

@@ -43,7 +43,7 @@ pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> 
         .settings(bench.own_settings())
         .build()?;
     for number in 0..bench.work.events {
-        let _ = producer.send(&bench.work.event(number, 0)?)?;
+        drop(producer.send(&bench.work.event(number, 0)?)?);
     }
     producer.close(Duration::from_secs(120))?;
     let contenders = if bench.options.no_peers {

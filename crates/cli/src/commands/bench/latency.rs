@@ -171,7 +171,7 @@ fn own(bench: &Bench<'_>) -> anyhow::Result<Vec<Duration>> {
         .settings(bench.own_settings())
         .build()?;
     let count = pace(bench, began, |number, stamp| {
-        let _ = producer.send(&bench.work.event(number, stamp)?)?;
+        drop(producer.send(&bench.work.event(number, stamp)?)?);
         Ok(())
     })?;
     reader.finish(count)

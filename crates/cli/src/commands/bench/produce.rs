@@ -64,7 +64,7 @@ fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
     let taken = measure(|| {
         for number in 0..bench.work.events {
             // Outcomes are counted; a handle would only be dropped here.
-            let _ = producer.send(&bench.work.event(number, 0)?)?;
+            drop(producer.send(&bench.work.event(number, 0)?)?);
         }
         producer.flush(FLUSH)?;
         Ok(bench.work.events)

@@ -200,7 +200,7 @@ impl Demo {
         let mut sent = 0;
         while sent < self.bulk && !interrupt::requested() {
             // Counted by the producer: a failure shows in its statistics.
-            let _ = self.producer.any(&self.events.event(sent)?).send()?;
+            drop(self.producer.any(&self.events.event(sent)?).send()?);
             sent += 1;
             // Looking at the reader's counter costs a little: not with every event.
             while sent.is_multiple_of(256) && sent - self.back.load(Ordering::Relaxed) > LEAD {
@@ -233,7 +233,7 @@ impl Demo {
             while sent < due {
                 let event = self.events.event(sent)?;
                 self.latencies.sent(sent);
-                let _ = self.producer.any(&event).send()?;
+                drop(self.producer.any(&event).send()?);
                 sent += 1;
             }
         }
