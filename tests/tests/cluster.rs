@@ -1,9 +1,9 @@
 //! Failures of a real cluster under load: every record that was acknowledged is where its handle
 //! says, and every record that was not is an error that somebody sees.
 
-use std::collections::{BTreeMap, HashMap};
 #![expect(clippy::unwrap_used, reason = "what fails here fails its test")]
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -113,12 +113,11 @@ fn every_record_we_write_is_read_equal_by_us_by_python_and_by_java() {
     shared.kafka.create_topic(all, 1, &[]).unwrap();
     let copier = producer(&shared.kafka, None, "").build().unwrap();
     for read in confluent.iter().chain(&single_object) {
-        let _ = copier
+        let record = copier
             .raw(all)
             .key(read.key.as_deref().unwrap())
-            .value(read.value.as_deref().unwrap())
-            .send()
-            .unwrap();
+            .value(read.value.as_deref().unwrap());
+        drop(record.send().unwrap());
     }
     copier.close(SOON).unwrap();
     assert_eq!(copier.stats().failed, 0);
