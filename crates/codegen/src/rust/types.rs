@@ -165,11 +165,8 @@ pub(super) fn write(level: usize, owner: &str, field: &Field) -> String {
         }
         Type::Plain(inner) => call(method(inner), &value),
         Type::Optional(inner) => {
-            let write = match inner {
-                Plain::Enum(_) => "symbol::write".to_owned(),
-                inner => format!("Writer::{}", method(inner)),
-            };
-            layout::call(level, "writer.optional", &[&value, &write], ";")
+            let head = format!("<Option<{}> as Element>::write", plain(inner));
+            layout::call(level, &head, &[&format!("&{value}"), "writer"], ";")
         }
         Type::Array(_) | Type::Records(_) | Type::StringMap => {
             format!("{}{owner}.{name}.write(writer);\n", layout::indent(level))
@@ -235,9 +232,11 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
         Type::Plain(Plain::String) => format!("{by_method}.text({json})?"),
         Type::Plain(inner) => format!("{by_method}.{}({json})?", method(inner)),
         Type::Optional(Plain::String) => format!("{by_method}.optional_text({json})?"),
-        Type::Optional(Plain::Enum(_)) => format!("{by_method}.optional({json}, symbol::read)?"),
         Type::Optional(inner) => {
-            format!("{by_method}.optional({json}, Reader::{})?", method(inner))
+            format!(
+                "<Option<{}> as Element>::read({reader}, {json})?",
+                plain(inner)
+            )
         }
         Type::Array(_) | Type::Records(_) => format!("List::read({reader}, {json})?"),
         Type::StringMap => format!("StringMap::read({reader}, {json})?"),

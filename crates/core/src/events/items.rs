@@ -278,6 +278,45 @@ impl<'a> Element for (Cow<'a, str>, Cow<'a, str>) {
     }
 }
 
+/// A union of null and something.
+impl<T: Element> Element for Option<T> {
+    type Ref<'s>
+        = Option<T::Ref<'s>>
+    where
+        Self: 's;
+    type Owned = Option<T::Owned>;
+
+    fn borrow(&self) -> Option<T::Ref<'_>> {
+        self.as_ref().map(T::borrow)
+    }
+
+    fn into_owned(self) -> Option<T::Owned> {
+        self.map(T::into_owned)
+    }
+
+    fn bound(item: &Option<T::Ref<'_>>) -> usize {
+        MAX_VARINT_LEN + item.as_ref().map_or(0, T::bound)
+    }
+
+    fn write(item: &Option<T::Ref<'_>>, writer: &mut Writer<'_>) {
+        writer.length(usize::from(item.is_some()));
+        if let Some(item) = item {
+            T::write(item, writer);
+        }
+    }
+
+    fn read<'s>(reader: &mut Reader<'s>, field: &str) -> Result<Option<T::Ref<'s>>>
+    where
+        Self: 's,
+    {
+        if reader.is_present(field)? {
+            T::read(reader, field).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
 /// Makes an element of a plain type, whose values are copied and never borrowed.
 macro_rules! plain_element {
     ($type:ty, $write:expr, $read:expr) => {

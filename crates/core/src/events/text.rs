@@ -13,9 +13,8 @@ pub(super) fn optional_owned(text: Option<Cow<'_, str>>) -> Option<Cow<'static, 
 }
 
 /// The same text, borrowed from where it is.
-#[expect(clippy::ptr_arg, reason = "the generated code calls it on fields as they are")]
 #[inline(always)]
-pub(super) fn borrowed<'s>(text: &'s Cow<'_, str>) -> Cow<'s, str> {
+pub(super) fn borrowed(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 

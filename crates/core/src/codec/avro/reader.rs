@@ -184,21 +184,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A union of null and what `read` reads.
-    #[inline(always)]
-    #[allow(dead_code, reason = "for optional numbers, which none of the twelve has yet")]
-    pub(crate) fn optional<T>(
-        &mut self,
-        field: &str,
-        read: impl FnOnce(&mut Self, &str) -> Result<T>,
-    ) -> Result<Option<T>> {
-        if self.is_present(field)? {
-            read(self, field).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
     /// A union of null and `string`, as an event holds it.
     #[inline(always)]
     pub(crate) fn optional_text(&mut self, field: &str) -> Result<Option<Cow<'a, str>>> {

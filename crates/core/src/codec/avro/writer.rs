@@ -149,16 +149,6 @@ impl<'a> Writer<'a> {
             self.string(text);
         }
     }
-
-    /// A union of null and what `write` writes.
-    #[inline(always)]
-    #[allow(dead_code, reason = "for optional numbers, which none of the twelve has yet")]
-    pub(crate) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.length(usize::from(value.is_some()));
-        if let Some(value) = value {
-            write(self, value);
-        }
-    }
 }
 
 /// Fills `room` with `bytes`, which are as long as it is.
