@@ -1,14 +1,14 @@
 //! The client against a registry in this process, with every fault that it can be made to have.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::codec::SchemaSource;
-use crate::events::Topic;
 use crate::testkit::{MockRegistry, RegistryFault};
 
+#[cfg(unix)]
+mod fork;
 mod oracle;
+mod source;
 mod tls;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -491,71 +491,5 @@ fn a_handle_of_a_dropped_client_keeps_what_it_knows() {
     assert_eq!(
         unknown.resolve_blocking().unwrap_err().kind(),
         ErrorKind::Closed
-    );
-}
-
-#[test]
-fn an_older_schema_is_found_by_its_fingerprint() {
-    let (mock, client) = started();
-    let subject = subject_name(Topic::ALL[1].name());
-    mock.register(&subject, ORDER).unwrap();
-    mock.register(&subject, ORDER_WITH_NOTE).unwrap();
-    let older = Schema::parse(ORDER).unwrap().fingerprint();
-    assert_eq!(client.by_fingerprint(older).unwrap().fingerprint(), older);
-    let calls = mock.calls().total;
-    assert_eq!(client.by_fingerprint(older).unwrap().fingerprint(), older);
-    assert_eq!(mock.calls().total, calls, "what was gathered is kept");
-    let error = client.by_fingerprint(1).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Undecodable);
-    assert!(error.message().contains("0000000000000001"), "{error}");
-}
-
-#[test]
-fn unknown_fingerprints_do_not_make_the_registry_be_searched_each_time() {
-    let mock = MockRegistry::start().unwrap();
-    let client = SchemaRegistry::new(&mock.settings().failure_ttl(LONG)).unwrap();
-    for fingerprint in 0..20 {
-        assert!(client.by_fingerprint(fingerprint).is_err());
-    }
-    assert_eq!(mock.calls().total, Topic::ALL.len() as u64);
-}
-
-#[test]
-fn a_schema_by_id_is_ready_for_the_decoder() {
-    let (mock, client) = started();
-    mock.register("orders-value", ORDER).unwrap();
-    assert_eq!(client.by_id(1).unwrap().name(), "Order");
-    mock.fail_next(1, RegistryFault::Body(r#"{"schema": "{}"}"#.into()));
-    let error = client.by_id(2).unwrap_err();
-    assert_eq!(error.get("schema_id"), Some("2"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_forked_child_asks_on_connections_of_its_own() {
-    let (mock, client) = started();
-    mock.register("orders-value", ORDER).unwrap();
-    mock.register("invoices-value", "\"string\"").unwrap();
-    client.schema_blocking(1).unwrap();
-    // SAFETY: the child touches nothing that another thread of this process may have locked, and
-    // leaves by `_exit` without unwinding into the test harness.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let outcome = catch_unwind(AssertUnwindSafe(|| client.schema_blocking(2)));
-        let right = matches!(outcome, Ok(Ok(found)) if found.schema == "\"string\"");
-        // SAFETY: ends the child at once.
-        unsafe { libc::_exit(i32::from(!right)) };
-    }
-    assert!(child > 0, "fork failed");
-    let mut status = -1;
-    eventually("the child comes back", || {
-        // SAFETY: `status` is ours to write, and the child is not waited for anywhere else.
-        unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) == child }
-    });
-    assert_eq!(status, 0, "the child found the schema");
-    assert_eq!(
-        client.schema_blocking(2).unwrap().schema,
-        "\"string\"",
-        "and so does the parent"
     );
 }
