@@ -24,6 +24,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the brokers may keep the thread from everything else.
 const ASK: Duration = Duration::from_secs(2);
+/// The most events that are served before the rest of the work has its turn.
+const MOST_EVENTS: usize = 100;
 /// How often lag is looked at.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -95,8 +97,14 @@ impl Service {
     }
 
     fn step(&mut self) {
-        if let Some(event) = self.events.poll(self.patience()) {
+        // Everything that is known comes before what may take its time to ask for.
+        let mut wait = self.patience();
+        for _ in 0..MOST_EVENTS {
+            let Some(event) = self.events.poll(wait) else {
+                break;
+            };
             self.serve(&event);
+            wait = Duration::ZERO;
         }
         if self.shared.is_closing() && !self.leaving {
             self.leave();

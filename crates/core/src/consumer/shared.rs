@@ -17,7 +17,9 @@ use super::trouble::Trouble;
 use super::wake::Wake;
 use crate::config::{ConsumerSettings, TokenProvider};
 use crate::events::Topic;
-use crate::kafka::{ClientError, FetchBuffer, Handle, Health, Message, Messages, Queue, kind_of};
+use crate::kafka::{
+    ClientError, FetchBuffer, Handle, Health, Message, Messages, Queue, client_error, kind_of,
+};
 use crate::metrics::{Metrics, TopicMetrics};
 use crate::{Error, ErrorKind, Result};
 
@@ -151,7 +153,10 @@ impl Shared {
                 topics: HashMap::new(),
                 end: End::default(),
             }),
-            trouble: Mutex::new(Trouble::new(settings.unreachable_after)),
+            trouble: Mutex::new(Trouble::at_start(
+                settings.unreachable_after,
+                Instant::now(),
+            )),
             errors: Mutex::default(),
             has_errors: AtomicBool::new(false),
             fatal: Mutex::default(),
@@ -333,7 +338,14 @@ impl Shared {
                 | Code::SaslAuthenticationFailed
                 | Code::OperationTimedOut
         );
-        self.note(Error::new(kind_of(error.code), &*error.reason), connection);
+        let noted = client_error(error.code, &error.reason);
+        // Of a topic's error librdkafka gives the topic in its sentence alone.
+        let about = |topic: &&Arc<str>| error.reason.contains(&format!(": {topic}: "));
+        let noted = match self.topics.iter().find(about) {
+            Some(topic) if !connection => noted.with("topic", topic),
+            _ => noted,
+        };
+        self.note(noted, connection);
     }
 
     pub(super) fn note(&self, error: Error, connection: bool) {

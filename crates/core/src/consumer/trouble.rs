@@ -36,6 +36,15 @@ impl Trouble {
         }
     }
 
+    /// As it is before any broker has answered: one that takes the connection and says nothing gives
+    /// librdkafka no error for a minute.
+    pub(super) fn at_start(patience: Duration, now: Instant) -> Self {
+        let mut trouble = Self::new(patience);
+        let silence = Error::new(ErrorKind::Unavailable, "no broker has answered");
+        trouble.note(silence, true, now);
+        trouble
+    }
+
     /// Takes note of an error, and gives it back if it is to be shown now. `connection` tells that
     /// it is about reaching or entering the cluster rather than about a topic or the group.
     pub(super) fn note(&mut self, error: Error, connection: bool, now: Instant) -> Option<Error> {
@@ -160,6 +169,20 @@ mod tests {
             trouble.looked(true, now + PATIENCE * 2).is_none(),
             "not seen since"
         );
+    }
+
+    #[test]
+    fn silence_from_the_start_is_shown_and_an_answer_ends_it() {
+        let now = Instant::now();
+        let mut trouble = Trouble::at_start(PATIENCE, now);
+        assert!(!trouble.is_due(now));
+        let shown = trouble.looked(false, now + PATIENCE);
+        assert_eq!(
+            shown.map(|error| error.kind()),
+            Some(ErrorKind::Unavailable)
+        );
+        assert_eq!(trouble.looked(true, now + PATIENCE * 2), None);
+        assert!(!trouble.is_due(now + PATIENCE * 9));
     }
 
     #[test]

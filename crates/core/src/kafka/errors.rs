@@ -76,6 +76,20 @@ pub(crate) fn broker_error(code: RDKafkaRespErr, doing: &str) -> Error {
     )
 }
 
+/// The error of a code about the whole client, with librdkafka's sentence about it.
+///
+/// In TLS 1.3 a broker looks at our certificate after the handshake is over for us, so librdkafka
+/// takes its refusal for a broken connection: only the alert in the sentence tells (RFC 8446,
+/// section 6.2; 80, `internal_error`, is about the broker itself).
+pub(crate) fn client_error(code: RDKafkaErrorCode, reason: &str) -> Error {
+    let refused = reason.contains("SSL alert number") && !reason.contains("SSL alert number 80");
+    let kind = match kind_of(code) {
+        ErrorKind::Unavailable if refused => ErrorKind::Authentication,
+        kind => kind,
+    };
+    Error::new(kind, reason)
+}
+
 /// librdkafka's own sentence for a code.
 fn describe(code: RDKafkaRespErr) -> String {
     // SAFETY: rd_kafka_err2str gives a static, NUL-terminated string for every code.
@@ -106,6 +120,17 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_refused_after_the_handshake_is_no_broken_connection() {
+        let kind = |reason| client_error(RDKafkaErrorCode::BrokerTransportFailure, reason).kind();
+        let alert = "Receive failed: SSL routines::tlsv13 alert certificate required: SSL alert \
+                     number 116 (after 1ms in state APIVERSION_QUERY)";
+        assert_eq!(kind(alert), ErrorKind::Authentication);
+        assert_eq!(kind("Connect failed: refused"), ErrorKind::Unavailable);
+        let fault = "tlsv1 alert internal error: SSL alert number 80";
+        assert_eq!(kind(fault), ErrorKind::Unavailable);
+    }
 
     #[test]
     fn an_error_code_becomes_a_kind_and_a_sentence_that_says_what_to_do() {

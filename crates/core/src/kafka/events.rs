@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
-use super::errors::{broker_error, kind_of};
+use super::errors::{broker_error, client_error, kind_of};
 use super::handle::Handle;
 use super::partitions::PartitionList;
 use crate::config::TokenProvider;
@@ -44,10 +44,11 @@ impl Health {
         }
     }
 
-    /// `error` with its real cause, where it is a deadline that passed while the client was in
-    /// trouble: a refused certificate reads as `Authentication`, not as `Timeout`.
+    /// `error` with its real cause, where it is a deadline that passed or a connection that failed
+    /// while the client was in trouble: a refused certificate reads as `Authentication`, not as
+    /// `Timeout` or `Unavailable`.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        if error.kind() != ErrorKind::Timeout {
+        if !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) {
             return error;
         }
         match self.trouble() {
@@ -169,10 +170,10 @@ impl Event {
         }
     }
 
-    /// The error that this event tells, and the partition that it is about, where it is about one.
+    /// The error that this event tells.
     pub(crate) fn error(&self) -> Option<ClientError> {
         let event = self.ptr.as_ptr();
-        // SAFETY: the event is live; the partition that it gives is ours and destroyed once.
+        // SAFETY: the event is live.
         unsafe {
             if sys::rd_kafka_event_type(event) != sys::RD_KAFKA_EVENT_ERROR {
                 return None;
@@ -199,7 +200,7 @@ impl Event {
                     let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event));
                     let reason = lossy(sys::rd_kafka_event_error_string(event));
                     tracing::warn!(target: "carbon_events", %code, reason, "client error");
-                    health.note(Error::new(kind_of(code), reason));
+                    health.note(client_error(code, &reason));
                 }
                 sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => refresh_token(handle, tokens),
                 _ => {}

@@ -10,7 +10,7 @@ mod handle;
 mod message;
 mod partitions;
 
-pub(crate) use errors::{broker_error, kind_of};
+pub(crate) use errors::{broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
 pub(crate) use message::{FetchBuffer, Message, Messages};

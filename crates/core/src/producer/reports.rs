@@ -148,13 +148,11 @@ impl Engine {
                 drop(state);
                 let cause = topic.resolution.lock().last_error.clone();
                 let cause = cause.unwrap_or_else(|| {
-                    Error::new(
-                        ErrorKind::Timeout,
-                        "no broker answered within the delivery timeout",
-                    )
-                    .with("topic", topic.name())
+                    let message = "no broker answered within the delivery timeout";
+                    let silence = Error::new(ErrorKind::Timeout, message);
+                    self.health.explain(silence.with("topic", topic.name()))
                 });
-                self.fail(slab, &self.health.explain(cause));
+                self.fail(slab, &cause);
             }
         }
     }
