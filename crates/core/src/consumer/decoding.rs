@@ -61,17 +61,22 @@ impl Decoding {
     pub(super) fn body<'b>(&self, topic: Topic, record: &Record<'b>) -> Result<&'b [u8]> {
         let value = record.value().unwrap_or_default();
         let frame = frame::split(value)?;
-        let is_ours = match frame.format {
+        if self.is_ours(topic, frame.format) {
+            Ok(frame.body)
+        } else {
+            self.rewritten(topic, frame.format, value, record)
+        }
+    }
+
+    /// Whether what is behind this header is known to be of our own schema.
+    #[inline]
+    fn is_ours(&self, topic: Topic, header: WireFormat) -> bool {
+        match header {
             WireFormat::Confluent { id } => {
                 self.as_is[topic as usize].load(Ordering::Relaxed) == KNOWN | u64::from(id)
             }
             WireFormat::SingleObject { fingerprint } => fingerprint == topic.spec().fingerprint,
             WireFormat::Json => false,
-        };
-        if is_ours {
-            Ok(frame.body)
-        } else {
-            self.rewritten(topic, frame.format, value, record)
         }
     }
 
@@ -79,6 +84,13 @@ impl Decoding {
     #[inline(never)]
     pub(super) fn body_of_any<'b>(&self, record: &Record<'b>) -> Result<(Topic, &'b [u8])> {
         let value = record.value().unwrap_or_default();
+        let frame = frame::split(value)?;
+        if let Some(topic) = Topic::ALL
+            .into_iter()
+            .find(|it| self.is_ours(*it, frame.format))
+        {
+            return Ok((topic, frame.body));
+        }
         let topic = self.with_decoder(|decoder| {
             let (id, mut scratch) = (record.own_id(), Vec::new());
             let decoded = decoder.decode_any(value, &fill(record, &id), &mut scratch)?;

@@ -186,6 +186,11 @@ impl EventConsumer {
         self.shared.at_end()
     }
 
+    /// How many records are fetched and wait to be asked for.
+    pub fn buffered_records(&self) -> usize {
+        self.shared.reader().queue().map_or(0, |queue| queue.len())
+    }
+
     /// How far each partition is handled of which any record is.
     pub fn handled(&self) -> Offsets {
         self.shared.progress.confirm_released();

@@ -259,6 +259,12 @@ impl Queue {
         unsafe { Event::from_ptr(sys::rd_kafka_queue_poll(self.ptr, millis)) }
     }
 
+    /// How many events or records wait in it.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: the queue is live.
+        unsafe { sys::rd_kafka_queue_length(self.ptr) }
+    }
+
     /// Makes a `poll` of another thread return early.
     pub(crate) fn wake(&self) {
         // SAFETY: the queue is live.
