@@ -269,7 +269,11 @@ fn max_event_len(engine: &Engine, body: usize) -> usize {
     /// Framing, and JSON's field names and escapes over Avro's bytes.
     const FRAME: usize = 10;
     let avro = FRAME + body + engine.source().len();
-    if engine.writes_json() { 1024 + avro * 6 } else { avro }
+    if engine.writes_json() {
+        1024 + avro * 6
+    } else {
+        avro
+    }
 }
 
 /// Appends what `write` writes, or nothing where it fails.
