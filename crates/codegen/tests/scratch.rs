@@ -179,7 +179,8 @@ fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
-        "{command:?}\n{}{}",
+        "{command:?}: {}\n{}{}",
+        output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
