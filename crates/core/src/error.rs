@@ -114,7 +114,12 @@ struct Inner {
 impl Error {
     /// An error of `kind`; `message` says what happened and what to do, without payloads.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Arc::new(Inner { kind, message: message.into(), context: Vec::new(), source: None }))
+        Error(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+        }))
     }
 
     /// An [`ErrorKind::InvalidEvent`] about one field of one event.
@@ -127,7 +132,9 @@ impl Error {
     /// Adds a named fact, such as `topic` or `field`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        Arc::make_mut(&mut self.0).context.push((name, value.to_string()));
+        Arc::make_mut(&mut self.0)
+            .context
+            .push((name, value.to_string()));
         self
     }
 
@@ -155,12 +162,17 @@ impl Error {
 
     /// The named facts in the order in which they were added.
     pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.context.iter().map(|(name, value)| (*name, value.as_str()))
+        self.0
+            .context
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
     }
 
     /// One named fact, such as `get("topic")`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.context().find(|(n, _)| *n == name).map(|(_, value)| value)
+        self.context()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
     }
 }
 
@@ -170,7 +182,11 @@ impl fmt::Display for Error {
         for (index, (name, value)) in self.context().enumerate() {
             write!(f, "{}{name}={value}", if index == 0 { " (" } else { ", " })?;
         }
-        if self.0.context.is_empty() { Ok(()) } else { f.write_str(")") }
+        if self.0.context.is_empty() {
+            Ok(())
+        } else {
+            f.write_str(")")
+        }
     }
 }
 
@@ -200,7 +216,11 @@ mod tests {
 
     #[test]
     fn an_error_reads_as_one_line_with_its_facts() {
-        let error = Error::invalid_field("ServiceHealthEvent", "errorRate", "must be in 0.0..=1.0, got 1.5");
+        let error = Error::invalid_field(
+            "ServiceHealthEvent",
+            "errorRate",
+            "must be in 0.0..=1.0, got 1.5",
+        );
         assert_eq!(
             error.to_string(),
             "InvalidEvent: ServiceHealthEvent.errorRate must be in 0.0..=1.0, got 1.5 \

@@ -53,10 +53,10 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure: the encoders and decoders side by side with other libraries'
+    /// Build and run `carbon-events bench`: beside rdkafka's own clients, on any cluster
     #[command(disable_help_flag = true)]
     Bench {
-        /// Arguments of `cargo bench`, such as a benchmark's name
+        /// Arguments of `carbon-events bench`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -102,7 +102,8 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
         }
         Verb::Bench { arguments } => {
             prerequisites::check(Needs::Build)?;
-            run::step(cargo(&root, &["bench", "-p", "carbon-events-benches"]).args(arguments))?;
+            let bench = ["run", "--release", "-p", "carbon-events-cli", "--", "bench"];
+            run::step(cargo(&root, &bench).args(arguments))?;
         }
         Verb::Fuzz { seconds } => fuzz(&root, seconds)?,
         Verb::Prerequisites { packages } => return prerequisites::tell(packages),

@@ -306,7 +306,7 @@ impl Shared {
             reader.end.read(&partition);
             return;
         }
-        let error = Error::new(kind_of(code), message.error_text())
+        let error = client_error(code, &message.error_text())
             .with("topic", message.topic())
             .with("partition", message.partition())
             .with("offset", message.offset());
@@ -366,7 +366,7 @@ impl Shared {
         }
         let lasting = self.trouble.lock().looked(reachable, Instant::now());
         if let Some(error) = lasting {
-            self.show(error.with("group", self.settings.group_id.as_deref().unwrap_or("")));
+            self.show(error);
         }
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn client_error(code: RDKafkaErrorCode, reason: &str) -> Error {
         ErrorKind::Unavailable if refused => ErrorKind::Authentication,
         kind => kind,
     };
-    Error::new(kind, reason)
+    Error::new(kind, format!("{reason}{}", advice(code)))
 }
 
 /// librdkafka's own sentence for a code.

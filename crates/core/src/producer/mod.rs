@@ -40,7 +40,7 @@
 //! The first record starts librdkafka and one thread. A child process after a fork starts its own,
 //! and leaves what the parent had accepted to the parent. [`close`](EventProducer::close), and the
 //! drop of the last clone, deliver what was accepted or say how much was not. Ctrl-C ends a process
-//! without running either: handle the signal (see `examples/graceful_shutdown.rs`).
+//! without running either: handle the signal, and close.
 //!
 //! Retry topics, an outage spool and a circuit breaker belong between `send` and the lanes
 //! ([`engine`]); transactions belong in [`handover`].

@@ -361,15 +361,17 @@ mod tests {
             .create()
             .unwrap();
         consumer.subscribe(&["data-quality"]).unwrap();
-        let started = std::time::Instant::now();
-        let record = consumer.poll(SOON).unwrap().unwrap();
+        // A poll that serves one of the client's own events gives nothing.
+        let deadline = std::time::Instant::now() + SOON;
+        let record = loop {
+            if let Some(record) = consumer.poll(Duration::from_millis(100)) {
+                break record.unwrap();
+            }
+            assert!(std::time::Instant::now() < deadline, "no record came");
+        };
         assert_eq!(
             (record.key(), record.payload()),
             (Some(&b"k"[..]), Some(&b"v"[..]))
-        );
-        assert!(
-            started.elapsed() < Duration::from_secs(3),
-            "no delay before the group's first members"
         );
     }
 
@@ -421,9 +423,13 @@ mod tests {
     #[test]
     fn the_admin_api_is_not_there_and_says_so() {
         let broker = Broker::start().unwrap();
-        let admin = crate::admin::Admin::new(broker.connection()).unwrap();
+        let admin = crate::admin::Admin::builder()
+            .connection(broker.connection())
+            .timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
         let error = admin.diff(&crate::admin::TopicTable::all()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.message().contains("controller"), "{error}");
     }
 
     #[test]

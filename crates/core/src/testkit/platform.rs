@@ -16,8 +16,7 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// dropped.
 ///
 /// The test of a service hands it the platform's settings, lets it do its work and looks at what it
-/// published; or publishes what it reads and looks at what it does. `examples/service_test.rs` has a
-/// whole one.
+/// published; or publishes what it reads and looks at what it does.
 ///
 /// ```
 /// use carbon_events::events::{DeploymentAction, DeploymentEvent};

@@ -66,18 +66,7 @@ impl FromStr for Condition {
 impl Condition {
     /// Whether it holds for an event, given as JSON. A field that is not there is null.
     pub(super) fn holds(&self, event: &Value) -> bool {
-        let found = self
-            .path
-            .iter()
-            .enumerate()
-            .try_fold(event, |value, (depth, name)| {
-                // An entry of a map may have dots in its own name.
-                value
-                    .get(self.path[depth..].join("."))
-                    .filter(|_| depth > 0)
-                    .or_else(|| value.get(name))
-            });
-        let found = found.unwrap_or(&Value::Null);
+        let found = look_up(event, &self.path).unwrap_or(&Value::Null);
         match self.operator {
             Operator::Equal => self.equals(found),
             Operator::NotEqual => !self.equals(found),
@@ -117,6 +106,16 @@ impl Condition {
             },
             other => text(other).map(|text| text.as_str().cmp(&self.value)),
         }
+    }
+}
+
+/// The value behind a path. Names of a map's entries may have dots of their own, so that what is left
+/// of the path is tried as one name before it is taken apart.
+fn look_up<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    let (first, rest) = path.split_first()?;
+    match value.get(path.join(".")) {
+        Some(found) => Some(found),
+        None => look_up(value.get(first)?, rest),
     }
 }
 
