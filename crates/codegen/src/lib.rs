@@ -4,9 +4,9 @@
 //! schemas/*.avsc, topics.json --schemas--> Model --rust--> crates/core/src/events/*.rs
 //! ```
 //!
-//! [`schemas`] reads and checks the files, [`model`] is what they say in terms of no language, and
+//! [`schemas`] reads and checks the files, [`mod@model`] is what they say in terms of no language, and
 //! an emitter a language writes source from it. Output is committed; a test of this crate fails when
-//! it is stale. `cargo xtask generate` calls [`write`], `cargo xtask generate --check` [`stale`].
+//! it is stale. `cargo xtask generate` calls [`write()`], `cargo xtask generate --check` [`stale`].
 
 pub mod model;
 mod rust;
@@ -33,7 +33,7 @@ pub fn model(root: &Path) -> Result<Model> {
 ///
 /// # Errors
 ///
-/// As [`model`].
+/// As [`model()`].
 pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let model = model(root)?;
     Ok(rust::emit(&model))

@@ -1,6 +1,8 @@
 //! What a maintainer does on a scratch copy of the repository: add a field, add a thirteenth topic,
 //! remove one; edit `schemas/`, generate, and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails its test")]
+
 use std::env;
 use std::ffi::OsStr;
 use std::fs;

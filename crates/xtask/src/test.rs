@@ -39,7 +39,9 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<()> 
             "--all-features",
             "--no-deps",
         ];
-        step(cargo(root, &documents).env("RUSTDOCFLAGS", "-D warnings"))?;
+        // Documents that are read in the source may point to what is private.
+        let flags = "-D warnings -A rustdoc::private-intra-doc-links";
+        step(cargo(root, &documents).env("RUSTDOCFLAGS", flags))?;
         // Before the tests, so that a download that fails is not taken for a test that does.
         step(services(root).arg("fetch"))?;
         step(services(root).args(["python", "schemas/golden/generate.py", "--check"]))

@@ -40,7 +40,7 @@
 //! librdkafka goes on trying after nearly every error. Reading fails with what somebody must mend
 //! (an unknown topic, a right that is missing) at once, with what may pass (no broker answers) after
 //! `unreachable_after`, and with a record that is no event not at all: that is the record's own
-//! error. After an error, reading can go on; only [`ErrorKind::Closed`](crate::ErrorKind::Closed)
+//! error. After an error, reading can go on; only [`ErrorKind::Closed`]
 //! and what librdkafka calls fatal (a group member fenced by another of its name) stay.
 //!
 //! Retry topics and dead letters belong where a batch becomes handled ([`progress`]), worker pools

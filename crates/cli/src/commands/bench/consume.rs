@@ -9,8 +9,8 @@ use carbon_events::config::StartPosition;
 use carbon_events::consumer::EventConsumer;
 use carbon_events::events::AuditAPICallEvent;
 use futures::StreamExt;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
-use rdkafka::{ClientConfig, Message as _};
 
 use super::Bench;
 use super::report::Report;

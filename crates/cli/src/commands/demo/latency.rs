@@ -91,7 +91,7 @@ mod tests {
         let latencies = Latencies::new(100, 1000);
         assert!(latencies.summary(10).is_none());
         for (index, slot) in latencies.slots.iter().enumerate() {
-            slot.store(BACK | (index as u64 + 1) * 1_000_000, Ordering::Relaxed);
+            slot.store(BACK | ((index as u64 + 1) * 1_000_000), Ordering::Relaxed);
         }
         latencies.sent(1099);
         latencies.sent(5);
