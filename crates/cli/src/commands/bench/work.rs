@@ -27,7 +27,7 @@ impl Work {
         &self.keys[spread % self.keys.len()]
     }
 
-    /// An event of some 209 bytes in Avro. `stamp` travels as its request's size.
+    /// An event of some 230 bytes in Avro. `stamp` travels as its request's size.
     pub(super) fn event(&self, number: u64, stamp: i64) -> Result<AuditAPICallEvent<'_>> {
         AuditAPICallEvent::builder()
             .service(self.key(number))
