@@ -85,6 +85,7 @@
 
 pub mod admin;
 mod background;
+mod client;
 pub mod codec;
 pub mod config;
 pub mod consumer;

@@ -9,6 +9,7 @@ use super::decoding::Decoding;
 use super::service::{Listener, Service};
 use super::shared::{Parts, Shared};
 use super::{AssignmentChange, EventConsumer, Running};
+use crate::client::{client_setters, registry_client};
 use crate::config::{
     ConnectionSettings, ConsumerSettings, GroupProtocol, RegistrySettings, Settings, StartPosition,
     TokenProvider,
@@ -33,6 +34,8 @@ pub struct EventConsumerBuilder {
 }
 
 impl EventConsumerBuilder {
+    client_setters!();
+
     pub(super) fn from_env() -> Self {
         match Settings::from_env() {
             Ok(settings) => Self::default().settings(settings),
@@ -51,39 +54,9 @@ impl EventConsumerBuilder {
         self
     }
 
-    /// How to reach the brokers.
-    pub fn connection(mut self, connection: ConnectionSettings) -> Self {
-        self.connection = connection;
-        self
-    }
-
-    /// Where the schema registry is.
-    pub fn registry(mut self, registry: RegistrySettings) -> Self {
-        self.registry = registry;
-        self
-    }
-
-    /// A registry client that others use too.
-    pub fn shared_registry(mut self, registry: SchemaRegistry) -> Self {
-        self.shared_registry = Some(registry);
-        self
-    }
-
     /// What is read, by which group, from where and with how much memory.
     pub fn consumer(mut self, consumer: ConsumerSettings) -> Self {
         self.consumer = consumer;
-        self
-    }
-
-    /// Comma-separated `host:port` addresses of some of the cluster's brokers.
-    pub fn bootstrap_servers(mut self, servers: impl Into<String>) -> Self {
-        self.connection = self.connection.bootstrap_servers(servers);
-        self
-    }
-
-    /// The registry's URL, or several separated by commas.
-    pub fn schema_registry_url(mut self, urls: impl Into<crate::config::Urls>) -> Self {
-        self.registry = self.registry.urls(urls);
         self
     }
 
@@ -136,24 +109,6 @@ impl EventConsumerBuilder {
         self
     }
 
-    /// A librdkafka property, which wins over every other setting.
-    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.connection = self.connection.property(name, value);
-        self
-    }
-
-    /// Counts into these metrics, together with others that have a clone of them.
-    pub fn metrics(mut self, metrics: Metrics) -> Self {
-        self.metrics = metrics;
-        self
-    }
-
-    /// Gives the tokens for `OAUTHBEARER`.
-    pub fn token_provider(mut self, tokens: TokenProvider) -> Self {
-        self.tokens = Some(tokens);
-        self
-    }
-
     /// Calls `listener` with partitions that come and go, on the consumer's own thread.
     ///
     /// The group waits while it runs. Of partitions that are revoked, offsets can still be
@@ -182,14 +137,7 @@ impl EventConsumerBuilder {
             return Err(error.with("setting", "topics"));
         }
         let config = settings.client_config(&self.connection)?;
-        let registry = match self.shared_registry {
-            Some(registry) => Some(registry),
-            None if self.registry.is_configured() => Some(SchemaRegistry::with_metrics(
-                &self.registry,
-                self.metrics.clone(),
-            )?),
-            None => None,
-        };
+        let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
         let handle = Handle::consumer(&config)?;
         handle.poll_one_queue()?;
         let events = handle.consumer_queue();

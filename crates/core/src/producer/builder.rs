@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::trace::{TraceContext, TraceHook};
 use super::{EventProducer, Shared, settings};
+use crate::client::{client_setters, registry_client};
 use crate::config::{
     Compression, ConnectionSettings, EventFormat, ProducerSettings, RegistrySettings, Settings,
     TokenProvider,
@@ -28,6 +29,8 @@ pub struct EventProducerBuilder {
 }
 
 impl EventProducerBuilder {
+    client_setters!();
+
     pub(super) fn from_env() -> Self {
         match Settings::from_env() {
             Ok(settings) => Self::default().settings(settings),
@@ -46,39 +49,9 @@ impl EventProducerBuilder {
         self
     }
 
-    /// How to reach the brokers.
-    pub fn connection(mut self, connection: ConnectionSettings) -> Self {
-        self.connection = connection;
-        self
-    }
-
-    /// Where the schema registry is.
-    pub fn registry(mut self, registry: RegistrySettings) -> Self {
-        self.registry = registry;
-        self
-    }
-
-    /// A registry client that others use too.
-    pub fn shared_registry(mut self, registry: SchemaRegistry) -> Self {
-        self.shared_registry = Some(registry);
-        self
-    }
-
     /// How records are gathered, bounded, written and given up.
     pub fn producer(mut self, producer: ProducerSettings) -> Self {
         self.producer = producer;
-        self
-    }
-
-    /// Comma-separated `host:port` addresses of some of the cluster's brokers.
-    pub fn bootstrap_servers(mut self, servers: impl Into<String>) -> Self {
-        self.connection = self.connection.bootstrap_servers(servers);
-        self
-    }
-
-    /// The registry's URL, or several separated by commas.
-    pub fn schema_registry_url(mut self, urls: impl Into<crate::config::Urls>) -> Self {
-        self.registry = self.registry.urls(urls);
         self
     }
 
@@ -97,24 +70,6 @@ impl EventProducerBuilder {
     /// How batches are compressed.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.producer = self.producer.compression(compression);
-        self
-    }
-
-    /// A librdkafka property, which wins over every other setting.
-    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.connection = self.connection.property(name, value);
-        self
-    }
-
-    /// Counts into these metrics, together with others that have a clone of them.
-    pub fn metrics(mut self, metrics: Metrics) -> Self {
-        self.metrics = metrics;
-        self
-    }
-
-    /// Gives the tokens for `OAUTHBEARER`.
-    pub fn token_provider(mut self, tokens: TokenProvider) -> Self {
-        self.tokens = Some(tokens);
         self
     }
 
@@ -142,14 +97,7 @@ impl EventProducerBuilder {
         let producer = self.producer.with_properties(&self.connection.properties)?;
         // Also tells now what librdkafka would say at the first record.
         settings::librdkafka(&producer, &self.connection)?;
-        let registry = match self.shared_registry {
-            Some(registry) => Some(registry),
-            None if self.registry.is_configured() => Some(SchemaRegistry::with_metrics(
-                &self.registry,
-                self.metrics.clone(),
-            )?),
-            None => None,
-        };
+        let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
         Ok(EventProducer {
             shared: Arc::new(Shared {
                 max_record_bytes: settings::max_record_bytes(&self.connection),
