@@ -31,15 +31,10 @@ struct Schemas(Option<SchemaRegistry>);
 
 impl SchemaSource for Schemas {
     fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
-        let Some(registry) = &self.0 else {
-            return NoSchemas.by_id(id);
-        };
-        let registered = registry.schema_blocking(id)?;
-        let references: Vec<&str> = registered.references.iter().map(String::as_str).collect();
-        let schema = Schema::parse_with_references(&registered.schema, &references);
-        schema
-            .map(Arc::new)
-            .map_err(|error| error.with("schema_id", id))
+        match &self.0 {
+            Some(registry) => registry.by_id(id),
+            None => NoSchemas.by_id(id),
+        }
     }
 
     fn by_fingerprint(&self, fingerprint: u64) -> Result<Arc<Schema>> {
