@@ -6,7 +6,7 @@
     evolution/<Record>/<case>/{writer.avsc, written.json} -> writer.avro, expected.json
 
 No code is shared with the project, so that agreement means something. Run it from anywhere, in an
-environment with requirements.txt installed; `--check` writes nothing and fails where a committed
+environment with tests/python/requirements.txt installed; `--check` writes nothing and fails where a committed
 file differs from what it would write, is missing or is left over.
 """
 

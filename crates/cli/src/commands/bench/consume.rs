@@ -24,16 +24,23 @@ enum Contender {
     Own,
     Base,
     Stream,
+    Java,
 }
 
 impl Contender {
-    const ALL: [Contender; 3] = [Contender::Own, Contender::Base, Contender::Stream];
+    const ALL: [Contender; 4] = [
+        Contender::Own,
+        Contender::Base,
+        Contender::Stream,
+        Contender::Java,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Contender::Own => "carbon-events, decoded",
             Contender::Base => "rdkafka BaseConsumer, raw",
             Contender::Stream => "rdkafka StreamConsumer, raw",
+            Contender::Java => "Java ConsumerPerformance, raw",
         }
     }
 }
@@ -46,16 +53,20 @@ pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> 
         drop(producer.send(&bench.work.event(number, 0)?)?);
     }
     producer.close(Duration::from_secs(120))?;
-    let contenders = if bench.options.no_peers {
-        &Contender::ALL[..1]
-    } else {
-        &Contender::ALL[..]
-    };
-    bench.rounds(contenders, Contender::name, |contender| {
+    let contenders: Vec<_> = Contender::ALL
+        .into_iter()
+        .filter(|contender| match contender {
+            Contender::Own => true,
+            Contender::Java => bench.options.java.is_wanted(),
+            _ => !bench.options.no_peers,
+        })
+        .collect();
+    bench.rounds(&contenders, Contender::name, |contender| {
         let taken = match contender {
             Contender::Own => own(bench)?,
             Contender::Base => base_consumer(bench)?,
             Contender::Stream => stream_consumer(bench)?,
+            Contender::Java => bench.options.java.consume(bench)?,
         };
         report.throughput("consume", contender.name(), taken);
         Ok(())

@@ -21,6 +21,10 @@ use super::{Bench, consume, produce};
 
 /// Awaited sends a round.
 const AWAITED: u64 = 2_000;
+/// What is not measured at the start of a round: connections are made, the broker warms up.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The stamp of the events that are sent meanwhile.
+const NOT_MEASURED: i64 = 0;
 /// How long the last events may take to arrive.
 const LAST: Duration = Duration::from_secs(30);
 
@@ -75,10 +79,16 @@ fn pace(
     let rate = f64::from(bench.options.rate);
     let first = Instant::now();
     let mut number = 0;
-    while first.elapsed() < bench.options.duration {
+    while first.elapsed() < WARM_UP + bench.options.duration {
         let due = (first.elapsed().as_secs_f64() * rate) as u64;
+        let measured = first.elapsed() >= WARM_UP;
         while number < due {
-            send(number, began.elapsed().as_nanos() as i64)?;
+            let stamp = if measured {
+                began.elapsed().as_nanos() as i64
+            } else {
+                NOT_MEASURED
+            };
+            send(number, stamp)?;
             number += 1;
         }
         std::thread::sleep(Duration::from_micros(50));
@@ -103,6 +113,7 @@ impl Reader {
         let (tell_ready, ready) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut latencies = Vec::new();
+            let mut came = 0;
             let mut stamps = Vec::new();
             let mut deadline = None;
             let mut count = None;
@@ -112,20 +123,22 @@ impl Reader {
                     let _ = tell_ready.send(());
                 }
                 let now = began.elapsed();
+                came += stamps.len() as u64;
                 latencies.extend(
                     stamps
                         .drain(..)
+                        .filter(|stamp| *stamp != NOT_MEASURED)
                         .map(|stamp| now.saturating_sub(Duration::from_nanos(stamp as u64))),
                 );
                 if count.is_none() {
                     count = expected.try_recv().ok();
                     deadline = count.map(|_| Instant::now() + LAST);
                 }
-                if count.is_some_and(|count| latencies.len() as u64 >= count) {
+                if count.is_some_and(|count| came >= count) {
                     return Ok(latencies);
                 }
                 if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                    bail!("{} of {count:?} events came", latencies.len());
+                    bail!("{came} of {count:?} events came");
                 }
             }
         });

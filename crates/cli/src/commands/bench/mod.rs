@@ -1,11 +1,13 @@
 //! `bench`: how fast this library is on a cluster, beside rdkafka's own clients on the same work.
 //!
 //! Contenders take turns, round by round, so that what else the machine does meets all of them; the
-//! table gives each one's median. Every contender builds and encodes its events anew; none is given
-//! ready bytes. CPU seconds are those of this process, librdkafka's threads included.
+//! table gives each one's median. Every contender builds and encodes its events anew, but for Java's own
+//! tool, which sends ready bytes. CPU seconds are those of this process, librdkafka's threads included.
 
 mod consume;
+mod java;
 mod latency;
+mod native;
 mod produce;
 mod report;
 mod topic;
@@ -67,6 +69,8 @@ pub(crate) struct Options {
     /// Measure this library only, without rdkafka's clients beside it
     #[arg(long)]
     no_peers: bool,
+    #[command(flatten)]
+    java: java::Options,
 }
 
 pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
@@ -79,6 +83,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     if let Some(broker) = &broker {
         settings.connection = broker.connection();
     }
+    options.java.check()?;
     if options.events == 0 {
         bail!(crate::exit::Usage("--events must be at least 1".into()));
     }

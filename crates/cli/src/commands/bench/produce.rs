@@ -12,11 +12,11 @@ use rdkafka::producer::{
     BaseRecord, DefaultProducerContext, FutureProducer, FutureRecord, Producer, ThreadedProducer,
 };
 
-use super::Bench;
 use super::report::Report;
 use super::work::{Taken, Work, measure};
+use super::{Bench, native};
 
-const FLUSH: Duration = Duration::from_secs(120);
+pub(super) const FLUSH: Duration = Duration::from_secs(120);
 /// As many as keep rdkafka's queue from running full.
 const FUTURES_IN_FLIGHT: usize = 20_000;
 
@@ -25,31 +25,46 @@ enum Contender {
     Own,
     Future,
     Threaded,
+    Native,
+    Java,
 }
 
 impl Contender {
-    const ALL: [Contender; 3] = [Contender::Own, Contender::Future, Contender::Threaded];
+    const ALL: [Contender; 5] = [
+        Contender::Own,
+        Contender::Future,
+        Contender::Threaded,
+        Contender::Native,
+        Contender::Java,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Contender::Own => "carbon-events",
             Contender::Future => "rdkafka FutureProducer",
             Contender::Threaded => "rdkafka ThreadedProducer",
+            Contender::Native => "librdkafka rd_kafka_produce",
+            Contender::Java => "Java ProducerPerformance, ready bytes, no keys",
         }
     }
 }
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let contenders = if bench.options.no_peers {
-        &Contender::ALL[..1]
-    } else {
-        &Contender::ALL[..]
-    };
-    bench.rounds(contenders, Contender::name, |contender| {
+    let contenders: Vec<_> = Contender::ALL
+        .into_iter()
+        .filter(|contender| match contender {
+            Contender::Own => true,
+            Contender::Java => bench.options.java.is_wanted(),
+            _ => !bench.options.no_peers,
+        })
+        .collect();
+    bench.rounds(&contenders, Contender::name, |contender| {
         let taken = match contender {
             Contender::Own => own(bench)?,
             Contender::Future => future_producer(bench)?,
             Contender::Threaded => threaded_producer(bench)?,
+            Contender::Native => native::produce(bench)?,
+            Contender::Java => bench.options.java.produce(bench)?,
         };
         report.throughput("produce", contender.name(), taken);
         Ok(())

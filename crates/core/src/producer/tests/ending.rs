@@ -1,0 +1,103 @@
+//! How records end that are not delivered, and how a producer ends.
+
+use super::*;
+
+#[test]
+fn a_record_that_the_broker_does_not_take_fails_with_what_the_broker_said() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    broker.fail_next(Api::Produce, 1, BrokerError::MessageTooLarge);
+    let error = failure(&producer.send(&event("a")).unwrap());
+    assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+    // A passing fault is retried, not reported.
+    broker.fail_next(Api::Produce, 2, BrokerError::NotEnoughReplicas);
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    let stats = producer.stats();
+    assert_eq!((stats.delivered, stats.failed), (2, 1));
+}
+
+#[test]
+fn a_record_without_a_broker_fails_at_the_delivery_timeout() {
+    let broker = broker();
+    let settings = ProducerSettings::default().delivery_timeout(Duration::from_secs(2));
+    let producer = builder(&broker).producer(settings.clone()).build().unwrap();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    broker.take_down().unwrap();
+    let known = producer.send(&event("a")).unwrap();
+    // And one of a topic that this producer never saw.
+    let unknown = producer
+        .raw("config-changes")
+        .value(&b"v"[..])
+        .send()
+        .unwrap();
+    assert_eq!(failure(&known).kind(), ErrorKind::Timeout);
+    assert!(failure(&unknown).retryable(), "{}", failure(&unknown));
+    let stats = producer.stats();
+    assert_eq!((stats.delivered, stats.failed, stats.queued), (1, 2, 0));
+}
+
+#[test]
+fn closing_without_a_broker_settles_every_record_and_counts_them() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    broker.take_down().unwrap();
+    let mut deliveries: Vec<_> = (0..2000)
+        .map(|_| producer.send(&event("a")).unwrap())
+        .collect();
+    deliveries.push(
+        producer
+            .raw("config-changes")
+            .value(&b"v"[..])
+            .send()
+            .unwrap(),
+    );
+    let error = producer.close(Duration::from_millis(100)).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.get("records")),
+        (ErrorKind::Aborted, Some("2001"))
+    );
+    for delivery in &deliveries {
+        assert_eq!(
+            delivery.outcome().unwrap().unwrap_err().kind(),
+            ErrorKind::Aborted
+        );
+    }
+    assert_eq!(producer.stats().failed, 2001);
+    assert_eq!(
+        producer.send(&event("a")).unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+}
+
+#[test]
+fn dropping_the_last_clone_delivers_what_was_accepted() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let clone = producer.clone();
+    drop(producer);
+    let deliveries: Vec<_> = (0..500).map(|_| clone.send(&event("a")).unwrap()).collect();
+    drop(clone);
+    assert!(
+        deliveries
+            .iter()
+            .all(|delivery| delivery.outcome().unwrap().is_ok())
+    );
+}

@@ -1,0 +1,243 @@
+//! What reaches the broker, and what is refused at the call.
+
+use super::*;
+
+#[test]
+fn a_lone_send_is_not_delayed_by_linger() {
+    let broker = broker();
+    let settings = ProducerSettings::default().linger(Duration::from_secs(60));
+    let producer = builder(&broker).producer(settings).build().unwrap();
+    for _ in 0..3 {
+        producer
+            .send(&event("a"))
+            .unwrap()
+            .wait_timeout(SOON)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_burst_is_delivered_in_the_order_of_each_key() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let keys = ["a", "b", "c", "d", "e"];
+    let deliveries: Vec<_> = (0..5000)
+        .map(|index: usize| {
+            let value = index.to_string().into_bytes();
+            producer
+                .raw(TOPIC)
+                .key(keys[index % 5].as_bytes())
+                .value(value)
+                .send()
+                .unwrap()
+        })
+        .collect();
+    producer.flush(SOON).unwrap();
+    let mut last = std::collections::HashMap::new();
+    for record in read(&broker, TOPIC, 5000) {
+        let index: usize = std::str::from_utf8(record.payload().unwrap())
+            .unwrap()
+            .parse()
+            .unwrap();
+        let before = last.insert(record.key().unwrap().to_vec(), index);
+        assert!(
+            before.is_none_or(|before| before < index),
+            "{before:?} before {index}"
+        );
+        // Each handle says where its record is.
+        let report = deliveries[index].outcome().unwrap().unwrap();
+        assert_eq!(
+            (report.partition, report.offset),
+            (record.partition(), record.offset())
+        );
+    }
+    let stats = producer.stats();
+    assert_eq!(
+        (stats.accepted, stats.delivered, stats.failed, stats.queued),
+        (5000, 5000, 0, 0)
+    );
+}
+
+#[test]
+fn a_typed_event_is_a_single_object_without_a_registry() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let sent = event("billing");
+    producer.send(&sent).unwrap().wait_timeout(SOON).unwrap();
+    let record = read(&broker, TOPIC, 1).remove(0);
+    assert_eq!(record.key(), Some(&b"billing"[..]));
+    let frame = split(record.payload().unwrap()).unwrap();
+    let fingerprint = ServiceHealthEvent::FINGERPRINT;
+    assert_eq!(frame.format, WireFormat::SingleObject { fingerprint });
+    let read = ServiceHealthEvent::decode(frame.body).unwrap();
+    assert_eq!(read.envelope.source, "tests");
+    let filled = Envelope {
+        source: "tests".into(),
+        ..sent.envelope.clone()
+    };
+    assert_eq!(
+        read,
+        ServiceHealthEvent {
+            envelope: filled,
+            ..sent
+        }
+    );
+}
+
+#[test]
+fn json_is_written_where_it_is_asked_for() {
+    let broker = broker();
+    let producer = builder(&broker).format(EventFormat::Json).build().unwrap();
+    producer
+        .send(&event("billing"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    let record = read(&broker, TOPIC, 1).remove(0);
+    let json: serde_json::Value = serde_json::from_slice(record.payload().unwrap()).unwrap();
+    assert_eq!(json["eventType"], "ServiceHealthEvent");
+    assert_eq!(json["source"], "tests");
+    assert_eq!(json["errorRate"], 0.5);
+}
+
+#[test]
+fn headers_keys_partitions_and_tombstones_reach_the_broker() {
+    let broker = broker();
+    let trace = || {
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+        Some(crate::producer::TraceContext {
+            traceparent,
+            tracestate: None,
+        })
+    };
+    let producer = builder(&broker).trace_context(trace).build().unwrap();
+    let typed = event("a");
+    let sent = [
+        producer
+            .event(&typed)
+            .key(&b"mine"[..])
+            .header("tenant", "north")
+            .send()
+            .unwrap(),
+        producer
+            .raw(TOPIC)
+            .partition(2)
+            .no_key()
+            .value(&b"v"[..])
+            .send()
+            .unwrap(),
+        producer.raw(TOPIC).key(&b"gone"[..]).send().unwrap(),
+    ];
+    for delivery in &sent {
+        delivery.wait_timeout(SOON).unwrap();
+    }
+    let records = read(&broker, TOPIC, 3);
+    let find = |key: Option<&[u8]>| records.iter().find(|record| record.key() == key).unwrap();
+    let headers = find(Some(b"mine")).headers().unwrap();
+    assert_eq!(headers.get(0).key, "tenant");
+    assert_eq!(headers.get(0).value, Some(&b"north"[..]));
+    assert_eq!(headers.get(1).key, "traceparent");
+    assert_eq!(
+        (find(None).partition(), find(None).payload()),
+        (2, Some(&b"v"[..]))
+    );
+    assert_eq!(find(Some(b"gone")).payload(), None);
+}
+
+#[test]
+fn bad_values_and_records_too_large_are_refused_at_the_call() {
+    let broker = broker();
+    let producer = builder(&broker)
+        .property("message.max.bytes", "2000")
+        .build()
+        .unwrap();
+    let bad = ServiceHealthEvent {
+        error_rate: 1.5,
+        ..event("a")
+    };
+    let error = producer.send(&bad).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.get("field")),
+        (ErrorKind::InvalidEvent, Some("errorRate"))
+    );
+    let long = "x".repeat(3000);
+    let error = producer.send(&ServiceHealthEvent {
+        message: Some(long.into()),
+        ..event("a")
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::RecordTooLarge);
+    let error = producer.raw(TOPIC).partition(1000).value(&b"v"[..]).send();
+    if let Ok(delivery) = error {
+        // The topic was not known yet, so the handle tells.
+        assert_eq!(failure(&delivery).kind(), ErrorKind::UnknownTopic);
+    }
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+}
+
+#[test]
+fn threads_share_a_producer_and_every_record_is_counted_once() {
+    let broker = broker();
+    let settings = ProducerSettings::default().queue_max_records(500u64);
+    let producer = Arc::new(builder(&broker).producer(settings).build().unwrap());
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let producer = Arc::clone(&producer);
+            std::thread::spawn(move || {
+                let service = format!("service-{thread}");
+                (0..1000)
+                    .map(|_| producer.send(&event(&service)).unwrap())
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let deliveries: Vec<_> = threads
+        .into_iter()
+        .flat_map(|thread| thread.join().unwrap())
+        .collect();
+    producer.flush(SOON).unwrap();
+    let places: std::collections::HashSet<_> = deliveries
+        .iter()
+        .map(|delivery| delivery.outcome().unwrap().unwrap())
+        .map(|report| (report.partition, report.offset))
+        .collect();
+    assert_eq!(places.len(), 8000);
+    assert_eq!(producer.stats().delivered, 8000);
+    let snapshot = producer.metrics().snapshot();
+    assert_eq!(snapshot.topic(TOPIC).unwrap().delivered, 8000);
+}
+
+#[test]
+fn a_producer_that_sent_nothing_has_started_nothing() {
+    let producer = EventProducer::builder()
+        .bootstrap_servers("127.0.0.1:1")
+        .build()
+        .unwrap();
+    assert!(producer.shared.running().is_none());
+    assert_eq!(producer.stats().accepted, 0);
+    producer.flush(Duration::ZERO).unwrap();
+    producer.close(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_mistyped_property_is_refused_with_the_nearest_name() {
+    let error = EventProducer::builder()
+        .property("batch.sise", "1")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.message().contains("batch.size"), "{error}");
+}
+
+#[test]
+fn every_topic_of_the_table_takes_its_record() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    for topic in Topic::ALL {
+        let delivery = producer.raw(topic.name()).value(&b"v"[..]).send().unwrap();
+        assert_eq!(&*delivery.wait_timeout(SOON).unwrap().topic, topic.name());
+    }
+}

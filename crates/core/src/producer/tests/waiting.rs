@@ -1,0 +1,145 @@
+//! Records that wait: for room in the queue, or for the registry.
+
+use super::*;
+
+#[test]
+fn a_full_queue_says_so_or_waits_but_never_drops() {
+    let broker = broker();
+    let settings = ProducerSettings::default()
+        .queue_max_records(10u64)
+        .block_timeout(Duration::from_millis(200));
+    let producer = builder(&broker).producer(settings).build().unwrap();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    broker.delay(Duration::from_secs(2)).unwrap();
+    for _ in 0..10 {
+        drop(producer.try_send(&event("a")).unwrap());
+    }
+    assert_eq!(
+        producer.try_send(&event("a")).unwrap_err().kind(),
+        ErrorKind::QueueFull
+    );
+    let began = Instant::now();
+    let error = producer.send(&event("a")).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.get("topic")),
+        (ErrorKind::QueueFull, Some(TOPIC))
+    );
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    broker.delay(Duration::ZERO).unwrap();
+    producer.flush(SOON).unwrap();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    assert_eq!(producer.stats().delivered, 12);
+}
+
+#[tokio::test]
+async fn a_task_waits_for_room_and_a_cancelled_one_has_sent_nothing() {
+    let broker = broker();
+    let settings = ProducerSettings::default().queue_max_records(1u64);
+    let producer = builder(&broker).producer(settings).build().unwrap();
+    producer
+        .send_async(&event("a"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    broker.delay(Duration::from_secs(1)).unwrap();
+    let first = producer.send_async(&event("a")).await.unwrap();
+    {
+        let another = event("b");
+        let mut waiting = std::pin::pin!(producer.send_async(&another));
+        assert!(futures::poll!(&mut waiting).is_pending());
+    }
+    broker.delay(Duration::ZERO).unwrap();
+    let second = producer.send_async(&event("c")).await.unwrap();
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(producer.stats().accepted, 3);
+}
+
+#[test]
+fn records_wait_for_a_registry_that_is_down_and_follow_in_order() {
+    let broker = broker();
+    let registry = MockRegistry::start().unwrap();
+    registry.down();
+    let producer = builder(&broker)
+        .registry(registry.settings())
+        .build()
+        .unwrap();
+    let first = producer.send(&event("a")).unwrap();
+    let second = producer
+        .raw(TOPIC)
+        .key(&b"a"[..])
+        .value(&b"raw"[..])
+        .send()
+        .unwrap();
+    assert!(first.outcome().is_none());
+    registry.up();
+    let first = first.wait_timeout(SOON).unwrap();
+    let second = second.wait_timeout(SOON).unwrap();
+    assert_eq!(
+        (first.partition, first.offset + 1),
+        (second.partition, second.offset)
+    );
+    let record = read(&broker, TOPIC, 2).remove(0);
+    let frame = split(record.payload().unwrap()).unwrap();
+    assert!(matches!(frame.format, WireFormat::Confluent { .. }));
+    assert_eq!(registry.versions("system-health-value").len(), 1);
+    ServiceHealthEvent::decode(frame.body).unwrap();
+}
+
+#[test]
+fn a_registry_outage_goes_unnoticed_once_the_schema_is_known_or_given() {
+    let broker = broker();
+    let registry = MockRegistry::start().unwrap();
+    let producer = builder(&broker)
+        .registry(registry.settings())
+        .build()
+        .unwrap();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    registry.down();
+    producer
+        .send(&event("a"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    let given = registry.settings().schema_id(TOPIC, 77);
+    let producer = builder(&broker).registry(given).build().unwrap();
+    producer
+        .send(&event("given"))
+        .unwrap()
+        .wait_timeout(SOON)
+        .unwrap();
+    let records = read(&broker, TOPIC, 3);
+    let given = records
+        .iter()
+        .find(|record| record.key() == Some(b"given"))
+        .unwrap();
+    let frame = split(given.payload().unwrap()).unwrap();
+    assert_eq!(frame.format, WireFormat::Confluent { id: 77 });
+}
+
+#[test]
+fn a_schema_that_the_registry_refuses_fails_its_records_with_its_kind() {
+    let broker = broker();
+    let registry = MockRegistry::start().unwrap();
+    registry.fail(RegistryFault::Status(409));
+    let producer = builder(&broker)
+        .registry(registry.settings())
+        .build()
+        .unwrap();
+    let error = failure(&producer.send(&event("a")).unwrap());
+    assert_eq!(error.kind(), ErrorKind::IncompatibleSchema);
+    assert_eq!(producer.stats().failed, 1);
+}
