@@ -11,7 +11,11 @@ use crate::prerequisites::{self, Needs};
 use crate::run::{cargo, services, step};
 
 /// Packages whose tests start services.
-const WITH_SERVICES: [&str; 2] = ["carbon-events-services", "carbon-events-tests"];
+const WITH_SERVICES: [&str; 3] = [
+    "carbon-events-examples",
+    "carbon-events-services",
+    "carbon-events-tests",
+];
 
 /// Everything that a change must pass; `arguments` go to `cargo test`.
 pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<()> {
