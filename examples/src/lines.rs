@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -15,7 +15,8 @@ const MAX_LINE_BYTES: u64 = 512 << 10;
 
 /// A log being read.
 pub struct Log {
-    path: PathBuf,
+    /// What messages call it.
+    name: String,
     reader: BufReader<Box<dyn Read>>,
     bar: ProgressBar,
     /// When the file was last written to; unknown of standard input.
@@ -37,14 +38,15 @@ pub struct Line {
 impl Log {
     /// Opens a file, or standard input where the path is `-`.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut name = path.display().to_string();
         let (input, size, modified): (Box<dyn Read>, _, _) = if path == Path::new("-") {
+            name = "stdin".to_owned();
             (Box::new(io::stdin()), None, None)
         } else {
-            let shown = path.display();
-            let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+            let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
             let metadata = file.metadata()?;
             let regular = metadata.is_file();
-            let size = regular.then(|| metadata.len());
+            let size = regular.then_some(metadata.len());
             let modified = if regular {
                 metadata.modified().ok()
             } else {
@@ -53,7 +55,7 @@ impl Log {
             (Box::new(file), size, modified)
         };
         Ok(Log {
-            path: path.to_owned(),
+            name,
             reader: BufReader::with_capacity(1 << 16, input),
             bar: bar(size, "publishing", "{bytes}/{total_bytes}, {eta} left"),
             modified,
@@ -65,13 +67,7 @@ impl Log {
     /// The next line; an error names the file and the line.
     pub fn next_line(&mut self) -> anyhow::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        let place = || {
-            format!(
-                "cannot read {} behind line {}",
-                self.path.display(),
-                self.lines
-            )
-        };
+        let place = || format!("cannot read {} behind line {}", self.name, self.lines);
         let mut limited = (&mut self.reader).take(MAX_LINE_BYTES);
         let mut read = limited.read_until(b'\n', &mut bytes).with_context(place)?;
         if read == 0 {
@@ -95,7 +91,7 @@ impl Log {
     /// Counts a line that could not be made an event and shows where it is, on standard error.
     pub fn malformed(&mut self, line: u64, why: &str) {
         self.malformed += 1;
-        let place = self.path.display();
+        let place = &self.name;
         if self.malformed <= SHOWN {
             self.bar
                 .suspend(|| eprintln!("{place}:{line}: malformed: {why}"));

@@ -49,8 +49,12 @@ pub(crate) fn program_on(name: &str, kafka: &Kafka, registry: Option<&Registry>)
 
 /// Cargo builds a package's examples with its tests, and puts them beside.
 fn path(name: &str) -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let path = test.parent().unwrap().with_file_name("examples").join(name);
+    let test = env::current_exe().expect("the test");
+    let path = test
+        .parent()
+        .expect("its directory")
+        .with_file_name("examples")
+        .join(name);
     assert!(
         path.exists(),
         "{} is not built; `cargo test -p carbon-events-examples` builds it",
@@ -73,9 +77,9 @@ pub(crate) fn records_on(kafka: &Kafka, registry: &Registry, topic: Topic) -> Ve
         .standalone()
         .detect_end()
         .build()
-        .unwrap();
+        .expect("a consumer");
     let mut records = Vec::new();
-    while let Some(batch) = consumer.next_batch(SOON).unwrap() {
+    while let Some(batch) = consumer.next_batch(SOON).expect("a batch") {
         records.extend(batch.iter().map(|record| record.to_owned()));
     }
     assert!(consumer.at_end());
@@ -92,7 +96,7 @@ pub(crate) fn run(command: &mut Command) -> String {
         "{command:?}: {}\n{errors}",
         output.status
     );
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 pub(crate) fn output(command: &mut Command) -> Output {
@@ -110,17 +114,18 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it and waits for its first line.
     pub(crate) fn start(command: &mut Command) -> (Running, String) {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let child = command.stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("a running program");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut running = Running { child, stdout };
         let mut line = String::new();
-        running.stdout.read_line(&mut line).unwrap();
+        running.stdout.read_line(&mut line).expect("a line");
         (running, line)
     }
 
     /// Its standard error, where that was piped.
     pub(crate) fn stderr(&mut self) -> ChildStderr {
-        self.child.stderr.take().unwrap()
+        self.child.stderr.take().expect("a pipe")
     }
 
     /// Sends SIGTERM; the exit code and the rest of standard output.
@@ -130,12 +135,13 @@ impl Running {
             Command::new("kill")
                 .args(["-TERM", &pid])
                 .status()
-                .unwrap()
+                .expect("kill")
                 .success()
         );
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
+        self.stdout.read_to_string(&mut rest).expect("text");
+        let status = self.child.wait().expect("an exit");
+        (status.code(), rest)
     }
 }
 

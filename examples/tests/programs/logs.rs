@@ -23,9 +23,14 @@ fn rows<'o>(output: &'o str, headline: &str) -> Vec<Vec<&'o str>> {
 }
 
 fn time(record: &OwnedRecord) -> String {
-    let timestamp_ms = record.event.as_ref().unwrap().envelope().timestamp_ms;
+    let timestamp_ms = record
+        .event
+        .as_ref()
+        .expect("an event")
+        .envelope()
+        .timestamp_ms;
     Timestamp::from_millisecond(timestamp_ms)
-        .unwrap()
+        .expect("a time")
         .to_string()
 }
 

@@ -10,20 +10,24 @@ use crate::harness::{Running, program, records};
 
 /// The answer's status, its correlation id and its body.
 fn get(address: &str, path: &str, headers: &str) -> (String, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).expect("a connection");
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n"
     )
-    .unwrap();
+    .expect("a request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
     let id = head
         .lines()
         .find_map(|line| line.strip_prefix("x-correlation-id: "));
-    let status = head.split(' ').nth(1).unwrap();
-    (status.to_owned(), id.unwrap().to_owned(), body.to_owned())
+    let status = head.split(' ').nth(1).expect("a status");
+    (
+        status.to_owned(),
+        id.expect("a correlation id").to_owned(),
+        body.to_owned(),
+    )
 }
 
 #[test]
