@@ -1,10 +1,12 @@
 //! What the builders of producers and consumers have in common: how to reach the brokers and the
 //! registry, what counts, and who gives tokens.
 
-use crate::Result;
-use crate::config::RegistrySettings;
+use rdkafka::ClientConfig;
+
+use crate::config::{RegistrySettings, TokenProvider};
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
+use crate::{Error, ErrorKind, Result};
 
 /// The setters of a builder with the fields `connection`, `registry`, `shared_registry`, `metrics`
 /// and `tokens`.
@@ -61,6 +63,29 @@ macro_rules! client_setters {
 }
 pub(crate) use client_setters;
 
+/// Refuses `OAUTHBEARER` where nobody would ever give a token: librdkafka waits for one in silence.
+pub(crate) fn check_token_source(
+    config: &ClientConfig,
+    tokens: Option<&TokenProvider>,
+) -> Result<()> {
+    let is = |name: &str, value: &str| {
+        let given = config.get(name);
+        given.is_some_and(|given| given.eq_ignore_ascii_case(value))
+    };
+    let over_sasl =
+        is("security.protocol", "sasl_ssl") || is("security.protocol", "sasl_plaintext");
+    if !over_sasl
+        || !is("sasl.mechanism", "OAUTHBEARER")
+        || tokens.is_some()
+        || is("sasl.oauthbearer.method", "oidc")
+        || is("enable.sasl.oauthbearer.unsecure.jwt", "true")
+    {
+        return Ok(());
+    }
+    let message = "OAUTHBEARER needs a token_provider, or a server to ask for tokens                    (the properties sasl.oauthbearer.method=oidc and sasl.oauthbearer.*)";
+    Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", "sasl_mechanism"))
+}
+
 /// The registry client of a builder: the shared one, else one of its own where it has a registry.
 pub(crate) fn registry_client(
     shared: Option<SchemaRegistry>,
@@ -73,5 +98,40 @@ pub(crate) fn registry_client(
             SchemaRegistry::with_metrics(settings, metrics.clone()).map(Some)
         }
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::admin::Admin;
+    use crate::config::{ConnectionSettings, SaslMechanism, SecurityProtocol};
+    use crate::{Error, ErrorKind, EventConsumer, EventProducer};
+
+    #[test]
+    fn a_login_by_token_without_a_source_of_tokens_is_refused_at_once() {
+        let connection = ConnectionSettings::new("127.0.0.1:1")
+            .security_protocol(SecurityProtocol::SaslPlaintext)
+            .sasl_mechanism(SaslMechanism::OAuthBearer);
+        let refused = |error: Error| {
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+            assert_eq!(error.get("setting"), Some("sasl_mechanism"));
+        };
+        let producer = EventProducer::builder().connection(connection.clone());
+        refused(producer.build().unwrap_err());
+        let consumer = EventConsumer::builder().connection(connection.clone());
+        refused(consumer.group_id("g").topic("t").build().unwrap_err());
+        refused(Admin::new(connection.clone()).unwrap_err());
+
+        for (name, value) in [
+            ("sasl.oauthbearer.method", "oidc"),
+            ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
+        ] {
+            let connection = connection.clone().property(name, value);
+            let producer = EventProducer::builder().connection(connection);
+            if let Err(error) = producer.build() {
+                // librdkafka may miss other properties of the method.
+                assert_ne!(error.get("setting"), Some("sasl_mechanism"), "{error}");
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! commits to the consumer.
 
 use std::ffi::{CStr, CString};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use parking_lot::Mutex;
@@ -260,9 +261,10 @@ fn refresh_token(handle: &Handle, tokens: Option<&TokenProvider>) {
         // SAFETY: the instance is live and the text NUL-terminated; librdkafka copies it.
         unsafe { sys::rd_kafka_oauthbearer_set_token_failure(handle.ptr(), why.as_ptr()) };
     };
-    let token = match tokens.token() {
-        Ok(token) => token,
-        Err(error) => return failed(error.message()),
+    let token = match catch_unwind(AssertUnwindSafe(|| tokens.token())) {
+        Ok(Ok(token)) => token,
+        Ok(Err(error)) => return failed(error.message()),
+        Err(_) => return failed("the token provider panicked"),
     };
     let (Ok(value), Ok(principal)) = (
         CString::new(token.token.expose()),

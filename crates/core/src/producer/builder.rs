@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::trace::{TraceContext, TraceHook};
 use super::{EventProducer, Shared, settings};
-use crate::client::{client_setters, registry_client};
+use crate::client::{check_token_source, client_setters, registry_client};
 use crate::config::{
     Compression, ConnectionSettings, EventFormat, ProducerSettings, RegistrySettings, Settings,
     TokenProvider,
@@ -96,7 +96,8 @@ impl EventProducerBuilder {
         }
         let producer = self.producer.with_properties(&self.connection.properties)?;
         // Also tells now what librdkafka would say at the first record.
-        settings::librdkafka(&producer, &self.connection)?;
+        let config = settings::librdkafka(&producer, &self.connection)?;
+        check_token_source(&config, self.tokens.as_ref())?;
         let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
         Ok(EventProducer {
             shared: Arc::new(Shared {
