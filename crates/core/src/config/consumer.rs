@@ -142,6 +142,9 @@ settings! {
         commit_interval: Duration = Duration::from_secs(5), key "commit_interval_ms";
         /// Who shares out the partitions.
         group_protocol: GroupProtocol = GroupProtocol::Classic;
+        /// How long the group hears nothing of a member before its partitions go to others. With
+        /// `group_protocol` `consumer` the broker says how long.
+        session_timeout: Duration = Duration::from_secs(45), key "session_timeout_ms";
         /// Which records of transactional producers are seen.
         isolation_level: IsolationLevel = IsolationLevel::ReadCommitted;
         /// How many bytes of records may wait to be handled before fetching pauses.
@@ -164,6 +167,9 @@ settings! {
         close_timeout: Duration = Duration::from_secs(10), key "close_timeout_ms";
     }
 }
+
+/// librdkafka's own interval between a member's signs of life.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3);
 
 impl ConsumerSettings {
     /// Settings for a group that reads these topics, everything else by default.
@@ -221,6 +227,13 @@ impl ConsumerSettings {
         own.set("auto.commit.interval.ms", self.commit_interval.as_millis());
         // At least once: an offset is stored when its record was handled, not when it was handed out.
         own.set("enable.auto.offset.store", false);
+        let protocol = connection.properties.get("group.protocol");
+        let protocol = protocol.unwrap_or(self.group_protocol.as_str());
+        if protocol.eq_ignore_ascii_case(GroupProtocol::Classic.as_str()) {
+            own.set("session.timeout.ms", self.session_timeout.as_millis());
+            let heartbeat = (self.session_timeout / 10).min(LONGEST_HEARTBEAT);
+            own.set("heartbeat.interval.ms", heartbeat.as_millis().max(1));
+        }
         own.set("isolation.level", self.isolation_level);
         own.set("enable.partition.eof", self.detect_end);
         own.set(
@@ -313,6 +326,25 @@ mod tests {
         assert_eq!(settings.group(&service).unwrap(), "billing");
         let property = service.property("group.id", "mine");
         assert_eq!(settings.group(&property).unwrap(), "mine");
+    }
+
+    #[test]
+    fn only_members_of_a_classic_group_say_how_long_they_may_be_silent() {
+        let settings = ConsumerSettings::new("g", ["t"]).session_timeout(Duration::from_secs(1));
+        let get = |settings: &ConsumerSettings, connection: ConnectionSettings| {
+            let config = settings.client_config(&connection).unwrap();
+            ["session.timeout.ms", "heartbeat.interval.ms"]
+                .map(|name| config.get(name).map(str::to_owned))
+        };
+        let classic = get(&settings, ConnectionSettings::default());
+        assert_eq!(
+            classic,
+            ["1000", "100"].map(|millis| Some(millis.to_owned()))
+        );
+        let by_property = ConnectionSettings::default().property("group.protocol", "consumer");
+        assert_eq!(get(&settings, by_property), [None, None]);
+        let by_broker = settings.group_protocol(GroupProtocol::Consumer);
+        assert_eq!(get(&by_broker, ConnectionSettings::default()), [None, None]);
     }
 
     #[test]

@@ -143,6 +143,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("batch.size", "batch_max_bytes"),
     ("batch.num.messages", "batch_max_records"),
     ("auto.commit.interval.ms", "commit_interval_ms"),
+    ("session.timeout.ms", "session_timeout_ms"),
     ("fetch.min.bytes", "fetch_min_bytes"),
     ("fetch.wait.max.ms", "fetch_max_wait_ms"),
     ("fetch.queue.backoff.ms", "fetch_queue_backoff_ms"),

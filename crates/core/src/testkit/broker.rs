@@ -13,6 +13,8 @@
 //! - searching offsets by time: a start at a timestamp starts at the end;
 //! - waiting fetches: a fetch that finds nothing is answered after `fetch.wait.max.ms`, also if a
 //!   record comes meanwhile, so [`Broker::consumer_settings`] keeps that short;
+//! - rebalances as members come: one takes until the members' session timeout has passed, so those
+//!   settings make that a second;
 //! - retention and compaction: a partition keeps its newest 5 MB or 100,000 batches;
 //! - the `consumer` group protocol (KIP-848), and access rules, TLS and SASL.
 //!
@@ -39,7 +41,10 @@ pub struct Broker {
 
 impl Broker {
     /// How long a fetch that finds nothing waits in the settings made here.
-    pub(super) const FETCH_MAX_WAIT: Duration = Duration::from_millis(5);
+    const FETCH_MAX_WAIT: Duration = Duration::from_millis(5);
+    /// It answers a rebalance when the members' session timeout has passed, whoever has joined by
+    /// then.
+    const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
 
     /// One broker with the platform's topics.
     pub fn start() -> Result<Broker> {
@@ -73,14 +78,21 @@ impl Broker {
             .security_protocol(SecurityProtocol::Plaintext)
     }
 
-    /// Settings for a group that reads these topics from their beginning and hears of new records
-    /// within milliseconds.
+    /// Settings for a group that reads these topics from their beginning, hears of new records
+    /// within milliseconds, and of members that come and go within a second.
     pub fn consumer_settings<T: Into<String>>(
         &self,
         group: &str,
         topics: impl IntoIterator<Item = T>,
     ) -> ConsumerSettings {
-        ConsumerSettings::new(group, topics).fetch_max_wait(Self::FETCH_MAX_WAIT)
+        Self::quick(ConsumerSettings::new(group, topics))
+    }
+
+    /// These settings with the waits that suit this broker.
+    pub(super) fn quick(settings: ConsumerSettings) -> ConsumerSettings {
+        settings
+            .fetch_max_wait(Self::FETCH_MAX_WAIT)
+            .session_timeout(Self::SESSION_TIMEOUT)
     }
 
     /// How many nodes there are, numbered from 1.
@@ -423,13 +435,10 @@ mod tests {
     #[test]
     fn the_admin_api_is_not_there_and_says_so() {
         let broker = Broker::start().unwrap();
-        let admin = crate::admin::Admin::builder()
-            .connection(broker.connection())
-            .timeout(Duration::from_secs(2))
-            .build()
-            .unwrap();
+        let admin = crate::admin::Admin::new(broker.connection()).unwrap();
         let error = admin.diff(&crate::admin::TopicTable::all()).unwrap_err();
-        assert!(error.message().contains("controller"), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.message().contains("no controller"), "{error}");
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Platform {
         Settings {
             connection: self.broker.connection(),
             registry: self.registry.settings(),
-            consumer: ConsumerSettings::default().fetch_max_wait(Broker::FETCH_MAX_WAIT),
+            consumer: Broker::quick(ConsumerSettings::default()),
             ..Settings::default()
         }
     }
