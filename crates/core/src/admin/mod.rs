@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::client::check_token_source;
 use crate::config::{ConnectionSettings, TokenProvider};
 use crate::events::{Topic, TopicSpec};
 use crate::{Error, ErrorKind, Result};
@@ -241,7 +242,9 @@ impl AdminBuilder {
     /// [`ErrorKind::InvalidConfig`], naming the `setting`.
     pub fn build(self) -> Result<Admin> {
         self.connection.check_files()?;
-        let client = Client::new(&self.connection.client_config()?, self.token_provider)?;
+        let config = self.connection.client_config()?;
+        check_token_source(&config, self.token_provider.as_ref())?;
+        let client = Client::new(&config, self.token_provider)?;
         Ok(Admin {
             inner: Arc::new(Inner {
                 client,

@@ -38,6 +38,9 @@ const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 /// that is just restarting may refuse for a moment what it takes later.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 
+/// How long a cluster may take to have a controller again.
+const CONTROLLER_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often brokers are asked that cannot be connected to.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -328,6 +331,7 @@ impl Client {
         ),
     ) -> Result<Owned<sys::rd_kafka_event_t>> {
         let internal = || Error::new(ErrorKind::Internal, format!("cannot {doing}: no memory"));
+        self.wait_for_controller(doing, deadline)?;
         let options = self.options(deadline).ok_or_else(internal)?;
         // SAFETY: the instance is live. Dropping the queue early is fine: a late answer finds it
         // closed and is thrown away.
@@ -349,6 +353,24 @@ impl Client {
                 return Err(why_late(operation_error(late, None, doing), &self.health));
             }
         }
+    }
+
+    /// An election takes a moment; librdkafka would wait for one that never comes until the deadline.
+    fn wait_for_controller(&self, doing: &str, deadline: Instant) -> Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = millis(left.min(CONTROLLER_WITHIN));
+        // SAFETY: the instance is live.
+        if unsafe { sys::rd_kafka_controllerid(self.handle.ptr(), patience) } >= 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "cannot {doing}: the cluster names no controller: it is electing one, or it is the \
+             in-process broker, which takes no admin requests"
+        );
+        Err(why_late(
+            Error::new(ErrorKind::Unavailable, message),
+            &self.health,
+        ))
     }
 
     fn checked(
