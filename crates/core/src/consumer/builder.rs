@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use rdkafka::ClientConfig;
 
 use super::decoding::Decoding;
 use super::service::{Listener, Service};
 use super::shared::{Parts, Shared};
 use super::{AssignmentChange, EventConsumer, Running};
-use crate::client::{client_setters, registry_client};
+use crate::client::{check_token_source, client_setters, registry_client};
 use crate::config::{
     ConnectionSettings, ConsumerSettings, GroupProtocol, RegistrySettings, Settings, StartPosition,
     TokenProvider,
@@ -97,7 +99,9 @@ impl EventConsumerBuilder {
         self
     }
 
-    /// Reads every partition of the topics without joining a group; nothing is committed.
+    /// Reads every partition of the topics without joining a group; nothing is committed. Partitions
+    /// that are added later are read from their beginning, within
+    /// `topic.metadata.refresh.interval.ms` (five minutes) as in a group.
     pub fn standalone(mut self) -> Self {
         self.consumer = self.consumer.standalone(true);
         self
@@ -137,6 +141,7 @@ impl EventConsumerBuilder {
             return Err(error.with("setting", "topics"));
         }
         let config = settings.client_config(&self.connection)?;
+        check_token_source(&config, self.tokens.as_ref())?;
         let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
         let handle = Handle::consumer(&config)?;
         handle.poll_one_queue()?;
@@ -147,6 +152,7 @@ impl EventConsumerBuilder {
             decoding: Decoding::new(registry),
             metrics: self.metrics,
             tokens: self.tokens,
+            look_every: metadata_refresh(&config),
         }));
         if !shared.settings.standalone {
             handle.subscribe(&shared.topics)?;
@@ -164,6 +170,16 @@ impl EventConsumerBuilder {
             shared,
             running: Mutex::new(Some(Running { outcome, thread })),
         })
+    }
+}
+
+/// How often librdkafka asks for the topics' partitions; `None` where it never does.
+fn metadata_refresh(config: &ClientConfig) -> Option<Duration> {
+    const DEFAULT: Duration = Duration::from_secs(300);
+    match config.get("topic.metadata.refresh.interval.ms") {
+        // Below zero means never.
+        Some(millis) => millis.parse().ok().map(Duration::from_millis),
+        None => Some(DEFAULT),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{Error, ErrorKind, Result};
 const ASK: Duration = Duration::from_secs(2);
 /// The most events that are served before the rest of the work has its turn.
 const MOST_EVENTS: usize = 100;
+/// How long to wait after a look for new partitions that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often lag is looked at.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,8 +41,8 @@ pub(super) struct Service {
     listener: Option<Listener>,
     /// Partitions that were given to us and whose start is still being looked up.
     pending: Option<PartitionList>,
-    /// Topics to read without a group that are still being looked up.
-    alone: bool,
+    /// When to look for partitions to read without a group.
+    look_at: Option<Instant>,
     /// Partitions that this consumer had before.
     started: HashSet<TopicPartition>,
     lag_at: Instant,
@@ -57,7 +59,7 @@ impl Service {
         listener: Option<Listener>,
     ) -> Self {
         Service {
-            alone: shared.settings.standalone,
+            look_at: shared.settings.standalone.then(Instant::now),
             shared,
             handle,
             events,
@@ -74,6 +76,7 @@ impl Service {
     /// Runs until the group is left, or until that has taken too long; says through `left` how it
     /// went.
     pub(super) fn run(mut self, left: &SyncSender<Result<()>>) {
+        let _last_words = LastWords(Arc::clone(&self.shared));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             while !self.handle.has_left() {
                 self.step();
@@ -111,7 +114,7 @@ impl Service {
         }
         if self.pending.is_some() {
             self.assign_pending();
-        } else if self.alone && !self.leaving {
+        } else if !self.leaving && self.look_at.is_some_and(|at| at <= Instant::now()) {
             self.assign_alone();
         }
         if !self.leaving {
@@ -124,7 +127,8 @@ impl Service {
 
     /// How long to wait for an event: no longer than what is to be done from time to time can wait.
     fn patience(&self) -> Duration {
-        if self.leaving || self.pending.is_some() || self.alone {
+        let looks_again = self.shared.settings.standalone && self.started.is_empty();
+        if self.leaving || self.pending.is_some() || looks_again {
             return Duration::from_millis(50);
         }
         let interval = self.shared.settings.commit_interval / 4;
@@ -247,21 +251,53 @@ impl Service {
         }
     }
 
-    /// Takes every partition of the topics, without a group.
+    /// Takes the partitions of the topics that it does not have yet, without a group.
     fn assign_alone(&mut self) {
-        let Shared {
-            settings, topics, ..
-        } = &*self.shared;
-        let found = all_partitions(&self.handle, topics).and_then(|mut list| {
-            start::resolve(&self.handle, settings, &self.started, &mut list, ASK).map(|()| list)
+        let settings = &self.shared.settings;
+        let found = self.partitions_to_take().and_then(|mut list| {
+            if self.started.is_empty() {
+                start::resolve(&self.handle, settings, &self.started, &mut list, ASK)?;
+            }
+            Ok(list)
         });
         match found {
             Ok(list) => {
-                self.alone = false;
-                self.assign(&list);
+                let now = Instant::now();
+                self.look_at = self
+                    .shared
+                    .look_every
+                    .and_then(|every| now.checked_add(every));
+                if list.len() > 0 {
+                    self.assign(&list);
+                }
             }
-            Err(error) => self.shared.note(error, false),
+            // The first look is tried on at once: nothing is read before.
+            Err(error) if self.started.is_empty() => self.shared.note(error, false),
+            Err(error) => {
+                tracing::debug!(target: "carbon_events", %error, "cannot look for new partitions");
+                self.look_at = Instant::now().checked_add(LOOK_AGAIN);
+            }
         }
+    }
+
+    /// The partitions that reading alone does not know yet. Those that were added later are read from
+    /// their beginning: everything in them is newer than the start.
+    fn partitions_to_take(&self) -> Result<PartitionList> {
+        let mut list = PartitionList::new();
+        for topic in &self.shared.topics {
+            let count = self
+                .handle
+                .partition_count(&TopicHandle::new(&self.handle, topic)?, ASK)?;
+            for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+                if !self
+                    .started
+                    .contains(&TopicPartition::new(Arc::clone(topic), partition))
+                {
+                    list.push(topic, partition, logical::BEGINNING, None);
+                }
+            }
+        }
+        Ok(list)
     }
 
     fn tell(&self, change: &AssignmentChange<'_>) {
@@ -329,16 +365,13 @@ impl Service {
     }
 }
 
-/// Every partition of every topic.
-fn all_partitions(handle: &Arc<Handle>, topics: &[Arc<str>]) -> Result<PartitionList> {
-    let mut list = PartitionList::new();
-    for topic in topics {
-        let count = handle.partition_count(&TopicHandle::new(handle, topic)?, ASK)?;
-        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-            list.push(topic, partition, logical::END, None);
-        }
+/// Tells those who wait for records when the thread ends, even by a panic.
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.0.thread_ended();
     }
-    Ok(list)
 }
 
 fn too_late() -> Error {

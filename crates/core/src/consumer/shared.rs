@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::batch::{Batch, BatchRun};
 use super::decoding::Decoding;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) tokens: Option<TokenProvider>,
+    /// How often reading alone looks for partitions that were added; never with `None`.
+    pub(super) look_every: Option<Duration>,
     reader: Mutex<Reader>,
     trouble: Mutex<Trouble>,
     errors: Mutex<VecDeque<Error>>,
@@ -119,6 +122,7 @@ pub(super) struct Parts {
     pub(super) decoding: Decoding,
     pub(super) metrics: Metrics,
     pub(super) tokens: Option<TokenProvider>,
+    pub(super) look_every: Option<Duration>,
 }
 
 impl Shared {
@@ -129,6 +133,7 @@ impl Shared {
             decoding,
             metrics,
             tokens,
+            look_every,
         } = parts;
         let wake = Arc::new(Wake::default());
         let mut queue = handle.new_queue();
@@ -147,6 +152,7 @@ impl Shared {
             metrics,
             health: Health::default(),
             tokens,
+            look_every,
             reader: Mutex::new(Reader {
                 queue: Some(queue),
                 buffer: FetchBuffer::new(batch_records.min(1 << 16)),
@@ -232,14 +238,30 @@ impl Shared {
         if messages.len() == 0 {
             return Ok(reader.told_end());
         }
+        let mut ends = Vec::new();
         if messages.iter().any(|message| message.error().is_some()) {
-            messages.retain(|message| match message.error() {
-                None => true,
-                Some(code) => {
-                    self.not_a_record(&mut reader, code, &message);
-                    false
+            let mut records = 0;
+            messages.retain(|message| {
+                let Some(code) = message.error() else {
+                    records += 1;
+                    return true;
+                };
+                if code == Code::PartitionEOF {
+                    let partition = TopicPartition::new(message.topic(), message.partition());
+                    ends.push((records, partition));
+                } else {
+                    self.not_a_record(code, &message);
                 }
+                false
             });
+        }
+        let runs = self.runs(&mut reader, &messages);
+        // A partition's end can come together with its last records, and be followed by newer ones.
+        for (before, partition) in ends {
+            let goes_on = |run: &BatchRun| run.records.end > before && run.partition == partition;
+            if !runs.iter().any(goes_on) {
+                reader.end.read(&partition);
+            }
         }
         if messages.len() == 0 {
             let end = reader.told_end();
@@ -248,7 +270,6 @@ impl Shared {
             let error = self.errors.lock().pop_front();
             return error.map_or(Ok(end), Err);
         }
-        let runs = self.runs(&mut reader, &messages);
         drop(reader);
         self.trouble.lock().over();
         Ok(Next::Batch(Batch::new(messages, runs, Arc::clone(self))))
@@ -295,17 +316,7 @@ impl Shared {
         runs
     }
 
-    fn not_a_record(
-        &self,
-        reader: &mut Reader,
-        code: rdkafka::types::RDKafkaErrorCode,
-        message: &Message<'_>,
-    ) {
-        if code == rdkafka::types::RDKafkaErrorCode::PartitionEOF {
-            let partition = TopicPartition::new(message.topic(), message.partition());
-            reader.end.read(&partition);
-            return;
-        }
+    fn not_a_record(&self, code: Code, message: &Message<'_>) {
         let error = client_error(code, &message.error_text())
             .with("topic", message.topic())
             .with("partition", message.partition())
@@ -321,7 +332,6 @@ impl Shared {
 
     /// Takes note of an error from librdkafka; it is shown now, later or not at all.
     pub(super) fn note_client_error(&self, error: &ClientError, handle: &Handle) {
-        use rdkafka::types::RDKafkaErrorCode as Code;
         if error.is_fatal {
             let fatal = handle.fatal_error();
             let error = fatal.unwrap_or_else(|| Error::new(kind_of(error.code), &*error.reason));
@@ -405,6 +415,14 @@ impl Shared {
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing_by.lock().is_some()
+    }
+
+    /// The consumer's thread is at its end, whatever ended it: nobody may wait for it any more.
+    pub(super) fn thread_ended(&self) {
+        if !self.is_over() {
+            let message = "the consumer's thread has ended; make a new consumer";
+            self.end_with(Error::new(ErrorKind::Internal, message));
+        }
     }
 
     /// The group is left: ends the client once the last batch is dropped.

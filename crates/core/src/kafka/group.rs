@@ -70,9 +70,11 @@ impl Handle {
 
     /// Whether partitions come and go one by one, and not all at every rebalance.
     pub(crate) fn is_cooperative(&self) -> bool {
-        // SAFETY: the instance is live and gives a static string.
-        let protocol = unsafe { CStr::from_ptr(sys::rd_kafka_rebalance_protocol(self.ptr())) };
-        protocol == c"COOPERATIVE"
+        // SAFETY: the instance is live and gives a static string, or null once the group is left.
+        unsafe {
+            let protocol = sys::rd_kafka_rebalance_protocol(self.ptr());
+            !protocol.is_null() && CStr::from_ptr(protocol) == c"COOPERATIVE"
+        }
     }
 
     /// Whether the partitions being revoked belong to others already: their offsets can no longer

@@ -10,6 +10,7 @@ use rdkafka_sys as sys;
 pub(crate) mod logical {
     use rdkafka_sys as sys;
 
+    pub(crate) const BEGINNING: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
     pub(crate) const END: i64 = sys::RD_KAFKA_OFFSET_END as i64;
     /// Where the group has committed, or else where `auto.offset.reset` says.
     pub(crate) const STORED: i64 = sys::RD_KAFKA_OFFSET_STORED as i64;

@@ -149,6 +149,27 @@ fn a_listener_that_panics_harms_nobody() {
 }
 
 #[test]
+fn who_waits_for_records_is_told_if_the_consumers_thread_ends() {
+    let broker = broker();
+    let consumer = builder(&broker, "g").build().unwrap();
+    until("an assignment", || !consumer.assignment().is_empty());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            loop {
+                if let Err(error) = consumer.next_batch(SOON) {
+                    return error;
+                }
+            }
+        });
+        consumer.shared.thread_ended();
+        let error = waiting.join().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+        assert_eq!(consumer.next_batch(SOON).unwrap_err(), error, "it stays");
+    });
+    consumer.close(SOON).unwrap();
+}
+
+#[test]
 fn settings_that_cannot_be_are_refused_at_once() {
     let setting = |builder: EventConsumerBuilder| {
         let error = builder.build().unwrap_err();

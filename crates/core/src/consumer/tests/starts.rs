@@ -114,6 +114,26 @@ fn reading_alone_begins_anew_each_time_and_commits_nothing() {
 }
 
 #[test]
+fn an_end_that_comes_together_with_the_last_records_is_told() {
+    // The reader is late on purpose: by then records and ends wait in one queue.
+    for _ in 0..5 {
+        let broker = filled();
+        let consumer = builder(&broker, "g")
+            .standalone()
+            .detect_end()
+            .build()
+            .unwrap();
+        until("records and ends", || consumer.buffered_records() >= 15 + 3);
+        let mut records = 0;
+        while let Some(batch) = consumer.next_batch(SOON).unwrap() {
+            records += batch.len();
+        }
+        assert_eq!(records, 15);
+        assert!(consumer.at_end());
+    }
+}
+
+#[test]
 fn the_end_is_told_once_and_reading_goes_on_behind_it() {
     use futures::StreamExt;
     let broker = filled();
