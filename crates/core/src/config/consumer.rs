@@ -147,7 +147,8 @@ settings! {
         session_timeout: Duration = Duration::from_secs(45), key "session_timeout_ms";
         /// Which records of transactional producers are seen.
         isolation_level: IsolationLevel = IsolationLevel::ReadCommitted;
-        /// How many bytes of records may wait to be handled before fetching pauses.
+        /// How many bytes of records may wait to be handled before fetching pauses. What was asked for
+        /// by then still comes: a quarter of this, or a megabyte, as it is compressed.
         max_buffered_bytes: u64 = 64 << 20;
         /// The most records that one batch holds.
         max_batch_records: u32 = 4096;

@@ -171,7 +171,7 @@ impl Service {
                 start::resolve(&self.handle, settings, &self.started, &mut list, ASK)
         {
             tracing::warn!(target: "carbon_events", %error, "cannot find where to start; trying on");
-            self.shared.note(error, false);
+            self.shared.note(self.shared.health.explain(error), false);
             self.pending = Some(list);
             return;
         }
@@ -189,7 +189,7 @@ impl Service {
                 handle.send_records_to(queue, topic, *partition);
             }
         }
-        let outcome = if handle.is_cooperative() {
+        let outcome = if shared.settings.standalone || handle.is_cooperative() {
             handle.incremental_assign(list)
         } else {
             handle.assign(Some(list))
@@ -272,7 +272,9 @@ impl Service {
                 }
             }
             // The first look is tried on at once: nothing is read before.
-            Err(error) if self.started.is_empty() => self.shared.note(error, false),
+            Err(error) if self.started.is_empty() => {
+                self.shared.note(self.shared.health.explain(error), false);
+            }
             Err(error) => {
                 tracing::debug!(target: "carbon_events", %error, "cannot look for new partitions");
                 self.look_at = Instant::now().checked_add(LOOK_AGAIN);
