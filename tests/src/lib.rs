@@ -210,6 +210,19 @@ pub fn event(topic: Topic, json: &[u8]) -> Event<'static> {
     decoded.expect("a valid example").event.into_owned()
 }
 
+/// Bytes that no compression makes smaller, the same each time.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(len)
+    .collect()
+}
+
 /// Whether two JSON values are the same where 1 and 1.0 are: how a library prints a whole double is
 /// its own affair.
 pub fn same_json(one: &Value, other: &Value) -> bool {

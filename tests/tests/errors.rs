@@ -14,7 +14,8 @@ use carbon_events::registry::SchemaRegistry;
 use carbon_events::{ErrorKind, EventConsumer, EventProducer, Topic};
 use carbon_events_services::{Kafka, Registry, wait_until};
 use carbon_events_tests::{
-    SOON, assert_kind, create_topics, plain, producer, read_all, reading_error, schemas, typical,
+    SOON, assert_kind, create_topics, noise, plain, producer, read_all, reading_error, schemas,
+    typical,
 };
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -71,19 +72,6 @@ fn a_topic_that_is_made_a_moment_late_gets_its_records() {
         .create_topic(&format!("{prefix}config-changes"), 3, &[])
         .unwrap();
     delivery.wait().unwrap();
-}
-
-/// Bytes that no compression makes smaller.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    })
-    .take(len)
-    .collect()
 }
 
 #[test]
