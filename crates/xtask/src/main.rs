@@ -1,5 +1,6 @@
 //! The one command runner: `cargo xtask test`, `demo`, `generate`, `services`, `bench`, `fuzz`.
 
+mod fuzz;
 mod prerequisites;
 mod run;
 mod test;
@@ -12,7 +13,7 @@ use carbon_events_codegen as codegen;
 use clap::{Parser, Subcommand};
 
 use prerequisites::Needs;
-use run::{cargo, nightly_cargo};
+use run::cargo;
 
 /// The command runner of carbon-events
 #[derive(Parser)]
@@ -65,6 +66,8 @@ enum Verb {
         /// For how long each target runs
         #[arg(default_value_t = 60)]
         seconds: u32,
+        /// Only these targets
+        targets: Vec<String>,
     },
     /// Tell what building and testing need and this machine lacks
     Prerequisites {
@@ -105,7 +108,7 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
             let bench = ["run", "--release", "-p", "carbon-events-cli", "--", "bench"];
             run::step(cargo(&root, &bench).args(arguments))?;
         }
-        Verb::Fuzz { seconds } => fuzz(&root, seconds)?,
+        Verb::Fuzz { seconds, targets } => fuzz::run(&root, seconds, &targets)?,
         Verb::Prerequisites { packages } => return prerequisites::tell(packages),
     }
     Ok(ExitCode::SUCCESS)
@@ -139,19 +142,6 @@ fn generate(root: &Path, check: bool) -> Result<()> {
             "{} files written, all others were as schemas/ says",
             written.len()
         );
-    }
-    Ok(())
-}
-
-fn fuzz(root: &Path, seconds: u32) -> Result<()> {
-    prerequisites::check(Needs::Fuzz)?;
-    let targets = run::output(nightly_cargo(root, &["fuzz", "list"]))?;
-    for target in targets.lines() {
-        let limit = format!("-max_total_time={seconds}");
-        run::step(&mut nightly_cargo(
-            root,
-            &["fuzz", "run", target, "--", &limit],
-        ))?;
     }
     Ok(())
 }
