@@ -357,20 +357,41 @@ impl Client {
 
     /// An election takes a moment; librdkafka would wait for one that never comes until the deadline.
     fn wait_for_controller(&self, doing: &str, deadline: Instant) -> Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let patience = millis(left.min(CONTROLLER_WITHIN));
-        // SAFETY: the instance is live.
-        if unsafe { sys::rd_kafka_controllerid(self.handle.ptr(), patience) } >= 0 {
-            return Ok(());
+        let end = deadline.min(Instant::now() + CONTROLLER_WITHIN);
+        while !self.has_controller(end) {
+            if Instant::now() >= end {
+                let message = format!(
+                    "cannot {doing}: the cluster has no controller: it is electing one, or it is \
+                     the in-process broker, which takes no admin requests"
+                );
+                let error = Error::new(ErrorKind::Unavailable, message);
+                return Err(why_late(error, &self.health));
+            }
+            thread::sleep(ASK_AGAIN);
         }
-        let message = format!(
-            "cannot {doing}: the cluster names no controller: it is electing one, or it is the \
-             in-process broker, which takes no admin requests"
-        );
-        Err(why_late(
-            Error::new(ErrorKind::Unavailable, message),
-            &self.health,
-        ))
+        Ok(())
+    }
+
+    /// Whether the controller that the cluster names is one of its brokers. Where nobody answers, the
+    /// request itself will say so.
+    fn has_controller(&self, deadline: Instant) -> bool {
+        let client = self.handle.ptr();
+        let left = millis(deadline.saturating_duration_since(Instant::now()));
+        let mut metadata = ptr::null();
+        // SAFETY: the instance is live; on success `metadata` points to `broker_cnt` brokers until it
+        // is destroyed, once.
+        unsafe {
+            let code =
+                sys::rd_kafka_metadata(client, 0, ptr::null_mut(), &mut metadata, left.max(1));
+            if code != NO_ERROR {
+                return true;
+            }
+            let controller = sys::rd_kafka_controllerid(client, 0);
+            let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
+            let found = (0..count).any(|index| (*(*metadata).brokers.add(index)).id == controller);
+            sys::rd_kafka_metadata_destroy(metadata);
+            found
+        }
     }
 
     fn checked(

@@ -438,7 +438,7 @@ mod tests {
         let admin = crate::admin::Admin::new(broker.connection()).unwrap();
         let error = admin.diff(&crate::admin::TopicTable::all()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(error.message().contains("no controller"), "{error}");
+        assert!(error.message().contains("has no controller"), "{error}");
     }
 
     #[test]
