@@ -12,6 +12,7 @@
 
 mod input;
 mod rejects;
+mod silence;
 mod summary;
 
 use std::collections::VecDeque;
@@ -20,12 +21,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::config::{ProducerSettings, Settings};
 use carbon_events::{Delivery, Error, ErrorKind, EventId, EventProducer, Topic};
 use clap::Args;
 use indicatif::ProgressBar;
 
 use self::input::{Line, Next};
 use self::rejects::Rejects;
+use self::silence::Silence;
 use self::summary::Summary;
 use super::{event_parser, topic_parser};
 use crate::args::Cli;
@@ -36,6 +39,9 @@ use crate::{format, interrupt, progress};
 /// How long the last records may take to be acknowledged; less than the delivery timeout would give
 /// up what may still be delivered.
 const EXTRA: Duration = Duration::from_secs(5);
+/// How long a record is tried for, unless told otherwise. The library's own two minutes are for
+/// services; whoever waits at a shell has rather mistyped an address.
+const TRIED_FOR: Duration = Duration::from_secs(30);
 /// How many rejected lines are shown; the file has all.
 const SHOWN: u64 = 10;
 /// How many deliveries may fail before the first one succeeds.
@@ -68,6 +74,10 @@ pub(crate) struct Options {
     /// .rejected.jsonl]
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
+    /// For how long each event is tried before it is set aside [default: 30s, or delivery_timeout_ms
+    /// of a --config file]
+    #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
+    timeout: Option<Duration>,
     /// Check the lines and send none
     #[arg(long)]
     dry_run: bool,
@@ -79,6 +89,18 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
+    /// The producer's settings as they hold here.
+    fn producer(&self, settings: &Settings) -> carbon_events::Result<ProducerSettings> {
+        let given = settings.producer.clone();
+        let untouched = given.delivery_timeout == ProducerSettings::default().delivery_timeout;
+        let tried_for = match self.timeout {
+            None if !untouched => given.delivery_timeout,
+            timeout => timeout.unwrap_or(TRIED_FOR),
+        };
+        let producer = given.delivery_timeout(tried_for);
+        producer.with_properties(&settings.connection.properties)
+    }
+
     fn is_stdin(&self) -> bool {
         self.file == Path::new("-")
     }
@@ -102,8 +124,11 @@ impl Options {
 }
 
 pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
-    let settings = cli.connection.settings()?;
-    let patience = settings.producer.delivery_timeout.saturating_add(EXTRA);
+    let mut settings = cli.connection.settings()?;
+    settings.producer = options.producer(&settings)?;
+    let tried_for = settings.producer.delivery_timeout;
+    let patience = tried_for.saturating_add(EXTRA);
+    let brokers = settings.connection.bootstrap_servers.clone();
     let service = settings.connection.service_name.clone();
     settings.connection.check_files()?;
     let producer = EventProducer::builder().settings(settings).build()?;
@@ -129,11 +154,12 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         rejects: Rejects::new(options.rejected_path()),
         bar,
         waiting: VecDeque::new(),
+        silence: Silence::new(brokers, tried_for),
         summary: Summary::default(),
         scratch: Vec::new(),
     };
     let started = Instant::now();
-    let outcome = run.all(&lines?);
+    let outcome = run.all(&lines?).and_then(|()| run.wait_out_silence());
     if interrupt::requested() {
         run.summary.interrupted = true;
         let left = run.producer.stats().queued;
@@ -164,6 +190,7 @@ struct Run<'a> {
     bar: ProgressBar,
     /// Accepted lines whose outcome is not known yet, oldest first.
     waiting: VecDeque<(Line, Topic, Delivery)>,
+    silence: Silence,
     summary: Summary,
     scratch: Vec<u8>,
 }
@@ -191,7 +218,26 @@ impl Run<'_> {
                 }
             }
             self.settle(false)?;
+            self.break_silence();
         }
+    }
+
+    fn break_silence(&mut self) {
+        let heard = self.summary.delivered + self.summary.undelivered > 0;
+        if let Some(text) = self.silence.look(heard, self.waiting.is_empty()) {
+            self.say(styled(NOTE, text));
+        }
+    }
+
+    /// After the last line: waits until something was heard of the records, or the silence was spoken
+    /// of.
+    fn wait_out_silence(&mut self) -> anyhow::Result<()> {
+        while !self.waiting.is_empty() && !self.silence.is_over() && !interrupt::requested() {
+            self.settle(false)?;
+            self.break_silence();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn line(&mut self, line: Line) -> anyhow::Result<()> {
