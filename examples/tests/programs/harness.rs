@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use carbon_events::config::RegistrySettings;
+use carbon_events::consumer::EventConsumerBuilder;
 use carbon_events::{EventConsumer, OwnedRecord, Topic};
 use carbon_events_services::{Kafka, Registry, Shared, shared};
 use carbon_events_tests::{SOON, create_topics, plain};
@@ -70,20 +71,33 @@ pub(crate) fn records(topic: Topic) -> Vec<OwnedRecord> {
 }
 
 pub(crate) fn records_on(kafka: &Kafka, registry: &Registry, topic: Topic) -> Vec<OwnedRecord> {
-    let consumer = EventConsumer::builder()
-        .connection(plain(&kafka.bootstrap_servers()))
-        .registry(RegistrySettings::new(registry.url()))
-        .topic(topic)
-        .standalone()
-        .detect_end()
-        .build()
-        .expect("a consumer");
+    let consumer = reader(kafka, registry, topic).detect_end();
+    let consumer = consumer.build().expect("a consumer");
     let mut records = Vec::new();
     while let Some(batch) = consumer.next_batch(SOON).expect("a batch") {
         records.extend(batch.iter().map(|record| record.to_owned()));
     }
     assert!(consumer.at_end());
     records
+}
+
+/// Waits until a topic has more than `count` records, also while it is written to.
+pub(crate) fn wait_for_more_than(kafka: &Kafka, registry: &Registry, topic: Topic, count: usize) {
+    let consumer = reader(kafka, registry, topic);
+    let consumer = consumer.build().expect("a consumer");
+    let mut came = 0;
+    while came <= count {
+        let batch = consumer.next_batch(SOON).expect("a batch");
+        came += batch.expect("another record").len();
+    }
+}
+
+fn reader(kafka: &Kafka, registry: &Registry, topic: Topic) -> EventConsumerBuilder {
+    EventConsumer::builder()
+        .connection(plain(&kafka.bootstrap_servers()))
+        .registry(RegistrySettings::new(registry.url()))
+        .topic(topic)
+        .standalone()
 }
 
 /// Runs a program to its end; standard output of one that succeeds.

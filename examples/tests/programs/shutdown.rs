@@ -4,10 +4,9 @@ use std::io::Read;
 use std::process::Stdio;
 
 use carbon_events::Topic;
-use carbon_events_services::{Kafka, Registry, wait_until};
-use carbon_events_tests::SOON;
+use carbon_events_services::{Kafka, Registry};
 
-use crate::harness::{Running, program_on, records_on};
+use crate::harness::{Running, program_on, records_on, wait_for_more_than};
 
 /// `N accepted, N delivered, N not`.
 fn counts(line: &str) -> [usize; 3] {
@@ -27,7 +26,7 @@ fn a_service_told_to_end_delivers_what_it_accepted_or_says_how_much_it_gave_up()
 
     let mut program = program_on("graceful_shutdown", &kafka, Some(&registry));
     let (running, _) = Running::start(program.args(["--every=1"]));
-    assert!(wait_until(SOON, || read() > 50));
+    wait_for_more_than(&kafka, &registry, topic, 50);
     let (code, line) = running.terminate();
     let [accepted, delivered, not] = counts(&line);
     assert_eq!((code, delivered, not), (Some(0), accepted, 0));
@@ -40,7 +39,7 @@ fn a_service_told_to_end_delivers_what_it_accepted_or_says_how_much_it_gave_up()
             .stderr(Stdio::piped()),
     );
     let mut stderr = running.stderr();
-    assert!(wait_until(SOON, || read() > accepted + 50));
+    wait_for_more_than(&kafka, &registry, topic, accepted + 50);
     kafka.pause(1).unwrap();
     let (code, line) = running.terminate();
     kafka.resume(1).unwrap();
