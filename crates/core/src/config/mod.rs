@@ -89,6 +89,44 @@ impl Settings {
             consumer: ConsumerSettings::from_lookup(&lookup)?,
         })
     }
+
+    /// Sets one setting of a group (`connection`, `registry`, `producer` or `consumer`) by its name
+    /// in every serialised form, such as `delivery_timeout_ms`: how bindings pass on the options
+    /// that they are given. It stands above what was there, as with the setter of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`], naming `setting`: there is none of that name (with the nearest
+    /// that there is), or the value is refused.
+    pub fn set(&mut self, group: &str, name: &str, value: &serde_json::Value) -> Result<()> {
+        let set = match group {
+            "connection" => self.connection.set(name, value),
+            "registry" => self.registry.set(name, value),
+            "producer" => self.producer.set(name, value),
+            "consumer" => self.consumer.set(name, value),
+            _ => Ok(false),
+        };
+        let of_group = || settings().filter(|setting| setting.group == group);
+        let message = match set {
+            Ok(true) => return Ok(()),
+            // What serde says quotes the value.
+            Err(_) if of_group().any(|setting| setting.name == name && setting.secret) => {
+                format!("{name} must be text")
+            }
+            Err(error) => format!("{name} is refused: {error}"),
+            Ok(false) => {
+                let nearest = of_group()
+                    .map(|setting| (strsim::jaro_winkler(setting.name, name), setting.name))
+                    .max_by(|one, other| one.0.total_cmp(&other.0))
+                    .filter(|(likeness, _)| *likeness > 0.8);
+                let advice = nearest.map_or_else(String::new, |(_, nearest)| {
+                    format!(": did you mean `{nearest}`?")
+                });
+                format!("`{name}` is no setting of the {group}{advice}")
+            }
+        };
+        Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", name))
+    }
 }
 
 /// Every setting there is, group by group.
@@ -214,6 +252,44 @@ mod tests {
                 "ssl_key_pem",
             ]
         );
+    }
+
+    #[test]
+    fn a_setting_is_set_by_its_name_above_what_was_there() {
+        let mut settings = Settings::default();
+        settings.connection.ssl_ca_location = Some("/ca".to_owned());
+        for (group, name, value) in [
+            ("connection", "ssl_ca_pem", serde_json::json!("CA")),
+            ("producer", "linger_ms", serde_json::json!(7)),
+            ("producer", "compression", serde_json::json!("ZSTD")),
+        ] {
+            settings.set(group, name, &value).unwrap();
+        }
+        assert_eq!(settings.connection.ssl_ca_pem.as_deref(), Some("CA"));
+        assert_eq!(settings.connection.ssl_ca_location, None);
+        assert_eq!(settings.producer.linger.as_millis(), 7);
+        assert_eq!(settings.producer.compression, Compression::Zstd);
+        let refused = |settings: &mut Settings, name: &str, value: serde_json::Value| {
+            let error = settings.set("connection", name, &value).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert_eq!(error.get("setting"), Some(name));
+            error.message().to_owned()
+        };
+        assert_eq!(
+            refused(&mut settings, "bootstrap_server", "a:1".into()),
+            "`bootstrap_server` is no setting of the connection: did you mean `bootstrap_servers`?"
+        );
+        let message = refused(&mut settings, "reject_unauthorized", "maybe".into());
+        assert!(
+            message.starts_with("reject_unauthorized is refused"),
+            "{message}"
+        );
+        let message = refused(
+            &mut settings,
+            "sasl_password",
+            serde_json::json!({"p": "s3cret"}),
+        );
+        assert_eq!(message, "sasl_password must be text");
     }
 
     #[test]

@@ -266,6 +266,27 @@ macro_rules! settings {
                 Ok(settings)
             }
 
+            /// Sets one setting by its name in every serialised form, as the setter does; `false`
+            /// where there is none of that name.
+            pub(super) fn set(
+                &mut self,
+                name: &str,
+                value: &serde_json::Value,
+            ) -> Result<bool, serde_json::Error> {
+                $(
+                    if name == $crate::config::setting::settings!(@name $field $($key)?) {
+                        // Through the struct's own serialised form, which knows units and words.
+                        let alone: serde_json::Map<_, _> =
+                            [(name.to_owned(), value.clone())].into_iter().collect();
+                        let given: Self = serde_json::from_value(alone.into())?;
+                        self.$field = given.$field;
+                        $($(self.$other = None;)+)?
+                        return Ok(true);
+                    }
+                )+
+                Ok(false)
+            }
+
             $($crate::config::setting::settings! {
                 @setter [$($doc)+] $field $type [$($argument)?] [$($($other)+)?]
             })+

@@ -306,6 +306,15 @@ impl<'b> Record<'b> {
             .map_err(|error| self.undecodable(error))
     }
 
+    /// Says that this record and those before it in its partition are handled, for who may not get
+    /// to the end of the batch.
+    pub fn acknowledge(&self) {
+        self.run.run.handled_to(self.offset() + 1);
+        if self.run.records.end == self.index + 1 {
+            self.batch.shared.progress.notify();
+        }
+    }
+
     /// A copy that lives on its own, with the event decoded.
     pub fn to_owned(&self) -> OwnedRecord<Event<'static>> {
         self.owned(self.event().map(Event::into_owned))

@@ -115,6 +115,24 @@ impl Handle {
         }
     }
 
+    /// Waits until a broker answers, up to `timeout`.
+    pub(crate) fn reach(&self, timeout: Duration) -> Result<()> {
+        let mut metadata = std::ptr::null();
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the instance is live; without a topic only those known here are asked for, and
+        // what is set on success is destroyed below.
+        let code = unsafe {
+            let none = std::ptr::null_mut();
+            sys::rd_kafka_metadata(self.ptr(), 0, none, &mut metadata, millis)
+        };
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(broker_error(code, "reach a broker"));
+        }
+        // SAFETY: set by the call that succeeded.
+        unsafe { sys::rd_kafka_metadata_destroy(metadata) };
+        Ok(())
+    }
+
     /// How many partitions a topic has, asked of the cluster; blocks up to `timeout`.
     pub(crate) fn partition_count(&self, topic: &TopicHandle, timeout: Duration) -> Result<u32> {
         let mut metadata = std::ptr::null();

@@ -157,6 +157,12 @@ impl Delivery {
         Delivery { outcomes, index }
     }
 
+    /// Whether both records went into one batch of one partition. Such records settle in the order
+    /// in which they were sent, so that who keeps many handles needs to await the last one only.
+    pub fn shares_batch(&self, other: &Delivery) -> bool {
+        Arc::ptr_eq(&self.outcomes, &other.outcomes)
+    }
+
     /// The outcome, if it is known by now.
     pub fn outcome(&self) -> Option<Result<DeliveryReport>> {
         self.outcomes.outcome(self.index)

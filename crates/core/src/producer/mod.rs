@@ -207,6 +207,31 @@ impl EventProducer {
         Ok(self.raw(topic).value(json))
     }
 
+    /// Starts the producer and blocks until a broker answers. Nobody needs to: the first record
+    /// starts it too. It is for who wants to know early that brokers can be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] where none answers in `timeout`,
+    /// [`ErrorKind::Authentication`] as soon as one refuses us, [`ErrorKind::Closed`].
+    pub fn connect(&self, timeout: Duration) -> Result<()> {
+        /// How often it is looked whether a broker has refused us: librdkafka tries for ever.
+        const LOOK: Duration = Duration::from_millis(250);
+        let engine = Arc::clone(&*self.engine()?);
+        let deadline = shutdown::deadline(timeout);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Err(error) = engine.handle.reach(left.min(LOOK)) else {
+                return Ok(());
+            };
+            let error = engine.health.explain(error);
+            let refused = error.kind() == ErrorKind::Authentication;
+            if refused || engine.closing.load(Ordering::SeqCst) || Instant::now() >= deadline {
+                return Err(error);
+            }
+        }
+    }
+
     /// Blocks until every record that was accepted so far is settled, without lingering.
     ///
     /// # Errors

@@ -29,6 +29,18 @@ fn a_batch_is_committed_once_the_next_is_asked_for() {
 }
 
 #[test]
+fn an_acknowledged_record_is_committed_though_its_batch_is_given_up() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let batch = next(&consumer);
+    batch.get(0).unwrap().acknowledge();
+    batch.abandon();
+    consumer.close(Duration::from_secs(10)).unwrap();
+    is_committed(&broker, &[(0, 1)]);
+}
+
+#[test]
 fn an_error_that_ends_the_loop_leaves_its_batch_to_the_next_reader() {
     let broker = broker();
     write(&broker, 0, 0..10);

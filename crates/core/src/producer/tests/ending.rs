@@ -101,3 +101,17 @@ fn dropping_the_last_clone_delivers_what_was_accepted() {
             .all(|delivery| delivery.outcome().unwrap().is_ok())
     );
 }
+
+#[test]
+fn connecting_says_whether_a_broker_answers() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    producer.connect(Duration::from_secs(10)).unwrap();
+    broker.take_down().unwrap();
+    let late = builder(&broker).build().unwrap();
+    let error = late.connect(Duration::from_millis(300)).unwrap_err();
+    assert!(error.retryable(), "{error}");
+    producer.close(Duration::from_secs(1)).unwrap();
+    let error = producer.connect(Duration::from_secs(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
