@@ -186,7 +186,17 @@ pub(crate) fn keep(wanted: &Wanted) -> Result<()> {
 
 /// Starts what is wanted, writes the variables to `env` and returns them.
 fn start(wanted: &Wanted) -> Result<((Kafka, Option<Registry>), String)> {
-    let services = thread::scope(|scope| {
+    let services = services(wanted)?;
+    let report = report(&services.0, services.1.as_ref(), wanted)?;
+    // Complete when it appears.
+    fs::write("env.new", &report)?;
+    fs::rename("env.new", "env")?;
+    Ok((services, report))
+}
+
+/// Starts what is wanted.
+pub(crate) fn services(wanted: &Wanted) -> Result<(Kafka, Option<Registry>)> {
+    thread::scope(|scope| {
         let registry = scope.spawn(|| (!wanted.no_registry).then(Registry::start).transpose());
         let mut kafka = Kafka::builder()
             .brokers(wanted.brokers)
@@ -200,13 +210,8 @@ fn start(wanted: &Wanted) -> Result<((Kafka, Option<Registry>), String)> {
         let registry = registry
             .join()
             .map_err(|_| anyhow!("the registry's start panicked"))?;
-        anyhow::Ok((kafka?, registry?))
-    })?;
-    let report = report(&services.0, services.1.as_ref(), wanted)?;
-    // Complete when it appears.
-    fs::write("env.new", &report)?;
-    fs::rename("env.new", "env")?;
-    Ok((services, report))
+        Ok((kafka?, registry?))
+    })
 }
 
 /// Shell lines that export the variables of the library, and as comments what has none.

@@ -6,6 +6,7 @@
 //! mislead anyone.
 
 mod keeper;
+mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -37,6 +38,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Start services for a test run that is no Rust, and obey its words on standard input
+    Serve(Wanted),
     /// Hold the services until told to stop; what `up` starts
     #[command(hide = true)]
     Keep(Wanted),
@@ -99,6 +102,7 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
         Verb::Down => keeper::down(&root),
         Verb::Status => keeper::status(&root),
         Verb::Keep(wanted) => keeper::keep(&wanted).map(|()| ExitCode::SUCCESS),
+        Verb::Serve(wanted) => serve::serve(&wanted).map(|()| ExitCode::SUCCESS),
         Verb::Fetch => carbon_events_services::fetch_all().map(|()| ExitCode::SUCCESS),
         Verb::Python { arguments } => run(carbon_events_services::python()?.args(arguments)),
     }
