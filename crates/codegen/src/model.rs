@@ -167,6 +167,18 @@ pub enum Type {
     StringMap,
 }
 
+impl Type {
+    /// The enum that values of this type are of.
+    pub fn enum_name(&self) -> Option<&str> {
+        match self {
+            Type::Plain(Plain::Enum(name))
+            | Type::Optional(Plain::Enum(name))
+            | Type::Array(Plain::Enum(name)) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// A type without parts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plain {

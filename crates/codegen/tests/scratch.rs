@@ -203,6 +203,7 @@ fn a_field_and_a_thirteenth_topic_need_nothing_but_their_schemas() {
     let written = codegen::write(scratch.path()).unwrap();
     let written: Vec<_> = written
         .iter()
+        .filter(|path| path.starts_with("crates/core"))
         .map(|path| path.file_name().and_then(OsStr::to_str).unwrap())
         .collect();
     let expected = [

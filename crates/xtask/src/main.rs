@@ -1,6 +1,8 @@
-//! The one command runner: `cargo xtask test`, `demo`, `generate`, `services`, `bench`, `fuzz`.
+//! The one command runner: `cargo xtask test`, `demo`, `generate`, `npm`, `services`, `bench`,
+//! `fuzz`.
 
 mod fuzz;
+mod npm;
 mod prerequisites;
 mod run;
 mod test;
@@ -46,6 +48,18 @@ enum Verb {
         /// Change nothing; fail if a file is not what schemas/ says
         #[arg(long)]
         check: bool,
+    },
+    /// Build and pack the Node package and this platform's addon into target/npm
+    Npm {
+        /// Another platform's addon, by Rust's name of it; its toolchain must be there
+        #[arg(long)]
+        target: Option<String>,
+        /// Install what was packed into a clean folder and run the package's tests there
+        #[arg(long)]
+        test: bool,
+        /// Arguments of the tests, such as a file's name
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
     /// Start, stop or look at a real Kafka and a real registry on this machine
     #[command(disable_help_flag = true)]
@@ -100,6 +114,20 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
         }
         Verb::Test { quick, arguments } => test::run(&root, quick, &arguments)?,
         Verb::Generate { check } => generate(&root, check)?,
+        Verb::Npm {
+            target,
+            test: false,
+            ..
+        } => {
+            prerequisites::check(Needs::Npm)?;
+            for packed in npm::pack(&root, target.as_deref())? {
+                println!("{}", packed.display());
+            }
+        }
+        Verb::Npm { arguments, .. } => {
+            prerequisites::check(Needs::Test)?;
+            npm::test(&root, &arguments)?;
+        }
         Verb::Services { arguments } => {
             return run::exit_code(run::services(&root).args(arguments));
         }

@@ -10,6 +10,8 @@ use anyhow::{Result, bail};
 pub(crate) enum Needs {
     /// Build the library and run the demo.
     Build,
+    /// Build and pack the Node package.
+    Npm,
     /// Format, lint and run what needs no service.
     QuickTest,
     /// Run all tests.
@@ -60,7 +62,7 @@ const fn line(
     }
 }
 
-static ALL: [Prerequisite; 13] = [
+static ALL: [Prerequisite; 16] = [
     debian(
         Needs::Build,
         "a C compiler",
@@ -91,6 +93,14 @@ static ALL: [Prerequisite; 13] = [
         &["perl", "-e", "use IPC::Cmd; use FindBin"],
         "perl",
     ),
+    debian(
+        Needs::Npm,
+        "Node 18 or later",
+        &["node", "--version"],
+        "nodejs",
+    ),
+    debian(Needs::Npm, "npm", &["npm", "--version"], "npm"),
+    debian(Needs::Npm, "strip", &["strip", "--version"], "binutils"),
     line(
         Needs::QuickTest,
         "rustfmt",

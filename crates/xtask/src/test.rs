@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::generate;
+use crate::npm;
 use crate::prerequisites::{self, Needs};
 use crate::run::{cargo, services, step};
 
@@ -64,5 +65,8 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<()> 
         );
     }
     eprintln!("\nchecks passed after {} s", start.elapsed().as_secs());
+    if !quick && arguments.is_empty() {
+        npm::test(root, &[])?;
+    }
     step(tests.args(arguments))
 }

@@ -1,7 +1,7 @@
 //! Avro's names as Rust's.
 
 /// `AuditAPICallEvent` to `audit_api_call_event`, `latencyMs` to `latency_ms`.
-pub(super) fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let mut snake = String::new();
     for (index, &char) in chars.iter().enumerate() {
@@ -18,7 +18,7 @@ pub(super) fn snake(name: &str) -> String {
 }
 
 /// [`snake`], or with `r#` before it where that is a word of Rust's own.
-pub(super) fn ident(name: &str) -> String {
+pub(crate) fn ident(name: &str) -> String {
     const KEYWORDS: [&str; 37] = [
         "as", "async", "await", "box", "break", "const", "continue", "do", "dyn", "else", "enum",
         "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "match",
@@ -34,7 +34,7 @@ pub(super) fn ident(name: &str) -> String {
 }
 
 /// `audit-api-calls` to `AuditApiCalls`, `COMPACT_AND_DELETE` to `CompactAndDelete`.
-pub(super) fn camel(name: &str) -> String {
+pub(crate) fn camel(name: &str) -> String {
     let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
     words
         .map(|word| {
@@ -45,7 +45,7 @@ pub(super) fn camel(name: &str) -> String {
 }
 
 /// The variant of an event: `AuditAPICallEvent` to `AuditAPICall`.
-pub(super) fn variant(record: &str) -> &str {
+pub(crate) fn variant(record: &str) -> &str {
     record.strip_suffix("Event").unwrap_or(record)
 }
 

@@ -1,0 +1,349 @@
+//! From an event in JavaScript to cells: only what is plainly right goes this way. Anything else
+//! makes `pack` give `false`, and is looked at by the core, which says what is wrong.
+
+use crate::model::{Default, Event, Field, Plain, Record, Type};
+
+/// The envelope's fields that a caller may give, with the bit that says so.
+const ENVELOPE: [(&str, u8, bool); 6] = [
+    ("eventId", 1, false),
+    ("timestamp", 2, false),
+    ("source", 4, false),
+    ("version", 8, false),
+    ("correlationId", 16, true),
+    ("causationId", 32, true),
+];
+
+/// `pack` of the event and of the records within it.
+pub(super) fn functions(number: usize, event: &Event) -> String {
+    let mut out = String::new();
+    for nested in &event.nested {
+        out.push_str(&nested_function(nested));
+    }
+    let record = &event.record;
+    let known = ["eventType"]
+        .into_iter()
+        .chain(ENVELOPE.map(|(name, ..)| name))
+        .chain(record.fields.iter().map(|field| &*field.name));
+    let known: Vec<_> = known.map(|name| format!("'{name}'")).collect();
+    out.push_str(&format!(
+        "const NAMES = new Set([\n  {},\n]);\n\n",
+        known.join(",\n  ")
+    ));
+    let kinds: Vec<_> = record
+        .fields
+        .iter()
+        .map(|field| format!("  {}: '{}',\n", field.name, kind(&field.ty)))
+        .collect();
+    out.push_str(&format!(
+        "/** What each field holds, to tell what is wrong with a value. */\nconst KINDS = {{\n  \
+         __proto__: null,\n  timestamp: 'long',\n{}}};\n\n",
+        kinds.concat()
+    ));
+    out.push_str(&format!(
+        "/** Packs an event, or gives false where something about it is not plain. */\n\
+         function pack(p, event) {{\n  let given = 0;\n  let bits = 0;\n{}{}  if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;\n\n",
+        envelope_checks(&record.name),
+        checks("event", record),
+    ));
+    let room = room(record);
+    out.push_str(&format!(
+        "  let c = p.room({room});\n  let i = p.at;\n  c[i++] = bits;\n"
+    ));
+    out.push_str(ENVELOPE_WRITES);
+    out.push_str(&writes(record));
+    out.push_str("  return true;\n}\n\n");
+    out.push_str(&format!("exports.number = {number};\n"));
+    let required: Vec<_> = record
+        .fields
+        .iter()
+        .filter(|field| !may_be_left_out(field))
+        .map(|field| format!("'{}'", field.name))
+        .collect();
+    out.push_str(&format!(
+        "exports.required = new Set([\n  {},\n]);\n",
+        required.join(",\n  ")
+    ));
+    out.push_str("exports.kinds = KINDS;\nexports.pack = pack;\n");
+    out
+}
+
+fn nested_function(record: &Record) -> String {
+    format!(
+        "function pack{name}(p, item) {{\n  if (typeof item !== 'object' || item === null) return \
+         false;\n  let given = 0;\n{checks}  if (cells.count(item) !== given) return false;\n  \
+         let c = p.room({room});\n  let i = p.at;\n{writes}  return true;\n}}\n\n",
+        name = record.name,
+        checks = checks("item", record),
+        room = room(record),
+        writes = writes(record),
+    )
+}
+
+fn envelope_checks(name: &str) -> String {
+    let mut out = String::from("  const eventType = event.eventType;\n");
+    out.push_str(&format!(
+        "  if (eventType !== undefined) {{\n    if (eventType !== '{name}') return false;\n    \
+         given++;\n  }}\n"
+    ));
+    for (field, bit, nullable) in ENVELOPE {
+        let wrong = if field == "timestamp" {
+            format!("!cells.isLong({field})")
+        } else {
+            format!("typeof {field} !== 'string'")
+        };
+        let set = if nullable {
+            format!(
+                "    given++;\n    if ({field} !== null) {{\n      if ({wrong}) return false;\n      \
+                 bits |= {bit};\n    }}\n"
+            )
+        } else {
+            format!("    if ({wrong}) return false;\n    given++;\n    bits |= {bit};\n")
+        };
+        out.push_str(&format!(
+            "  const {field} = event.{field};\n  if ({field} !== undefined) {{\n{set}  }}\n"
+        ));
+    }
+    out
+}
+
+const ENVELOPE_WRITES: &str = "  if (bits !== 0) {
+    if (bits & 1) {
+      c[i++] = eventId.length;
+      p.text += eventId;
+    }
+    if (bits & 2) {
+      i = cells.long(c, i, timestamp);
+      if (i < 0) return false;
+    }
+    if (bits & 4) {
+      c[i++] = source.length;
+      p.text += source;
+    }
+    if (bits & 8) {
+      c[i++] = version.length;
+      p.text += version;
+    }
+    if (bits & 16) {
+      c[i++] = correlationId.length;
+      p.text += correlationId;
+    }
+    if (bits & 32) {
+      c[i++] = causationId.length;
+      p.text += causationId;
+    }
+  }
+";
+
+/// What tells that a value of this type is not plainly right.
+fn wrong(plain: &Plain, value: &str) -> String {
+    match plain {
+        Plain::String => format!("typeof {value} !== 'string'"),
+        Plain::Int => format!("({value} | 0) !== {value}"),
+        Plain::Long => format!("!cells.isLong({value})"),
+        Plain::Double => format!("typeof {value} !== 'number'"),
+        Plain::Boolean => format!("typeof {value} !== 'boolean'"),
+        Plain::Enum(name) => format!("typeof {value} !== 'string' || !({value} in {name}.numbers)"),
+    }
+}
+
+fn kind(ty: &Type) -> &'static str {
+    match ty {
+        Type::Plain(plain) | Type::Optional(plain) => match plain {
+            Plain::String => "string",
+            Plain::Int => "int",
+            Plain::Long => "long",
+            Plain::Double => "double",
+            Plain::Boolean => "boolean",
+            Plain::Enum(_) => "enum symbol",
+        },
+        Type::Array(_) | Type::Records(_) => "array",
+        Type::StringMap => "map",
+    }
+}
+
+/// Reads each field into a constant and checks its type.
+fn checks(object: &str, record: &Record) -> String {
+    let mut out = String::new();
+    for field in &record.fields {
+        let name = local(&field.name);
+        let wrong = match &field.ty {
+            Type::Plain(plain) => wrong(plain, &name),
+            Type::Optional(plain) => format!("{name} !== null && ({})", wrong(plain, &name)),
+            Type::Array(_) | Type::Records(_) => format!("!Array.isArray({name})"),
+            Type::StringMap => format!("typeof {name} !== 'object' || {name} === null"),
+        };
+        let read = format!("const {name} = {object}.{};\n", field.name);
+        if may_be_left_out(field) {
+            out.push_str(&format!(
+                "  {read}  if ({name} !== undefined) {{\n    if ({wrong}) return false;\n    \
+                 given++;\n  }}\n"
+            ));
+        } else {
+            out.push_str(&format!(
+                "  {read}  if ({wrong}) return false;\n  given++;\n"
+            ));
+        }
+    }
+    out
+}
+
+fn may_be_left_out(field: &Field) -> bool {
+    field.default.is_some() || matches!(field.ty, Type::Optional(_))
+}
+
+/// A field's name as that of a constant: none that the functions use themselves, and no keyword.
+pub(super) fn local(name: &str) -> String {
+    const TAKEN: [&str; 52] = [
+        "p",
+        "c",
+        "i",
+        "r",
+        "s",
+        "t",
+        "n",
+        "event",
+        "item",
+        "given",
+        "bits",
+        "cells",
+        "pack",
+        "unpack",
+        "eventType",
+        "arguments",
+        "await",
+        "break",
+        "case",
+        "catch",
+        "class",
+        "const",
+        "continue",
+        "debugger",
+        "default",
+        "delete",
+        "do",
+        "else",
+        "enum",
+        "eval",
+        "export",
+        "extends",
+        "finally",
+        "for",
+        "function",
+        "if",
+        "implements",
+        "import",
+        "in",
+        "interface",
+        "let",
+        "new",
+        "package",
+        "private",
+        "return",
+        "static",
+        "switch",
+        "this",
+        "typeof",
+        "var",
+        "while",
+        "yield",
+    ];
+    if TAKEN.contains(&name) {
+        format!("{name}_")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Cells enough for all fields and the envelope, without what collections hold.
+fn room(record: &Record) -> usize {
+    16 + 3 * record.fields.len()
+}
+
+/// Writes the cells and texts of all fields, after `p.room` gave `c` and `i`.
+fn writes(record: &Record) -> String {
+    let room = room(record);
+    let mut out = String::new();
+    for field in &record.fields {
+        let name = local(&field.name);
+        match &field.ty {
+            Type::Plain(plain) => match (&field.default, literal(field)) {
+                (Some(_), Some(default)) => {
+                    let value = format!("{name}OrDefault");
+                    out.push_str(&format!(
+                        "  const {value} = {name} === undefined ? {default} : {name};\n"
+                    ));
+                    out.push_str(&write_plain("  ", plain, &value));
+                }
+                _ => out.push_str(&write_plain("  ", plain, &name)),
+            },
+            Type::Optional(plain) => {
+                let none = if *plain == Plain::String { "-1" } else { "0" };
+                out.push_str(&format!(
+                    "  if ({name} === undefined || {name} === null) {{\n    c[i++] = {none};\n  }} \
+                     else {{\n"
+                ));
+                if *plain != Plain::String {
+                    out.push_str("    c[i++] = 1;\n");
+                }
+                out.push_str(&write_plain("    ", plain, &name));
+                out.push_str("  }\n");
+            }
+            Type::StringMap => out.push_str(&write_collection(&name, room, "map", "")),
+            Type::Records(nested) => {
+                out.push_str(&write_collection(
+                    &name,
+                    room,
+                    "list",
+                    &format!(", pack{nested}"),
+                ));
+            }
+            Type::Array(Plain::String) => {
+                out.push_str(&write_collection(&name, room, "strings", ""))
+            }
+            Type::Array(plain) => {
+                let pack = format!(
+                    ", (p, value) => {{\n    if ({wrong}) return false;\n    const c = p.room(4);\n    \
+                     let i = p.at;\n  {write}    p.at = i;\n    return true;\n  }}",
+                    wrong = wrong(plain, "value"),
+                    write = write_plain("  ", plain, "value"),
+                );
+                out.push_str(&write_collection(&name, room, "list", &pack));
+            }
+        }
+    }
+    out.push_str("  p.at = i;\n");
+    out
+}
+
+/// Collections write through the packer, which may move the cells to a larger array.
+fn write_collection(name: &str, room: usize, method: &str, more: &str) -> String {
+    format!(
+        "  if ({name} === undefined) {{\n    c[i++] = 0;\n  }} else {{\n    p.at = i;\n    if \
+         (!p.{method}({name}{more})) return false;\n    c = p.room({room});\n    i = p.at;\n  }}\n"
+    )
+}
+
+fn write_plain(start: &str, plain: &Plain, value: &str) -> String {
+    match plain {
+        Plain::String => {
+            format!("{start}c[i++] = {value}.length;\n{start}p.text += {value};\n")
+        }
+        Plain::Long => {
+            format!("{start}i = cells.long(c, i, {value});\n{start}if (i < 0) return false;\n")
+        }
+        Plain::Int | Plain::Double => format!("{start}c[i++] = {value};\n"),
+        Plain::Boolean => format!("{start}c[i++] = {value} ? 1 : 0;\n"),
+        Plain::Enum(name) => format!("{start}c[i++] = {name}.numbers[{value}];\n"),
+    }
+}
+
+/// A default as it stands in JavaScript; collections that are left out are empty anyway.
+fn literal(field: &Field) -> Option<String> {
+    match field.default.as_ref()? {
+        Default::Boolean(value) => Some(value.to_string()),
+        Default::Integer(value) => Some(value.to_string()),
+        Default::Double(value) => Some(format!("{value:?}")),
+        Default::Text(text) => Some(format!("{text:?}")),
+        Default::Null | Default::Empty => None,
+    }
+}

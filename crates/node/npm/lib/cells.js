@@ -1,0 +1,267 @@
+'use strict';
+
+// How events cross to the addon and back: numbers in one Float64Array (cells), all texts in one
+// string. `crates/node/src/cells.rs` and `chunk.rs` say what stands where; the code that walks each
+// record's fields is generated beside this file, in `events/`.
+
+/** Cells of an event before its options: kind, cells, length of its texts, options. */
+const HEAD = 4;
+
+const KEY = 1;
+const NO_KEY = 2;
+const PARTITION = 4;
+const HEADERS = 8;
+const MENDS = 16;
+
+/** Gathers events for one call of the addon. */
+class Packer {
+  cells = new Float64Array(1 << 14);
+  at = 0;
+  text = '';
+  count = 0;
+
+  /** Room for so many cells more; the array may be another one than before. */
+  room(cells) {
+    if (this.at + cells > this.cells.length) {
+      const larger = new Float64Array(Math.max(this.cells.length * 2, this.at + cells));
+      larger.set(this.cells);
+      this.cells = larger;
+    }
+    return this.cells;
+  }
+
+  /** Begins an event. `end` or `undo` must follow, with what this gives. */
+  begin(kind, options, mends) {
+    const start = this.at;
+    const cells = this.room(HEAD + 1);
+    cells[start] = kind;
+    cells[start + 2] = this.text.length;
+    cells[start + 3] = mends ? MENDS : 0;
+    this.at = start + HEAD;
+    if (options !== undefined && options !== null) this.#options(start, options);
+    return start;
+  }
+
+  end(start) {
+    this.cells[start + 1] = this.at - start;
+    this.cells[start + 2] = this.text.length - this.cells[start + 2];
+    this.count++;
+  }
+
+  undo(start) {
+    this.text = this.text.substring(0, this.cells[start + 2]);
+    this.at = start;
+  }
+
+  #options(start, { key, partition, headers }) {
+    let given = 0;
+    if (key === null) {
+      given |= NO_KEY;
+    } else if (key !== undefined) {
+      given |= KEY;
+      this.bytes(key, 'key');
+    }
+    if (partition !== undefined && partition !== null) {
+      if ((partition | 0) !== partition) throw new TypeError('partition must be an integer');
+      given |= PARTITION;
+      this.room(1)[this.at++] = partition;
+    }
+    if (headers !== undefined && headers !== null) {
+      given |= HEADERS;
+      const count = this.at;
+      this.room(1)[this.at++] = 0;
+      for (const name of Object.keys(headers)) {
+        const values = headers[name];
+        for (const value of Array.isArray(values) ? values : [values]) {
+          this.string(name);
+          this.bytes(value, `header ${name}`);
+          this.cells[count]++;
+        }
+      }
+    }
+    this.cells[start + 3] += given;
+  }
+
+  string(text) {
+    this.room(1)[this.at++] = text.length;
+    this.text += text;
+  }
+
+  /** Text, bytes or null. */
+  bytes(value, what) {
+    if (typeof value === 'string') {
+      this.string(value);
+    } else if (value === null || value === undefined) {
+      this.room(1)[this.at++] = -1;
+    } else if (value instanceof Uint8Array) {
+      const { buffer, byteOffset, byteLength } = value;
+      this.room(1)[this.at++] = -2 - byteLength;
+      this.text += Buffer.from(buffer, byteOffset, byteLength).latin1Slice();
+    } else {
+      throw new TypeError(`${what} must be a string, a Buffer or null`);
+    }
+  }
+
+  /** A map of texts; false where it holds anything else. */
+  map(map) {
+    const count = this.at;
+    this.room(1)[this.at++] = 0;
+    let entries = 0;
+    for (const key of Object.keys(map)) {
+      const value = map[key];
+      if (typeof value !== 'string') return false;
+      const cells = this.room(2);
+      cells[this.at++] = key.length;
+      cells[this.at++] = value.length;
+      this.text += key + value;
+      entries++;
+    }
+    this.cells[count] = entries;
+    return true;
+  }
+
+  /** A list of texts; false where it holds anything else. */
+  strings(list) {
+    const cells = this.room(list.length + 1);
+    cells[this.at++] = list.length;
+    for (let i = 0; i < list.length; i++) {
+      const text = list[i];
+      if (typeof text !== 'string') return false;
+      cells[this.at++] = text.length;
+      this.text += text;
+    }
+    return true;
+  }
+
+  /** A list of whatever `pack` packs. */
+  list(list, pack) {
+    this.room(1)[this.at++] = list.length;
+    for (let i = 0; i < list.length; i++) {
+      if (!pack(this, list[i])) return false;
+    }
+    return true;
+  }
+
+  /** Ready for the next call. */
+  clear() {
+    this.at = 0;
+    this.text = '';
+    this.count = 0;
+  }
+}
+
+/** Reads the records of a chunk. */
+class Unpacker {
+  cells = new Float64Array(1 << 14);
+  at = 0;
+  text = '';
+  read = 0;
+  /** Whether longs become bigints. */
+  bigint = false;
+  /** The first field whose number JavaScript cannot hold. */
+  unsafe = undefined;
+
+  begin(text) {
+    this.text = text;
+    this.at = 0;
+    this.read = 0;
+  }
+
+  /** Text, a Buffer or null. */
+  bytes() {
+    const length = this.cells[this.at++];
+    if (length === -1) return null;
+    if (length >= 0) return this.text.substring(this.read, (this.read += length));
+    return this.#raw(-2 - length);
+  }
+
+  #raw(length) {
+    const text = this.text.substring(this.read, (this.read += length));
+    return Buffer.from(text, 'latin1');
+  }
+
+  string() {
+    const length = this.cells[this.at++];
+    return this.text.substring(this.read, (this.read += length));
+  }
+
+  /** A long beyond what a number can hold. */
+  wide(field, high, low) {
+    const value = (BigInt(high) << 32n) | BigInt(low);
+    if (this.bigint) return value;
+    return this.far(field, high, low);
+  }
+
+  /** As `wide`, for a field that is always a number. */
+  far(field, high, low) {
+    this.unsafe ??= field;
+    return Number((BigInt(high) << 32n) | BigInt(low));
+  }
+
+  map() {
+    const map = {};
+    for (let entries = this.cells[this.at++]; entries > 0; entries--) {
+      const key = this.string();
+      const value = this.string();
+      if (key === '__proto__') {
+        const property = { value, writable: true, enumerable: true, configurable: true };
+        Object.defineProperty(map, key, property);
+      } else {
+        map[key] = value;
+      }
+    }
+    return map;
+  }
+
+  strings() {
+    const list = new Array(this.cells[this.at++]);
+    for (let i = 0; i < list.length; i++) list[i] = this.string();
+    return list;
+  }
+
+  list(unpack) {
+    const list = new Array(this.cells[this.at++]);
+    for (let i = 0; i < list.length; i++) list[i] = unpack(this);
+    return list;
+  }
+}
+
+/** An enum's symbols by their numbers, and the other way round. */
+function symbols(names) {
+  const numbers = Object.create(null);
+  names.forEach((name, number) => (numbers[name] = number));
+  return { names, numbers };
+}
+
+/** How many fields an object has. */
+function count(object) {
+  let fields = 0;
+  // eslint-disable-next-line no-unused-vars
+  for (const _ in object) fields++;
+  return fields;
+}
+
+/** Whether an object has no fields but these; one that is undefined may be there all the same. */
+function only(object, names) {
+  for (const name in object) if (!names.has(name)) return false;
+  return true;
+}
+
+function isLong(value) {
+  return Number.isSafeInteger(value) || typeof value === 'bigint';
+}
+
+/** Writes a long. Gives the next place, or -1 where 64 bits do not hold it. */
+function long(cells, at, value) {
+  if (typeof value === 'number') {
+    cells[at] = value;
+    return at + 1;
+  }
+  if (BigInt.asIntN(64, value) !== value) return -1;
+  cells[at] = NaN;
+  cells[at + 1] = Number(value >> 32n);
+  cells[at + 2] = Number(value & 0xffffffffn);
+  return at + 3;
+}
+
+module.exports = { Packer, Unpacker, symbols, count, only, isLong, long };

@@ -1,0 +1,267 @@
+'use strict';
+
+const { Unpacker } = require('./cells.js');
+const { call, classes, fromParts } = require('./errors.js');
+const { names, records } = require('./events/index.js');
+const { clients, mailbox, number, operate, stay } = require('./mailbox.js');
+const native = require('./native.js');
+const { toJson } = require('./options.js');
+
+const CLOSE_TIMEOUT_MS = 30_000;
+
+/** How each record is read, by its number. */
+const unpacks = [];
+const NO_HEADERS = Object.freeze({});
+
+/** A chunk of records that the addon handed over. */
+class Chunk {
+  /** How many of its records were given to the caller. */
+  given = 0;
+
+  constructor(sequence, records) {
+    this.sequence = sequence;
+    this.records = records;
+  }
+}
+
+/** Reads typed events: one by one (`for await`), or batch by batch. */
+class EventConsumer {
+  #native;
+  #id = number();
+  #unpacker = new Unpacker();
+  #chunk = null;
+  #wakes = [];
+  #closed = false;
+  /** Whether a handler of `eachBatch` is at work. */
+  #handling = false;
+
+  constructor({ longs = 'number', ...options } = {}) {
+    if (longs !== 'number' && longs !== 'bigint') {
+      const message = 'longs must be "number" or "bigint"';
+      throw new classes.InvalidConfig(message, { context: { setting: 'longs' } });
+    }
+    this.#unpacker.bigint = longs === 'bigint';
+    const { topics } = options;
+    const settings = typeof topics === 'string' ? { ...options, topics: [topics] } : options;
+    this.#native = call(() => new native.Consumer(mailbox, this.#id, toJson(settings)));
+    clients.set(this.#id, this);
+  }
+
+  /** A record counts as handled when the next one is asked for. */
+  [Symbol.asyncIterator]() {
+    return {
+      next: () => this.#nextRecord(),
+      return: (value) => {
+        this.#giveBack();
+        return Promise.resolve({ done: true, value });
+      },
+    };
+  }
+
+  /** The next records; those given before count as handled. `null` where there are no more. */
+  async nextBatch({ signal } = {}) {
+    this.#handledAll();
+    const chunk = await this.#nextChunk(signal);
+    if (chunk === null) return null;
+    chunk.given = chunk.records.length;
+    return chunk.records;
+  }
+
+  /** Calls `handler` with batches until it throws, the signal aborts or there are no more. */
+  async eachBatch(handler, { signal } = {}) {
+    for (;;) {
+      let batch;
+      try {
+        batch = await this.nextBatch({ signal });
+      } catch (error) {
+        if (signal?.aborted) return;
+        throw error;
+      }
+      if (batch === null) return;
+      this.#handling = true;
+      try {
+        await handler(batch);
+      } catch (error) {
+        if (this.#chunk !== null) this.#chunk.given = 0;
+        this.#giveBack();
+        throw error;
+      } finally {
+        this.#handling = false;
+      }
+    }
+  }
+
+  /** Commits what is handled now; it is done from time to time anyway. */
+  async commit({ timeoutMs = 30_000 } = {}) {
+    this.#handledSoFar();
+    await operate((operation) => this.#open().commit(operation, timeoutMs));
+  }
+
+  /** The partitions that are ours now. */
+  assignment() {
+    return JSON.parse(this.#open().assignment());
+  }
+
+  /** The consumer's metrics in Prometheus' text format, with its lag. */
+  metrics() {
+    return this.#open().metrics();
+  }
+
+  /** Commits what is handled and leaves the group. */
+  async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}) {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#handling && this.#chunk !== null) this.#chunk.given = 0;
+    this.#handledSoFar();
+    clients.delete(this.#id);
+    this.onReady();
+    await operate((operation) => this.#native.close(operation, timeoutMs));
+  }
+
+  #open() {
+    if (this.#closed) throw new classes.Closed('the consumer is closed; make a new one');
+    return this.#native;
+  }
+
+  #nextRecord() {
+    const chunk = this.#chunk;
+    if (chunk !== null && chunk.given < chunk.records.length) {
+      return Promise.resolve({ done: false, value: chunk.records[chunk.given++] });
+    }
+    return this.#nextRecordLater();
+  }
+
+  async #nextRecordLater() {
+    this.#handledAll();
+    const chunk = await this.#nextChunk();
+    if (chunk === null) return { done: true, value: undefined };
+    return { done: false, value: chunk.records[chunk.given++] };
+  }
+
+  /** The chunk is handled as far as it was given. */
+  #handledAll() {
+    const chunk = this.#chunk;
+    if (chunk === null || this.#closed) return;
+    this.#chunk = null;
+    this.#native.handled(chunk.sequence, chunk.given);
+  }
+
+  /** Of what was given, the last record may still be in the caller's hands. */
+  #handledSoFar() {
+    const chunk = this.#chunk;
+    if (chunk === null) return;
+    this.#chunk = null;
+    const all = chunk.given === chunk.records.length;
+    this.#native.handled(chunk.sequence, all ? chunk.given : Math.max(0, chunk.given - 1));
+  }
+
+  /** The caller goes: the record in its hands, and those behind it, are not handled. */
+  #giveBack() {
+    const chunk = this.#chunk;
+    if (chunk === null || this.#closed) return;
+    this.#chunk = null;
+    this.#native.handled(chunk.sequence, Math.max(0, chunk.given - 1));
+  }
+
+  async #nextChunk(signal) {
+    stay(1);
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        if (this.#closed) return null;
+        const chunk = this.#take();
+        if (chunk !== null) {
+          this.#chunk = chunk;
+          return chunk;
+        }
+        if (this.#native.atEnd()) return null;
+        await this.#woken(signal);
+      }
+    } finally {
+      stay(-1);
+    }
+  }
+
+  #woken(signal) {
+    return new Promise((resolve) => {
+      this.#wakes.push(resolve);
+      signal?.addEventListener('abort', resolve, { once: true });
+    });
+  }
+
+  /** @internal */
+  onReady() {
+    const wakes = this.#wakes;
+    this.#wakes = [];
+    for (const wake of wakes) wake();
+  }
+
+  #take() {
+    const unpacker = this.#unpacker;
+    let taken = call(() => this.#native.take(unpacker.cells));
+    if (taken !== null && taken.records === 0) {
+      unpacker.cells = new Float64Array(taken.cells * 2);
+      taken = call(() => this.#native.take(unpacker.cells));
+    }
+    if (taken === null) return null;
+    const topics = JSON.parse(taken.topics);
+    const errors = taken.errors ? JSON.parse(taken.errors) : undefined;
+    unpacker.begin(taken.text);
+    const found = new Array(taken.records);
+    for (let i = 0; i < found.length; i++) found[i] = record(unpacker, topics, errors);
+    return new Chunk(taken.sequence, found);
+  }
+}
+
+function record(r, topics, errors) {
+  const c = r.cells;
+  let i = r.at;
+  const topic = topics[c[i++]];
+  const partition = c[i++];
+  const offset = c[i++];
+  const time = c[i++];
+  r.at = i;
+  const key = r.bytes();
+  const count = c[r.at++];
+  const headers = count === 0 ? NO_HEADERS : readHeaders(r, count);
+  const number = c[r.at++];
+  const timestamp = time === time ? time : null;
+  if (number < 0) {
+    const error = fromParts(errors[c[r.at++]]);
+    const value = r.bytes();
+    return { topic, partition, offset, timestamp, key, headers, event: null, error, value };
+  }
+  const unpack = (unpacks[number] ??= records[names[number]].unpack);
+  const event = unpack(r);
+  if (r.unsafe !== undefined) return unsafe(r, number, { topic, partition, offset, timestamp, key, headers });
+  return { topic, partition, offset, timestamp, key, headers, event, error: null, value: null };
+}
+
+function readHeaders(r, count) {
+  const headers = {};
+  for (let left = count; left > 0; left--) {
+    const name = r.string();
+    headers[name] = r.bytes();
+  }
+  return headers;
+}
+
+/** An event with a number that JavaScript cannot hold is an error rather than a wrong number. */
+function unsafe(r, number, place) {
+  const [event, field] = [names[number], r.unsafe];
+  r.unsafe = undefined;
+  const message =
+    `${event}.${field} is beyond Number.MAX_SAFE_INTEGER; read it with longs: 'bigint' ` +
+    `(${place.topic} [${place.partition}] at offset ${place.offset})`;
+  const context = { event, field, topic: place.topic };
+  const error = new classes.Undecodable(message, { context });
+  return { ...place, event: null, error, value: null };
+}
+
+if (Symbol.asyncDispose !== undefined) {
+  EventConsumer.prototype[Symbol.asyncDispose] = function dispose() {
+    return this.close();
+  };
+}
+
+module.exports = { EventConsumer };

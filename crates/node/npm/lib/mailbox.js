@@ -1,0 +1,81 @@
+'use strict';
+
+// What other threads tell: outcomes of records, answers to operations, records that have come.
+
+const native = require('./native.js');
+const { fromParts } = require('./errors.js');
+
+/** Outcomes that one call of the addon can tell of. */
+const rows = new Float64Array(5 * 4096);
+
+/** Groups of records that are on their way, by their numbers. */
+const groups = new Map();
+/** Operations of the addon's that are not answered. */
+const operations = new Map();
+/** Weak references to producers, and consumers, by their numbers. */
+const clients = new Map();
+
+let nextNumber = 0;
+let reasonsToStay = 0;
+
+const mailbox = new native.Mailbox(read);
+
+function number() {
+  nextNumber = (nextNumber + 1) >>> 0;
+  return nextNumber;
+}
+
+/** The process stays as long as there is a reason to. */
+function stay(reasons) {
+  const before = reasonsToStay;
+  reasonsToStay += reasons;
+  if (before === 0 && reasonsToStay > 0) mailbox.keepAlive(true);
+  if (before > 0 && reasonsToStay === 0) mailbox.keepAlive(false);
+}
+
+function read() {
+  let more = true;
+  while (more) {
+    const drained = mailbox.drain(rows);
+    more = drained.more;
+    const news = drained.news === undefined || drained.news === null ? undefined : JSON.parse(drained.news);
+    const errors = news?.errors;
+    for (let i = 0, end = drained.rows * 5; i < end; i += 5) {
+      const group = groups.get(rows[i]);
+      if (group === undefined) continue;
+      const index = rows[i + 1];
+      if (index < 0) {
+        groups.delete(rows[i]);
+        group.end();
+        stay(-1);
+      } else if (rows[i + 2] < 0) {
+        group.failed(index, fromParts(errors[rows[i + 3]]));
+      } else {
+        group.delivered(index, rows[i + 2], rows[i + 3], rows[i + 4]);
+      }
+    }
+    if (news === undefined) continue;
+    for (const { operation, error, value } of news.answers) {
+      const asked = operations.get(operation);
+      if (asked === undefined) continue;
+      operations.delete(operation);
+      stay(-1);
+      if (error === undefined) asked.resolve(value);
+      else asked.reject(fromParts(error));
+    }
+    for (const consumer of news.ready) clients.get(consumer)?.onReady();
+    for (const producer of news.room) clients.get(producer)?.deref()?.onRoom();
+  }
+}
+
+/** Starts an operation of the addon's: `start` gets its number. */
+function operate(start) {
+  return new Promise((resolve, reject) => {
+    const operation = number();
+    operations.set(operation, { resolve, reject });
+    stay(1);
+    start(operation);
+  });
+}
+
+module.exports = { mailbox, groups, clients, number, stay, operate };

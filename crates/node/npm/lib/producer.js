@@ -1,0 +1,405 @@
+'use strict';
+
+const { EventEmitter } = require('node:events');
+const { Packer } = require('./cells.js');
+const { classes, call, invalidEvent } = require('./errors.js');
+const { records, topics, names } = require('./events/index.js');
+const { Group, Tally, Waiter } = require('./group.js');
+const { clients, groups, mailbox, number, operate, stay } = require('./mailbox.js');
+const native = require('./native.js');
+const { toJson } = require('./options.js');
+const { strictJson } = require('./strict.js');
+const atExit = require('./exit.js');
+
+/** One call of the addon takes at most about so much: less than a millisecond of the event loop. */
+const MAX_RECORDS = 512;
+const MAX_CELLS = 1 << 14;
+const MAX_TEXT = 1 << 18;
+
+const CONNECT_TIMEOUT_MS = 30_000;
+const CLOSE_TIMEOUT_MS = 30_000;
+
+const RAW = -1;
+const STRICT = 100;
+
+const soon = Promise.resolve();
+
+/** Sends typed events. Many of them go to the addon in one call, on the next microtask. */
+class TypedProducer extends EventEmitter {
+  #options;
+  #native = null;
+  #prefix;
+  #id = number();
+  #packer = new Packer();
+  #group = new Group(this);
+  #flushSoon = () => this.#flush();
+  /** Records that wait for room in the queue, as of the last call. */
+  #waiting = 0;
+  #roomWaiters = [];
+  #pending = 0;
+  #closed = false;
+  #old;
+  #delivered = 0;
+  #errors = 0;
+
+  constructor(options = {}, old = false) {
+    super();
+    this.#options = toJson(options);
+    this.#prefix = options.topicPrefix ?? '';
+    this.#old = old;
+    this.#open();
+  }
+
+  /** Sends an event. Resolves with where it is once the brokers have acknowledged it. */
+  send(name, event, options) {
+    return new Promise((resolve, reject) => {
+      if (options !== undefined && options !== null && options.signal !== undefined) {
+        const settle = abortable(options.signal, resolve, reject);
+        if (settle === undefined) return;
+        ({ resolve, reject } = settle);
+      }
+      try {
+        this.#pack(name, event, options);
+      } catch (error) {
+        this.#errors++;
+        reject(error);
+        return;
+      }
+      this.#group.wait(new Waiter(resolve, reject, this.#prefix + topics[name]));
+      this.#packed();
+    });
+  }
+
+  /** Sends an event without a promise; a failure comes as an `error` event. */
+  enqueue(name, event, options) {
+    this.#pack(name, event, options);
+    this.#group.pass();
+    this.#packed();
+    return this.#waiting === 0;
+  }
+
+  /** Sends events of one record. Resolves when all are acknowledged. */
+  sendMany(name, events, options) {
+    return new Promise((resolve, reject) => {
+      const tally = new Tally(resolve, reject);
+      this.#sendAll(tally, name, events, options).then(
+        () => tally.settle(1),
+        (error) => {
+          tally.fail(Infinity, error);
+          tally.settle(1);
+        },
+      );
+    });
+  }
+
+  async #sendAll(tally, name, events, options) {
+    const signal = options?.signal;
+    let index = 0;
+    let packed = 0;
+    for (const event of events) {
+      // What others have gathered goes first, in a call of its own.
+      if (packed === 0) {
+        signal?.throwIfAborted();
+        this.#flush();
+        this.#group.countFor(tally);
+      }
+      try {
+        this.#pack(name, event, options);
+        this.#group.pass();
+        packed++;
+        tally.left++;
+        this.#group.places.push(index);
+      } catch (error) {
+        this.#errors++;
+        tally.fail(index, error);
+      }
+      index++;
+      if (packed === MAX_RECORDS || this.#isFull()) {
+        this.#flush();
+        packed = 0;
+        await (this.#waiting > 0 ? this.#room() : immediate());
+      }
+    }
+    this.#flush();
+  }
+
+  /** Sends a record of any bytes to any topic; without a value it deletes its key's records. */
+  sendRaw(topic, record = {}) {
+    return new Promise((resolve, reject) => {
+      try {
+        this.packRaw(String(topic), record.key ?? null, record.value ?? null, record);
+      } catch (error) {
+        this.#errors++;
+        reject(error);
+        return;
+      }
+      this.wait(resolve, reject, String(topic));
+    });
+  }
+
+  /** Resolves when there is room in the queue again; at once where there is some. */
+  ready() {
+    this.#flush();
+    return this.#waiting > 0 ? this.#room() : Promise.resolve();
+  }
+
+  /** Connects early; the first record would. */
+  async connect({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
+    this.#open();
+    await operate((operation) => this.#native.connect(operation, timeoutMs));
+  }
+
+  /** Resolves when all records so far are settled. */
+  async flush({ timeoutMs = 60_000 } = {}) {
+    this.#flush();
+    if (this.#native === null) return;
+    await operate((operation) => this.#native.flush(operation, timeoutMs));
+  }
+
+  /** Delivers what was sent, and ends the producer. */
+  async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}) {
+    this.#closed = true;
+    await this.end(timeoutMs);
+  }
+
+  /** What became of the records so far. */
+  stats() {
+    const queued = this.#native === null ? 0 : this.#native.stats().queued;
+    return { delivered: this.#delivered, failed: this.#errors, queued };
+  }
+
+  /** The producer's metrics in Prometheus' text format. */
+  metrics() {
+    return this.#native === null ? '' : this.#native.metrics();
+  }
+
+  /** A stream of events of one record: `Writable` in object mode. */
+  writable(name, options) {
+    const { eventWritable } = require('./writable.js');
+    return eventWritable(this, name, options);
+  }
+
+  // What follows is for this package.
+
+  #open() {
+    if (this.#native !== null) return;
+    if (this.#closed) throw new classes.Closed('the producer is closed; make a new one');
+    this.#native = this.#make();
+    clients.set(this.#id, new WeakRef(this));
+  }
+
+  #make() {
+    try {
+      return call(() => new native.Producer(mailbox, this.#id, this.#options, this.#old));
+    } catch (error) {
+      const rest = this.#old ? withoutUnknown(this.#options, error) : undefined;
+      if (rest === undefined) throw error;
+      // The package of old passed over options that it did not know.
+      process.emitWarning(error.message, 'EventProducerWarning');
+      this.#options = rest;
+      return this.#make();
+    }
+  }
+
+  /** @internal */
+  async end(timeoutMs) {
+    this.#flush();
+    const ended = this.#native;
+    if (ended === null) return;
+    this.#native = null;
+    try {
+      await operate((operation) => ended.close(operation, timeoutMs));
+    } finally {
+      this.onRoom();
+      if (this.#native === null) clients.delete(this.#id);
+    }
+  }
+
+  /** @internal */
+  get writesJson() {
+    this.#open();
+    return this.#native.writesJson;
+  }
+
+  #pack(name, event, options) {
+    const record = records[name];
+    if (record === undefined) throw unknownEvent(name);
+    if (this.#native === null) this.#open();
+    const packer = this.#packer;
+    const start = packer.begin(record.number, options, false);
+    try {
+      if (record.pack(packer, event)) {
+        packer.end(start);
+        return;
+      }
+    } catch {
+      // A getter that throws, or no object: both are named below.
+    }
+    packer.undo(start);
+    const json = strictJson(name, record.kinds, event);
+    const again = packer.begin(STRICT + record.number, options, false);
+    packer.string(json);
+    packer.end(again);
+  }
+
+  /** @internal Packs an event that is plainly right, mending its texts; false where it is not. */
+  packPlain(name, event) {
+    if (this.#native === null) this.#open();
+    const record = records[name];
+    const packer = this.#packer;
+    const start = packer.begin(record.number, undefined, true);
+    if (record.pack(packer, event)) {
+      packer.end(start);
+      return true;
+    }
+    packer.undo(start);
+    return false;
+  }
+
+  /** @internal Packs texts and bytes as the content of a record of this kind. */
+  packContent(kind, ...parts) {
+    const packer = this.#packer;
+    const start = packer.begin(kind, undefined, true);
+    for (const part of parts) packer.bytes(part, 'a key or value');
+    packer.end(start);
+  }
+
+  /** @internal */
+  packRaw(topic, key, value, options) {
+    if (this.#native === null) this.#open();
+    const packer = this.#packer;
+    const { partition, headers } = options;
+    const start = packer.begin(RAW, { key, partition, headers }, false);
+    try {
+      packer.string(topic);
+      packer.bytes(value, 'value');
+    } catch (error) {
+      packer.undo(start);
+      throw error;
+    }
+    packer.end(start);
+  }
+
+  /** @internal Somebody waits for the record that was just packed. */
+  wait(resolve, reject, topic) {
+    this.#group.wait(new Waiter(resolve, reject, topic));
+    this.#packed();
+  }
+
+  /** @internal */
+  get prefix() {
+    return this.#prefix;
+  }
+
+  #isFull() {
+    const { count, at, text } = this.#packer;
+    return count >= MAX_RECORDS || at >= MAX_CELLS || text.length >= MAX_TEXT;
+  }
+
+  #packed() {
+    if (this.#packer.count === 1) soon.then(this.#flushSoon);
+    else if (this.#isFull()) this.#flush();
+  }
+
+  #flush() {
+    const packer = this.#packer;
+    if (packer.count === 0) {
+      // A `sendMany` of which no event was right.
+      if (this.#group.tally !== null) this.#group = new Group(this);
+      return;
+    }
+    const group = this.#group;
+    this.#group = new Group(this);
+    const id = number();
+    groups.set(id, group);
+    stay(1);
+    if (this.#pending++ === 0) atExit.add(this);
+    const cells = packer.cells.subarray(0, packer.at);
+    const quiet = group.waiters === null;
+    this.#waiting = this.#native.send(cells, packer.text, packer.count, id, quiet);
+    packer.clear();
+  }
+
+  #room() {
+    stay(1);
+    return new Promise((resolve) => this.#roomWaiters.push(resolve));
+  }
+
+  /** @internal */
+  onRoom() {
+    const full = this.#waiting > 0;
+    this.#waiting = 0;
+    const waiters = this.#roomWaiters;
+    this.#roomWaiters = [];
+    stay(-waiters.length);
+    for (const resolve of waiters) resolve();
+    if (full && this.listenerCount('drain') > 0) process.nextTick(() => this.emit('drain'));
+  }
+
+  /** @internal */
+  onFailure(error) {
+    // Apart from here: without a listener it throws.
+    process.nextTick(() => this.emit('error', error));
+  }
+
+  /** @internal */
+  onSettled(delivered, failed) {
+    this.#delivered += delivered;
+    this.#errors += failed;
+    if (--this.#pending === 0) atExit.remove(this);
+  }
+
+  /** @internal Counts a record that was refused before it was packed. */
+  onRefused() {
+    this.#errors++;
+  }
+
+  /** @internal The process ends: gives how many records are not delivered within the time. */
+  flushBlocking(timeoutMs) {
+    this.#flush();
+    return this.#native === null ? 0 : this.#native.flushBlocking(timeoutMs);
+  }
+}
+
+if (Symbol.asyncDispose !== undefined) {
+  TypedProducer.prototype[Symbol.asyncDispose] = function dispose() {
+    return this.close();
+  };
+}
+
+/** The options without the one that the error is about, where there is no setting of that name. */
+function withoutUnknown(json, error) {
+  if (!/ is no setting /.test(error.message)) return undefined;
+  const options = JSON.parse(json);
+  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const unknown = Object.keys(options).find((name) => snake(name) === error.setting);
+  if (unknown === undefined) return undefined;
+  delete options[unknown];
+  return JSON.stringify(options);
+}
+
+function unknownEvent(name) {
+  const shown = typeof name === 'string' ? name : typeof name;
+  return invalidEvent(shown, undefined, `is no event: one of ${names.join(', ')}`);
+}
+
+/** Rejects when the signal aborts; the record itself cannot be called back. */
+function abortable(signal, resolve, reject) {
+  if (signal.aborted) {
+    reject(signal.reason);
+    return undefined;
+  }
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const settled = (settle) => (value) => {
+    signal.removeEventListener('abort', onAbort);
+    settle(value);
+  };
+  return { resolve: settled(resolve), reject: settled(reject) };
+}
+
+function immediate() {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+module.exports = { TypedProducer };

@@ -1,0 +1,3 @@
+import * as testing from './testing.js';
+export * from './testing.js';
+export default testing;

@@ -1,0 +1,5 @@
+import testing from './testing.js';
+
+export const { TestPlatform } = testing;
+
+export default testing;

@@ -1,0 +1,42 @@
+//! The addon of `@254carbon/event-producer`: carbon-events in Node, Bun and Electron.
+//!
+//! ```text
+//!  JavaScript                           here                            carbon-events
+//!  npm/lib/producer.js ── send ───────▶ sender ── cells ─▶ event ─────▶ EventProducer
+//!    many events in one call              │                                 │ deliveries
+//!  promises settle, many at once ◀────── mailbox ◀──── group ◀─────────────┘
+//!  npm/lib/consumer.js ◀─── take ─────── reader ◀─ cells ◀─ event ◀──── EventConsumer
+//! ```
+//!
+//! Nothing is decided here: what retries, batches, formats or refuses is in the library. This
+//! crate converts. Events cross as numbers in one array and all texts in one string ([`cells`]), in
+//! both directions, so that one call carries hundreds of them; outcomes and fetched batches wake
+//! the event loop once for as many as there are ([`mailbox`]).
+//!
+//! No call from JavaScript blocks: what may take time runs on a thread of its own and is answered
+//! through the mailbox. The one exception says so in its name.
+
+mod cells;
+mod chunk;
+mod errors;
+mod events;
+mod group;
+mod mailbox;
+mod reader;
+mod sender;
+mod settings;
+mod testing;
+
+use napi_derive::napi;
+
+/// Every setting of the library as JSON: `[{group, name, env, kind, choices, default, doc}]`.
+#[napi(catch_unwind)]
+pub fn settings() -> String {
+    settings::table()
+}
+
+/// The kinds of errors as JSON: `[{kind, retryable}]`.
+#[napi(catch_unwind)]
+pub fn error_kinds() -> String {
+    errors::kinds()
+}

@@ -1,0 +1,246 @@
+//! The one way from other threads to JavaScript.
+//!
+//! What other threads have to tell gathers here; the first of it wakes the event loop, and one call
+//! of JavaScript's takes all that has gathered by then.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use carbon_events::Error;
+use napi::bindgen_prelude::{Env, Float64ArraySlice, Function};
+use napi::{JsValue, sys};
+use napi_derive::napi;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::errors;
+use crate::group::{Group, Rows};
+
+/// The mailbox of one JavaScript environment: the main thread's, or a worker's.
+#[napi]
+pub struct Mailbox {
+    post: Arc<Post>,
+}
+
+/// Where other threads leave what they have to tell.
+pub(crate) struct Post {
+    /// `None` once the environment is gone.
+    wake: Mutex<Option<Wake>>,
+    woken: AtomicBool,
+    letters: Mutex<Letters>,
+}
+
+/// Node's thread-safe function that calls JavaScript's `wake`.
+#[derive(Clone, Copy)]
+struct Wake(sys::napi_threadsafe_function);
+
+// SAFETY: Node-API allows the function to be called from any thread while it is not released, and
+// it is kept from being called after by the lock around it.
+unsafe impl Send for Wake {}
+
+#[derive(Default)]
+struct Letters {
+    groups: Vec<Arc<Group>>,
+    /// Answers to operations: `{operation, error?, value?}`.
+    answers: Vec<Value>,
+    /// Consumers that have records.
+    ready: Vec<u32>,
+    /// Producers whose queue has room again.
+    room: Vec<u32>,
+}
+
+/// What [`Mailbox::drain`] took.
+#[napi(object)]
+pub struct Drained {
+    /// How many rows of five it wrote.
+    pub rows: u32,
+    /// `{errors, answers, ready, room}` as JSON, where there is anything of it.
+    pub news: Option<String>,
+    /// Whether the rows were too few for all outcomes.
+    pub more: bool,
+}
+
+#[napi]
+impl Mailbox {
+    /// A mailbox that calls `wake` when something has come. It keeps no process alive by itself.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(env: Env, wake: Function<'_, (), ()>) -> napi::Result<Self> {
+        let post = Arc::new(Post {
+            wake: Mutex::new(None),
+            woken: AtomicBool::new(false),
+            letters: Mutex::default(),
+        });
+        let context = Arc::into_raw(Arc::clone(&post)).cast_mut().cast::<c_void>();
+        let mut made = ptr::null_mut();
+        let name = env.create_string("carbon-events")?;
+        // SAFETY: the values live in this call's scope; `context` is given back to `gone` once.
+        let status = unsafe {
+            let status = sys::napi_create_threadsafe_function(
+                env.raw(),
+                wake.raw(),
+                ptr::null_mut(),
+                name.raw(),
+                0,
+                1,
+                context,
+                Some(gone),
+                ptr::null_mut(),
+                None,
+                &mut made,
+            );
+            if status == sys::Status::napi_ok {
+                sys::napi_unref_threadsafe_function(env.raw(), made);
+            } else {
+                drop(Arc::from_raw(context.cast::<Post>()));
+            }
+            status
+        };
+        if status != sys::Status::napi_ok {
+            return Err(napi::Error::from_reason("Node gives no way to be woken"));
+        }
+        *post.wake.lock() = Some(Wake(made));
+        Ok(Mailbox { post })
+    }
+
+    /// Whether the process is to stay for what is still to come.
+    #[napi(catch_unwind)]
+    pub fn keep_alive(&self, env: Env, alive: bool) {
+        if let Some(Wake(function)) = *self.post.wake.lock() {
+            // SAFETY: on the environment's own thread, and the function is not released.
+            unsafe {
+                if alive {
+                    sys::napi_ref_threadsafe_function(env.raw(), function);
+                } else {
+                    sys::napi_unref_threadsafe_function(env.raw(), function);
+                }
+            }
+        }
+    }
+
+    /// Takes what has come. Outcomes of records go into `rows`, five numbers each:
+    /// group, index in it, partition, offset, timestamp; a failed record has partition -1 and its
+    /// error's number for an offset, and a group of which all is told has index -1.
+    #[napi(catch_unwind)]
+    pub fn drain(&self, mut rows: Float64ArraySlice<'_>) -> Drained {
+        // SAFETY: the array is our JavaScript's own, and it does not run meanwhile.
+        let rows = unsafe { rows.as_mut() };
+        let post = &self.post;
+        // Before the letters are taken: what comes from here on wakes again.
+        post.woken.store(false, Ordering::SeqCst);
+        let letters = std::mem::take(&mut *post.letters.lock());
+        let mut rows = Rows::new(rows);
+        let mut later = Vec::new();
+        for group in letters.groups {
+            if !later.is_empty() || !group.tell(&mut rows) {
+                later.push(group);
+            }
+        }
+        let more = !later.is_empty();
+        if more {
+            post.letters.lock().groups.splice(0..0, later);
+        }
+        let errors = rows.errors();
+        let quiet = errors.is_empty()
+            && letters.answers.is_empty()
+            && letters.ready.is_empty()
+            && letters.room.is_empty();
+        let news = (!quiet).then(|| {
+            let errors: Vec<_> = errors.iter().map(errors::to_json).collect();
+            json!({
+                "errors": errors,
+                "answers": letters.answers,
+                "ready": letters.ready,
+                "room": letters.room,
+            })
+            .to_string()
+        });
+        Drained {
+            rows: rows.count(),
+            news,
+            more,
+        }
+    }
+
+    pub(crate) fn post(&self) -> &Arc<Post> {
+        &self.post
+    }
+}
+
+impl Post {
+    /// A group has something to tell.
+    pub(crate) fn group(&self, group: Arc<Group>) {
+        self.letters.lock().groups.push(group);
+        self.wake();
+    }
+
+    /// An operation is done.
+    pub(crate) fn answer(&self, operation: u32, outcome: Result<Value, Error>) {
+        let answer = match outcome {
+            Ok(value) => json!({"operation": operation, "value": value}),
+            Err(error) => json!({"operation": operation, "error": errors::to_json(&error)}),
+        };
+        self.letters.lock().answers.push(answer);
+        self.wake();
+    }
+
+    /// A consumer has records.
+    pub(crate) fn ready(&self, consumer: u32) {
+        self.letters.lock().ready.push(consumer);
+        self.wake();
+    }
+
+    /// A producer's queue has room again.
+    pub(crate) fn room(&self, producer: u32) {
+        self.letters.lock().room.push(producer);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if self.woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(Wake(function)) = *self.wake.lock() {
+            // SAFETY: under the lock the function is not released.
+            unsafe {
+                sys::napi_call_threadsafe_function(
+                    function,
+                    ptr::null_mut(),
+                    sys::ThreadsafeFunctionCallMode::nonblocking,
+                );
+            }
+        }
+    }
+}
+
+/// Node's call when the environment ends: nobody is to be woken any more.
+unsafe extern "C" fn gone(_: sys::napi_env, context: *mut c_void, _: *mut c_void) {
+    // SAFETY: `context` came from `Arc::into_raw` in `Mailbox::new`, and this is called once.
+    let post = unsafe { Arc::from_raw(context.cast_const().cast::<Post>()) };
+    *post.wake.lock() = None;
+}
+
+/// Runs work that may block on a thread of its own, and answers with its outcome.
+pub(crate) fn in_background(
+    post: &Arc<Post>,
+    operation: u32,
+    work: impl FnOnce() -> Result<Value, Error> + Send + 'static,
+) {
+    let for_thread = Arc::clone(post);
+    let spawned = std::thread::Builder::new()
+        .name("carbon-operation".to_owned())
+        .spawn(move || {
+            let work = std::panic::AssertUnwindSafe(work);
+            let outcome = std::panic::catch_unwind(work).unwrap_or_else(|_| {
+                let message = "the operation panicked";
+                Err(Error::new(carbon_events::ErrorKind::Internal, message))
+            });
+            for_thread.answer(operation, outcome);
+        });
+    if let Err(error) = spawned {
+        let message = "the system gives no thread";
+        let error = Error::new(carbon_events::ErrorKind::Internal, message).because(error);
+        post.answer(operation, Err(error));
+    }
+}

@@ -1,0 +1,587 @@
+//! A producer as JavaScript has it.
+//!
+//! ```text
+//!  send(cells) ── room in the queue ──▶ EventProducer, at once, on JavaScript's thread
+//!      │ the queue is full, or the producer is not running yet
+//!      ▼
+//!  backlog ── in order ──▶ feeder: a thread that lives while there is one, and may block
+//! ```
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::config::EventFormat;
+use carbon_events::producer::Header;
+use carbon_events::{
+    Delivery, Envelope, Error, ErrorKind, EventProducer, Result, Topic, TypedEvent,
+};
+use napi::bindgen_prelude::Utf16String;
+use napi_derive::napi;
+use parking_lot::{Condvar, Mutex};
+use serde_json::Value;
+
+use crate::cells::{Cells, Head, Receive, Text, options};
+use crate::errors::thrown;
+use crate::group::Group;
+use crate::mailbox::{Mailbox, Post, in_background};
+use crate::settings::{self, Client};
+
+/// The options on a record of whatever content.
+macro_rules! apply {
+    ($options:expr, $outgoing:expr) => {{
+        let Options {
+            key,
+            partition,
+            headers,
+        } = $options;
+        let mut outgoing = $outgoing;
+        match key {
+            Some(Some(key)) => outgoing = outgoing.key(key.into_owned()),
+            Some(None) => outgoing = outgoing.no_key(),
+            None => {}
+        }
+        if let Some(partition) = partition {
+            outgoing = outgoing.partition(partition);
+        }
+        if !headers.is_empty() {
+            outgoing = outgoing.headers(headers);
+        }
+        outgoing
+    }};
+}
+/// A producer.
+#[napi]
+pub struct Producer {
+    sender: Arc<Sender>,
+    post: Arc<Post>,
+}
+
+/// What became of the records so far.
+#[napi(object)]
+pub struct Stats {
+    /// Records that were taken, those that wait for room in the queue included.
+    pub accepted: f64,
+    /// Records that the brokers acknowledged.
+    pub delivered: f64,
+    /// Records that ended in an error.
+    pub failed: f64,
+    /// Records on their way.
+    pub queued: f64,
+}
+
+#[napi]
+impl Producer {
+    /// A producer with these options. `id` is what the mailbox calls it by; `old` makes it write
+    /// what the old package's methods write.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(mailbox: &Mailbox, id: u32, options: String, old: bool) -> napi::Result<Self> {
+        let sender = Sender::new(mailbox.post(), id, &options, old).map_err(|e| thrown(&e))?;
+        Ok(Producer {
+            sender: Arc::new(sender),
+            post: Arc::clone(mailbox.post()),
+        })
+    }
+
+    /// Sends `count` records. Returns how many wait for room in the queue now.
+    #[napi(catch_unwind)]
+    pub fn send(
+        &self,
+        cells: &[f64],
+        text: Utf16String,
+        count: u32,
+        group: u32,
+        quiet: bool,
+    ) -> f64 {
+        let group = Group::new(group, count, quiet, Arc::clone(&self.post));
+        self.sender.send(cells, Text::new(&text), count, group) as f64
+    }
+
+    /// Starts the producer and waits until a broker answers.
+    #[napi(catch_unwind)]
+    pub fn connect(&self, operation: u32, timeout_ms: f64) {
+        let sender = Arc::clone(&self.sender);
+        in_background(&self.post, operation, move || {
+            sender.producer.connect(duration(timeout_ms))?;
+            Ok(Value::Null)
+        });
+    }
+
+    /// Waits until all records so far are settled.
+    #[napi(catch_unwind)]
+    pub fn flush(&self, operation: u32, timeout_ms: f64) {
+        let sender = Arc::clone(&self.sender);
+        in_background(&self.post, operation, move || {
+            sender.flush(duration(timeout_ms))?;
+            Ok(Value::Null)
+        });
+    }
+
+    /// Delivers what was taken, and ends the producer.
+    #[napi(catch_unwind)]
+    pub fn close(&self, operation: u32, timeout_ms: f64) {
+        let sender = Arc::clone(&self.sender);
+        sender.state.lock().closed = true;
+        in_background(&self.post, operation, move || {
+            sender.close(duration(timeout_ms))?;
+            Ok(Value::Null)
+        });
+    }
+
+    /// As `flush`, blocking the event loop: for the process' last moments. Gives what is left.
+    #[napi(catch_unwind)]
+    pub fn flush_blocking(&self, timeout_ms: f64) -> f64 {
+        // What is left is counted, and told by the caller.
+        let _ = self.sender.flush(duration(timeout_ms));
+        self.stats().queued
+    }
+
+    /// Whether events are written as JSON.
+    #[napi(getter, catch_unwind)]
+    pub fn writes_json(&self) -> bool {
+        self.sender.json
+    }
+
+    /// What became of the records so far.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> Stats {
+        let stats = self.sender.producer.stats();
+        let waiting = self.sender.state.lock().waiting;
+        Stats {
+            accepted: (stats.accepted + waiting) as f64,
+            delivered: stats.delivered as f64,
+            failed: stats.failed as f64,
+            queued: (stats.queued + waiting) as f64,
+        }
+    }
+
+    /// The producer's metrics in Prometheus' text format.
+    #[napi(catch_unwind)]
+    pub fn metrics(&self) -> String {
+        self.sender.producer.metrics().to_prometheus()
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // On JavaScript's thread, which must not wait for brokers.
+        let sender = Arc::clone(&self.sender);
+        if sender.producer.stats().queued > 0 || !sender.state.lock().closed {
+            let _ = std::thread::Builder::new()
+                .name("carbon-close".to_owned())
+                .spawn(move || drop(sender.close(sender.close_timeout)));
+        }
+    }
+}
+
+pub(crate) fn duration(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX)
+}
+
+struct Sender {
+    id: u32,
+    post: Arc<Post>,
+    producer: EventProducer,
+    /// The `source` of events that name none.
+    service: String,
+    /// Whether the old package's callers are written as JSON, which takes anything.
+    json: bool,
+    topic_prefix: String,
+    close_timeout: Duration,
+    max_waiting: u64,
+    state: Mutex<State>,
+    /// The backlog has become empty.
+    fed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    backlog: VecDeque<Packed>,
+    /// Records in the backlog.
+    waiting: u64,
+    feeding: bool,
+    /// Whether the producer runs: what was sent before started it.
+    running: bool,
+    closed: bool,
+}
+
+/// Records that wait in the backlog.
+struct Packed {
+    cells: Vec<f64>,
+    text: Text,
+    /// Where the texts of the first of them begin.
+    read: usize,
+    next: u32,
+    count: u32,
+    group: Arc<Group>,
+}
+
+/// How a run of records ended.
+struct Run {
+    sent: Vec<(u32, Delivery)>,
+    refused: Vec<(u32, Error)>,
+    /// The first record that found the queue full.
+    stopped_at: Option<u32>,
+}
+
+impl Sender {
+    fn new(post: &Arc<Post>, id: u32, options: &str, old: bool) -> Result<Self> {
+        let mut settings = settings::read(options, Client::Producer)?;
+        if old {
+            settings::old_format(&mut settings);
+        }
+        let format = settings.producer.event_format(EventFormat::Avro);
+        let (connection, producer) = (&settings.connection, &settings.producer);
+        Ok(Sender {
+            id,
+            post: Arc::clone(post),
+            service: connection.service_name.clone(),
+            json: format == EventFormat::Json,
+            topic_prefix: producer.topic_prefix.clone(),
+            close_timeout: producer.close_timeout,
+            max_waiting: producer.queue_max_records,
+            producer: EventProducer::builder().settings(settings).build()?,
+            state: Mutex::default(),
+            fed: Condvar::new(),
+        })
+    }
+
+    fn send(self: &Arc<Self>, cells: &[f64], text: Text, count: u32, group: Arc<Group>) -> u64 {
+        let mut state = self.state.lock();
+        let refusal = if state.closed {
+            let message = "the producer is closed; make a new one";
+            Some(Error::new(ErrorKind::Closed, message))
+        } else if state.waiting >= self.max_waiting {
+            let message = format!("{} records wait for room in the queue", state.waiting);
+            Some(Error::new(ErrorKind::QueueFull, message))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            let waiting = state.waiting;
+            drop(state);
+            group.add(Vec::new(), (0..count).map(|i| (i, error.clone())).collect());
+            return waiting;
+        }
+        let (mut from, mut next, mut read) = (0, 0, 0);
+        if state.running && !state.feeding {
+            drop(state);
+            let mut rest = Cells::new(cells, &text);
+            let run = self.run(&mut rest, 0..count, false);
+            let stopped_at = run.stopped_at;
+            group.add(run.sent, run.refused);
+            let Some(stopped_at) = stopped_at else {
+                return 0;
+            };
+            (from, next, read) = (cells.len() - rest.left(), stopped_at, rest.read());
+            state = self.state.lock();
+        }
+        state.waiting += u64::from(count - next);
+        state.backlog.push_back(Packed {
+            cells: cells[from..].to_vec(),
+            text,
+            read,
+            next,
+            count,
+            group,
+        });
+        self.feed(&mut state);
+        state.waiting
+    }
+
+    /// Sees to it that somebody feeds the producer from the backlog.
+    fn feed(self: &Arc<Self>, state: &mut State) {
+        if state.feeding {
+            return;
+        }
+        state.feeding = true;
+        let sender = Arc::clone(self);
+        let spawned = std::thread::Builder::new()
+            .name("carbon-feeder".to_owned())
+            .spawn(move || sender.feed_all());
+        if let Err(error) = spawned {
+            state.feeding = false;
+            let message = "the system gives no thread";
+            let error = Error::new(ErrorKind::Internal, message).because(error);
+            for packed in state.backlog.drain(..) {
+                let refused = (packed.next..packed.count).map(|i| (i, error.clone()));
+                packed.group.add(Vec::new(), refused.collect());
+            }
+            state.waiting = 0;
+        }
+    }
+
+    fn feed_all(self: &Arc<Self>) {
+        let mut running = false;
+        loop {
+            let packed = {
+                let mut state = self.state.lock();
+                let Some(packed) = state.backlog.pop_front() else {
+                    state.feeding = false;
+                    state.running |= running;
+                    self.fed.notify_all();
+                    drop(state);
+                    self.post.room(self.id);
+                    return;
+                };
+                packed
+            };
+            let mut cells = Cells::resume(&packed.cells, &packed.text, packed.read);
+            let records = packed.next..packed.count;
+            let count = u64::from(packed.count - packed.next);
+            let run = self.run(&mut cells, records, true);
+            running |= !run.sent.is_empty();
+            packed.group.add(run.sent, run.refused);
+            self.state.lock().waiting -= count;
+        }
+    }
+
+    /// Sends records one by one, until one finds the queue full where nobody may wait.
+    fn run(&self, cells: &mut Cells<'_>, records: std::ops::Range<u32>, wait: bool) -> Run {
+        let mut run = Run {
+            sent: Vec::with_capacity(records.len()),
+            refused: Vec::new(),
+            stopped_at: None,
+        };
+        for index in records {
+            let before = *cells;
+            let outcome = match cells.event() {
+                Ok((head, mut event)) => self.deliver(&head, &mut event, wait),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(delivery) => run.sent.push((index, delivery)),
+                Err(error) if error.kind() == ErrorKind::QueueFull && !wait => {
+                    *cells = before;
+                    run.stopped_at = Some(index);
+                    break;
+                }
+                Err(error) => run.refused.push((index, error)),
+            }
+        }
+        run
+    }
+
+    fn deliver(&self, head: &Head, cells: &mut Cells<'_>, wait: bool) -> Result<Delivery> {
+        let options = Options::read(head.options, cells)?;
+        match head.kind {
+            -1 => {
+                let topic: Cow<'_, str> = cells.take()?;
+                let value = cells.bytes()?;
+                self.raw(&topic, value, options, wait)
+            }
+            0..100 => {
+                let send = Send {
+                    sender: self,
+                    options,
+                    wait,
+                };
+                crate::events::take(head.kind, cells, send)?
+            }
+            100..200 => {
+                let json: Cow<'_, str> = cells.take()?;
+                self.json(head.kind - 100, &json, Rules::Strict, options, wait)
+            }
+            _ => self.old(head.kind - 200, cells, options, wait),
+        }
+    }
+
+    /// An event of the old package's callers: what they meant is taken where it can be. Where JSON
+    /// is written, what cannot goes as it is, as it ever did.
+    fn old(
+        &self,
+        number: i32,
+        cells: &mut Cells<'_>,
+        options: Options<'_>,
+        wait: bool,
+    ) -> Result<Delivery> {
+        let key = cells.bytes()?;
+        let json: Cow<'_, str> = cells.take()?;
+        let headers = options.headers.clone();
+        match self.json(number, &json, Rules::Lenient, options, wait) {
+            Err(error)
+                if self.json
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::InvalidEvent | ErrorKind::Undecodable
+                    ) =>
+            {
+                let topic = format!("{}{}", self.topic_prefix, topic(number)?.name());
+                let options = Options {
+                    key: Some(key),
+                    partition: None,
+                    headers,
+                };
+                let json = self.with_envelope(number, &json)?;
+                self.raw(&topic, Some(json.into()), options, wait)
+            }
+            Err(error) if error.kind() == ErrorKind::Undecodable => {
+                // To the one who sent it, it is a value that is refused.
+                let refused = Error::new(ErrorKind::InvalidEvent, error.message());
+                Err(error
+                    .context()
+                    .fold(refused, |refused, (name, value)| refused.with(name, value)))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A JSON object with the envelope before its members.
+    fn with_envelope(&self, number: i32, json: &str) -> Result<Vec<u8>> {
+        let envelope = Envelope::new(topic(number)?.spec().record);
+        let head = serde_json::json!({
+            "eventId": envelope.event_id.as_str(),
+            "eventType": envelope.event_type,
+            "timestamp": envelope.timestamp_ms,
+            "source": self.service,
+            "version": envelope.version,
+        });
+        let mut object = head.to_string();
+        object.pop();
+        let members = json.trim_start_matches('{');
+        if members != "}" {
+            object.push(',');
+        }
+        object.push_str(members);
+        Ok(object.into_bytes())
+    }
+
+    fn json(
+        &self,
+        number: i32,
+        json: &str,
+        rules: Rules,
+        options: Options<'_>,
+        wait: bool,
+    ) -> Result<Delivery> {
+        let topic = topic(number)?;
+        let envelope = Envelope::new(topic.spec().record);
+        let fill = Fill {
+            source: &self.service,
+            ..Fill::from_envelope(&envelope)
+        };
+        let mut scratch = Vec::new();
+        let decoded = event_from_json(topic, json.as_bytes(), rules, &fill, &mut scratch)?;
+        let outgoing = apply!(options, self.producer.any(&decoded.event));
+        if wait {
+            outgoing.send()
+        } else {
+            outgoing.try_send()
+        }
+    }
+
+    fn raw(
+        &self,
+        topic: &str,
+        value: Option<Cow<'_, [u8]>>,
+        options: Options<'_>,
+        wait: bool,
+    ) -> Result<Delivery> {
+        let mut outgoing = self.producer.raw(topic);
+        if let Some(value) = value {
+            outgoing = outgoing.value(value.into_owned());
+        }
+        let outgoing = apply!(options, outgoing);
+        if wait {
+            outgoing.send()
+        } else {
+            outgoing.try_send()
+        }
+    }
+
+    /// Waits until the backlog is empty.
+    fn wait_fed(&self, deadline: Instant) -> Result<()> {
+        let mut state = self.state.lock();
+        while state.feeding {
+            if self.fed.wait_until(&mut state, deadline).timed_out() && state.feeding {
+                let message = format!("{} records still wait for room in the queue", state.waiting);
+                return Err(Error::new(ErrorKind::Timeout, message).with("records", state.waiting));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self, timeout: Duration) -> Result<()> {
+        let deadline = deadline(timeout);
+        // The producer's own flush keeps records from lingering, which makes room.
+        self.wait_fed(deadline)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.producer.flush(left)
+    }
+
+    fn close(&self, timeout: Duration) -> Result<()> {
+        self.state.lock().closed = true;
+        let deadline = deadline(timeout);
+        let fed = self.wait_fed(deadline);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let closed = self.producer.close(left);
+        fed.and(closed)
+    }
+}
+
+fn deadline(timeout: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + timeout.min(FAR)
+}
+
+fn topic(number: i32) -> Result<Topic> {
+    let topic = usize::try_from(number)
+        .ok()
+        .and_then(|number| Topic::ALL.get(number));
+    topic.copied().ok_or_else(crate::cells::no_symbol)
+}
+
+/// What a caller chose for a record beside its content.
+struct Options<'a> {
+    /// `Some(None)` is no key.
+    key: Option<Option<Cow<'a, [u8]>>>,
+    partition: Option<i32>,
+    headers: Vec<Header>,
+}
+
+impl<'a> Options<'a> {
+    fn read(given: u32, cells: &mut Cells<'a>) -> Result<Self> {
+        let mut options = Options {
+            key: (given & options::NO_KEY != 0).then_some(None),
+            partition: None,
+            headers: Vec::new(),
+        };
+        if given & options::KEY != 0 {
+            options.key = Some(cells.bytes()?);
+        }
+        if given & options::PARTITION != 0 {
+            options.partition = Some(cells.int()?);
+        }
+        if given & options::HEADERS != 0 {
+            for _ in 0..cells.count()? {
+                options.headers.push(Header {
+                    name: cells.take::<Cow<'_, str>>()?.into_owned(),
+                    value: cells.bytes()?.map(Cow::into_owned),
+                });
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Sends an event of whatever type.
+struct Send<'a> {
+    sender: &'a Sender,
+    options: Options<'a>,
+    wait: bool,
+}
+
+impl Receive for Send<'_> {
+    type Out = Result<Delivery>;
+
+    fn receive<E: TypedEvent>(self, event: &E) -> Result<Delivery> {
+        let outgoing = apply!(self.options, self.sender.producer.event(event));
+        if self.wait {
+            outgoing.send()
+        } else {
+            outgoing.try_send()
+        }
+    }
+}

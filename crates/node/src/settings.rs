@@ -1,0 +1,107 @@
+//! Options of JavaScript to settings of the library.
+
+use carbon_events::config::{self, EventFormat, SettingKind, Settings};
+use carbon_events::{Error, ErrorKind, Result};
+use serde_json::{Map, Value, json};
+
+/// What the options are for.
+#[derive(Clone, Copy)]
+pub(crate) enum Client {
+    Producer,
+    Consumer,
+}
+
+impl Client {
+    fn group(self) -> &'static str {
+        match self {
+            Client::Producer => "producer",
+            Client::Consumer => "consumer",
+        }
+    }
+}
+
+/// The environment's settings, and above them the options: a JSON object of settings in camel case,
+/// with those of the registry in an object of their own.
+pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
+    let options: Map<String, Value> = serde_json::from_str(options).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidConfig,
+            format!("the options are no JSON: {error}"),
+        )
+    })?;
+    let mut settings = Settings::from_env()?;
+    for (name, value) in &options {
+        match (name.as_str(), value) {
+            ("registry", Value::Object(registry)) => {
+                for (name, value) in registry {
+                    settings.set("registry", &snake(name), value)?;
+                }
+            }
+            _ => set(&mut settings, client, &snake(name), value)?,
+        }
+    }
+    Ok(settings)
+}
+
+/// Sets an option of the client or of its connection.
+fn set(settings: &mut Settings, client: Client, name: &str, value: &Value) -> Result<()> {
+    let of_client =
+        config::settings().any(|setting| setting.group == client.group() && setting.name == name);
+    let group = if of_client {
+        client.group()
+    } else {
+        "connection"
+    };
+    settings.set(group, name, value)
+}
+
+/// What the old package's methods write: Avro where there is a registry, else JSON as ever.
+pub(crate) fn old_format(settings: &mut Settings) {
+    let format = if settings.registry.is_configured() {
+        EventFormat::Avro
+    } else {
+        EventFormat::Json
+    };
+    settings.producer.format = Some(settings.producer.format.unwrap_or(format));
+}
+
+/// `deliveryTimeoutMs` to `delivery_timeout_ms`.
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// Every setting of the library.
+pub(crate) fn table() -> String {
+    let rows: Vec<_> = config::settings()
+        .map(|setting| {
+            let (kind, choices) = match setting.kind {
+                SettingKind::Text => ("text", None),
+                SettingKind::Boolean => ("boolean", None),
+                SettingKind::Integer => ("integer", None),
+                SettingKind::Milliseconds => ("milliseconds", None),
+                SettingKind::List => ("list", None),
+                SettingKind::Map => ("map", None),
+                SettingKind::Choice(choices) => ("choice", Some(choices)),
+                _ => ("text", None),
+            };
+            json!({
+                "group": setting.group,
+                "name": setting.name,
+                "env": setting.env,
+                "kind": kind,
+                "choices": choices,
+                "default": (setting.default)(),
+                "secret": setting.secret,
+                "doc": setting.doc(),
+            })
+        })
+        .collect();
+    Value::from(rows).to_string()
+}

@@ -1,0 +1,198 @@
+// Consumers: what is read, what counts as handled, what is no event.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EventConsumer, UndecodableError } from '@254carbon/event-producer';
+import { client, closing, name, plain, platformTopics, readAll, typed, until, withRegistry } from './support.mjs';
+
+const health = (latencyMs, change) => ({
+  serviceName: 'checkout',
+  namespace: 'shop',
+  healthStatus: 'HEALTHY',
+  latencyMs,
+  errorRate: 0,
+  ...change,
+});
+
+async function filled(t, count) {
+  const topicPrefix = await platformTopics();
+  const producer = typed(t, { topicPrefix });
+  const events = Array.from({ length: count }, (_, i) => health(i));
+  await producer.sendMany('ServiceHealthEvent', events);
+  return `${topicPrefix}system-health`;
+}
+
+const reader = (t, topics, options) =>
+  closing(t)(new EventConsumer({ ...withRegistry, topics, ...options }));
+
+test('the iterator gives every record once, in order, and ends with the consumer', async (t) => {
+  const topic = await filled(t, 2_000);
+  const consumer = reader(t, topic, { groupId: name('g') });
+  const seen = [];
+  for await (const { event, offset, timestamp, key } of consumer) {
+    assert.equal(event.latencyMs, offset);
+    assert.equal(key, 'checkout');
+    assert.ok(Math.abs(timestamp - Date.now()) < 600_000);
+    seen.push(event.latencyMs);
+    if (seen.length === 2_000) setImmediate(() => consumer.close());
+  }
+  assert.deepEqual(seen, [...Array(2_000).keys()]);
+});
+
+test('what was handled before a close is not read again, what was not is', async (t) => {
+  const topic = await filled(t, 1_500);
+  const groupId = name('g');
+  const first = reader(t, topic, { groupId });
+  let seen = 0;
+  for await (const { event } of first) {
+    assert.equal(event.latencyMs, seen);
+    if (++seen === 700) break;
+  }
+  await first.close();
+  const second = reader(t, topic, { groupId });
+  const batch = await second.nextBatch();
+  // The record in hand when the loop was left counts as not handled.
+  assert.equal(batch[0].event.latencyMs, 699);
+});
+
+test('a loop that was left goes on where it stopped', async (t) => {
+  const topic = await filled(t, 100);
+  const consumer = reader(t, topic, { groupId: name('g') });
+  for await (const { event } of consumer) if (event.latencyMs === 41) break;
+  for await (const { event } of consumer) {
+    assert.ok([41, 42].includes(event.latencyMs));
+    break;
+  }
+});
+
+test('a batch whose handler throws is read again by the group', async (t) => {
+  const topic = await filled(t, 50);
+  const groupId = name('g');
+  const first = reader(t, topic, { groupId });
+  await assert.rejects(
+    first.eachBatch(() => {
+      throw new RangeError('the database is down');
+    }),
+    RangeError,
+  );
+  await first.close();
+  const second = reader(t, topic, { groupId, detectEnd: true });
+  let seen = 0;
+  await second.eachBatch(async (records) => {
+    seen += records.length;
+  });
+  assert.equal(seen, 50);
+});
+
+test('commit says what is handled so far', async (t) => {
+  const topic = await filled(t, 10);
+  const groupId = name('g');
+  const consumer = reader(t, topic, { groupId, autoCommit: false });
+  await consumer.nextBatch();
+  await consumer.commit();
+  const admin = client.admin();
+  await admin.connect();
+  const [{ partitions }] = await admin.fetchOffsets({ groupId, topics: [topic] });
+  await admin.disconnect();
+  assert.ok(partitions.some(({ offset }) => Number(offset) > 0));
+  assert.equal(consumer.assignment().length, 3);
+  assert.match(consumer.metrics(), /system-health/);
+});
+
+test('a signal ends the wait for records', async (t) => {
+  const topicPrefix = await platformTopics();
+  const consumer = reader(t, `${topicPrefix}system-health`, { groupId: name('g') });
+  const signal = AbortSignal.timeout(50);
+  await assert.rejects(consumer.nextBatch({ signal }), { name: 'TimeoutError' });
+  await consumer.eachBatch(() => {}, { signal: AbortSignal.timeout(50) });
+});
+
+test('records that are no event come with their bytes, and reading goes on', async (t) => {
+  const topicPrefix = await platformTopics();
+  const topic = `${topicPrefix}system-health`;
+  const producer = typed(t, { topicPrefix });
+  const to = { key: 'k', partition: 1 };
+  await producer.sendRaw(topic, { ...to, value: Buffer.from([0, 0, 0, 0, 99, 1, 2]) });
+  await producer.sendRaw(topic, { ...to, value: 'no event' });
+  await producer.sendRaw(topic, { ...to });
+  await producer.send('ServiceHealthEvent', health(1), to);
+  const found = await readAll(topic);
+  assert.equal(found.length, 4);
+  for (const { event, error } of found.slice(0, 3)) {
+    assert.equal(event, null);
+    assert.ok(error.kind === 'Undecodable' || error.kind === 'Unavailable', String(error));
+    assert.equal(error.topic, topic);
+  }
+  assert.deepEqual(found[0].value, Buffer.from([0, 0, 0, 0, 99, 1, 2]));
+  assert.equal(found[1].value.toString(), 'no event');
+  assert.equal(found[2].value, null);
+  assert.equal(found[3].event.latencyMs, 1);
+  assert.equal(found[3].error, null);
+});
+
+test('the JSON of older producers is read beside Avro', async (t) => {
+  const topicPrefix = await platformTopics();
+  const topic = `${topicPrefix}deployment-events`;
+  const producer = client.producer();
+  await producer.connect();
+  const value = JSON.stringify({
+    eventId: '019a492c-6eb3-7bc3-9407-a13bdbb6e1e8',
+    eventType: 'DeploymentEvent',
+    timestamp: 1762164240051,
+    source: 'deployer',
+    deploymentName: 'checkout',
+    namespace: 'shop',
+    action: 'DEPLOY',
+    version: '2.0.1',
+    replicas: '3',
+    deployedBy: 'ci',
+  });
+  await producer.send({ topic, messages: [{ key: 'checkout', value }] });
+  await producer.disconnect();
+  const [{ event }] = await readAll(topic);
+  assert.equal(event.deployedVersion, '2.0.1');
+  assert.equal(event.version, '1.0.0');
+  assert.equal(event.replicas, 3);
+});
+
+test('a number that JavaScript cannot hold is an error, or a bigint', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = typed(t, { topicPrefix });
+  await producer.send('ServiceHealthEvent', health(2n ** 60n));
+  await producer.send('ServiceHealthEvent', health(5));
+  const topic = `${topicPrefix}system-health`;
+  const [wide, plainOne] = await readAll(topic);
+  assert.ok(wide.error instanceof UndecodableError);
+  assert.equal(wide.error.field, 'latencyMs');
+  assert.equal(wide.event, null);
+  assert.equal(plainOne.event.latencyMs, 5);
+  const [big] = await readAll(topic, { longs: 'bigint' });
+  assert.equal(big.event.latencyMs, 2n ** 60n);
+  assert.throws(() => new EventConsumer({ ...plain, topics: topic, longs: 'string' }), {
+    kind: 'InvalidConfig',
+  });
+});
+
+test('an unknown topic and a closed consumer are errors', async (t) => {
+  const consumer = reader(t, name('nowhere'), { groupId: name('g') });
+  await assert.rejects(consumer.nextBatch(), { kind: 'UnknownTopic' });
+  await consumer.close();
+  await consumer.close();
+  await assert.rejects(consumer.commit(), { kind: 'Closed' });
+  assert.equal(await consumer.nextBatch(), null);
+  assert.throws(() => new EventConsumer({ ...plain, topics: [] }), { setting: 'topics' });
+});
+
+test('two members of a group share the partitions', async (t) => {
+  const topic = await filled(t, 10);
+  const groupId = name('g');
+  const one = reader(t, topic, { groupId });
+  const two = reader(t, topic, { groupId });
+  const reading = Promise.all([one, two].map((consumer) => consumer.eachBatch(() => {})));
+  await until('a fair share', () => {
+    const counts = [one, two].map((consumer) => consumer.assignment().length);
+    return counts[0] + counts[1] === 3 && Math.min(...counts) > 0;
+  });
+  await Promise.all([one.close(), two.close()]);
+  await reading;
+});

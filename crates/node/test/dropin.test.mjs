@@ -1,0 +1,386 @@
+// The package of old: every method, option, default and tolerance.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import * as esm from '@254carbon/event-producer';
+import {
+  closing,
+  createTopics,
+  environment,
+  name,
+  old,
+  plain,
+  platformTopics,
+  readAll,
+  readRaw,
+  served,
+  withEnvironment,
+} from './support.mjs';
+
+const { EventProducer, getEventProducer, EventType, Topic } = esm;
+const require = createRequire(import.meta.url);
+
+const call = {
+  service: 'pricing-api',
+  endpoint: '/v1/prices',
+  method: 'GET',
+  statusCode: 200,
+  latencyMs: 12,
+  requestSize: 0,
+  responseSize: 512,
+  userId: 'u-1',
+  apiKey: 'secret-key',
+  ipAddress: '192.0.2.7',
+  errorMessage: null,
+};
+
+const everyEvent = (producer) => [
+  producer.produceDataIngestionEvent({
+    datasetName: 'prices',
+    recordCount: 10,
+    sizeBytes: 1000,
+    location: 's3://x',
+    metadata: { market: 'eex' },
+  }),
+  producer.produceServiceHealthEvent({
+    serviceName: 'checkout',
+    namespace: 'shop',
+    healthStatus: 'HEALTHY',
+    latencyMs: 3,
+    errorRate: 0.01,
+  }),
+  producer.produceAPICallEvent(call),
+  producer.produceDataQualityEvent({
+    datasetName: 'prices',
+    checkType: 'completeness',
+    checkName: 'no-gaps',
+    result: 'PASS',
+    score: 1,
+    failedRecords: 0,
+    totalRecords: 10,
+    message: 'fine',
+  }),
+];
+
+const topicsOfEveryEvent = ['data-ingestion', 'system-health', 'audit-api-calls', 'data-quality'];
+
+test('it is the same package under require and import', () => {
+  const cjs = require('@254carbon/event-producer');
+  assert.equal(cjs.EventProducer, EventProducer);
+  assert.equal(esm.default.EventProducer, EventProducer);
+  for (const exported of Object.keys(cjs)) assert.equal(esm[exported], cjs[exported], exported);
+  assert.equal(EventType.AUDIT_API_CALL, 'AuditAPICallEvent');
+  assert.equal(Topic.AUDIT_API_CALLS, 'audit-api-calls');
+  assert.equal(Topic.MARKET_DATA, 'market-data');
+  assert.equal(Object.keys(Topic).length, 13);
+});
+
+test('every method writes JSON where there is no registry, and connects by itself', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { sourceService: 'billing', topicPrefix });
+  const reports = await Promise.all(everyEvent(producer));
+  assert.deepEqual(
+    reports.map(({ topic }) => topic),
+    topicsOfEveryEvent.map((topic) => topicPrefix + topic),
+  );
+  assert.deepEqual(producer.getStats(), { delivered: 4, errors: 0 });
+  assert.equal(producer.deliveryCount, 4);
+  assert.equal(producer.errorCount, 0);
+  const [{ key, value }] = await readRaw(`${topicPrefix}audit-api-calls`, 1);
+  assert.equal(key.toString(), 'pricing-api');
+  const event = JSON.parse(value);
+  assert.match(event.eventId, /^[0-9a-f-]{36}$/);
+  assert.ok(Math.abs(event.timestamp - Date.now()) < 60_000);
+  delete event.eventId;
+  delete event.timestamp;
+  assert.deepEqual(event, {
+    eventType: 'AuditAPICallEvent',
+    source: 'billing',
+    version: '1.0.0',
+    correlationId: null,
+    causationId: null,
+    service: 'pricing-api',
+    endpoint: '/v1/prices',
+    method: 'GET',
+    statusCode: 200,
+    latencyMs: 12,
+    requestSizeBytes: 0,
+    responseSizeBytes: 512,
+    userId: 'u-1',
+    apiKey: 'sha256:85dbe15d75ef9308',
+    ipAddress: '192.0.2.7',
+    errorMessage: null,
+  });
+});
+
+test('every method writes the registry\'s Avro where there is one', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { topicPrefix, schemaRegistryUrl: served.registry });
+  await producer.connect();
+  await Promise.all(everyEvent(producer));
+  for (const topic of topicsOfEveryEvent) {
+    const [{ value }] = await readRaw(topicPrefix + topic, 1);
+    assert.equal(value[0], 0, topic);
+  }
+  const [{ event }] = await readAll(`${topicPrefix}data-ingestion`);
+  assert.equal(event.source, 'unknown-service');
+  assert.equal(event.format, 'parquet');
+  assert.equal(event.status, 'SUCCESS');
+  assert.deepEqual(event.metadata, { market: 'eex' });
+});
+
+test('KAFKA_EVENT_FORMAT decides above everything, for the typed methods too', async (t) => {
+  const topicPrefix = await platformTopics();
+  await withEnvironment({ KAFKA_EVENT_FORMAT: 'json' }, async () => {
+    const producer = old(t, { topicPrefix, schemaRegistryUrl: served.registry, format: 'avro' });
+    await producer.produceServiceHealthEvent({
+      serviceName: 's',
+      namespace: 'n',
+      healthStatus: 'HEALTHY',
+      latencyMs: 1,
+      errorRate: 0,
+    });
+  });
+  await withEnvironment({ KAFKA_EVENT_FORMAT: 'avro' }, async () => {
+    const producer = old(t, { topicPrefix });
+    await producer.produceAPICallEvent(call);
+  });
+  const [json] = await readRaw(`${topicPrefix}system-health`, 1);
+  assert.equal(json.value[0], '{'.charCodeAt(0));
+  const [avro] = await readRaw(`${topicPrefix}audit-api-calls`, 1);
+  assert.deepEqual([...avro.value.subarray(0, 2)], [0xc3, 0x01]);
+});
+
+test('the environment is enough', async (t) => {
+  const topicPrefix = await platformTopics();
+  const variables = {
+    ...environment,
+    SERVICE_NAME: 'from-env',
+    KAFKA_SCHEMA_REGISTRY_URL: served.registry,
+  };
+  await withEnvironment(variables, async () => {
+    const producer = closing(t)(new EventProducer({ topicPrefix }));
+    assert.equal(producer.sourceService, 'from-env');
+    await producer.produceAPICallEvent(call);
+  });
+  const [{ event }] = await readAll(`${topicPrefix}audit-api-calls`);
+  assert.equal(event.source, 'from-env');
+});
+
+test('getEventProducer takes the service and its options', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = closing(t)(getEventProducer('orders', { ...plain, topicPrefix }));
+  assert.equal(producer.sourceService, 'orders');
+  assert.equal(producer.clientId, 'orders-producer');
+  await producer.produceAPICallEvent(call);
+  const [{ event }] = await readAll(`${topicPrefix}audit-api-calls`);
+  assert.equal(event.source, 'orders');
+});
+
+for (const format of ['json', 'avro']) {
+  test(`what JSON let through is let through as ${format}`, async (t) => {
+    const topicPrefix = await platformTopics();
+    const producer = old(t, { topicPrefix, format });
+    await producer.produceAPICallEvent({
+      service: 'express',
+      endpoint: '/x',
+      method: 'POST',
+      statusCode: '201',
+      latencyMs: 3.7,
+      requestSize: undefined,
+      responseSize: '1024',
+      userId: undefined,
+      apiKey: undefined,
+      ipAddress: undefined,
+      errorMessage: undefined,
+    });
+    await producer.produceDataIngestionEvent({
+      datasetName: 'd',
+      recordCount: '7',
+      sizeBytes: null,
+      location: 'somewhere',
+      metadata: null,
+    });
+    await producer.produceDataIngestionEvent({
+      datasetName: 'd',
+      recordCount: 8n,
+      sizeBytes: NaN,
+      location: 'bad \ud800 text',
+      metadata: { rows: 5, nested: { a: 1 }, ok: true },
+    });
+    await producer.produceDataQualityEvent({
+      datasetName: 'd',
+      checkType: 't',
+      checkName: 'n',
+      result: 'PASS',
+      score: '0.5',
+    });
+    await producer.produceServiceHealthEvent({
+      serviceName: 'h',
+      namespace: undefined,
+      healthStatus: 'HEALTHY',
+      latencyMs: undefined,
+      errorRate: undefined,
+    });
+    assert.deepEqual(producer.getStats(), { delivered: 5, errors: 0 });
+    const [{ event: api }] = await readAll(`${topicPrefix}audit-api-calls`);
+    assert.equal(api.statusCode, 201);
+    assert.equal(api.latencyMs, 4);
+    assert.equal(api.requestSizeBytes, 0);
+    assert.equal(api.responseSizeBytes, 1024);
+    assert.equal(api.userId, null);
+    assert.equal(api.ipAddress, 'unknown');
+    const [{ event: one }, { event: two }] = await readAll(`${topicPrefix}data-ingestion`);
+    assert.equal(one.recordCount, 7);
+    assert.equal(one.sizeBytes, 0);
+    assert.deepEqual(one.metadata, {});
+    assert.equal(two.recordCount, 8);
+    assert.equal(two.location, 'bad \ufffd text');
+    assert.deepEqual(two.metadata, { rows: '5', nested: '{"a":1}', ok: 'true' });
+    const [{ event: quality }] = await readAll(`${topicPrefix}data-quality`);
+    assert.equal(quality.score, 0.5);
+    assert.equal(quality.failedRecords, 0);
+  });
+}
+
+test('JSON takes even what is no event, as it ever did', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { topicPrefix, sourceService: 'loose' });
+  await producer.produceServiceHealthEvent({
+    serviceName: 'h',
+    namespace: 'n',
+    healthStatus: 'ON_FIRE',
+    latencyMs: 'a while',
+    errorRate: 0.5,
+  });
+  await producer.produceAPICallEvent({});
+  const [{ value, key }] = await readRaw(`${topicPrefix}system-health`, 1);
+  const event = JSON.parse(value);
+  assert.equal(key.toString(), 'h');
+  assert.equal(event.healthStatus, 'ON_FIRE');
+  assert.equal(event.latencyMs, 'a while');
+  assert.equal(event.eventType, 'ServiceHealthEvent');
+  assert.equal(event.source, 'loose');
+  const [empty] = await readRaw(`${topicPrefix}audit-api-calls`, 1);
+  assert.equal(empty.key, null);
+});
+
+test('what Avro cannot hold is a rejected promise that names the field', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { topicPrefix, format: 'avro' });
+  const event = { serviceName: 'h', namespace: 'n', latencyMs: 1, errorRate: 0 };
+  await assert.rejects(producer.produceServiceHealthEvent({ ...event, healthStatus: 'ON_FIRE' }), {
+    name: 'InvalidEventError',
+    kind: 'InvalidEvent',
+    field: 'healthStatus',
+  });
+  const cyclic = {};
+  cyclic.self = cyclic;
+  await assert.rejects(producer.produceCustomEvent('t', 'k', cyclic), TypeError);
+  assert.deepEqual(producer.getStats(), { delivered: 0, errors: 2 });
+});
+
+test('a custom event is JSON of anything, on any topic', async (t) => {
+  const topic = name('custom');
+  await createTopics(topic);
+  const producer = old(t);
+  await producer.produceCustomEvent(topic, 'k', { a: [1, 'é'], nothing: undefined });
+  await producer.produceCustomEvent(topic, null, 'text');
+  await producer.produceCustomEvent(topic, 7, null);
+  const found = await readRaw(topic, 3);
+  const values = found.map(({ key, value }) => [key?.toString() ?? null, value.toString()]).sort();
+  assert.deepEqual(values, [
+    [null, '"text"'],
+    ['7', 'null'],
+    ['k', '{"a":[1,"é"]}'],
+  ]);
+});
+
+test('one awaited call after the other, and after a disconnect another', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { topicPrefix });
+  for (let i = 0; i < 20; i++) await producer.produceAPICallEvent({ ...call, latencyMs: i });
+  await producer.disconnect();
+  await producer.produceAPICallEvent(call);
+  await producer.disconnect();
+  await producer.connect();
+  await producer.disconnect();
+  await producer.disconnect();
+  assert.deepEqual(producer.getStats(), { delivered: 21, errors: 0 });
+  const found = await readAll(`${topicPrefix}audit-api-calls`);
+  assert.deepEqual(
+    found.map(({ event }) => event.latencyMs),
+    [...Array(20).keys(), 12],
+  );
+});
+
+const pem = (path) => readFileSync(path, 'utf8');
+
+test('TLS comes as PEM texts, an encrypted key and an array of authorities', async (t) => {
+  const topicPrefix = await platformTopics();
+  const tls = {
+    ca: [pem(served.strangerCa), pem(served.ca)],
+    cert: pem(served.certificate),
+    key: pem(served.encryptedKey),
+    passphrase: served.keyPassword,
+  };
+  for (const bootstrapServers of [served.tls, served.tls.split(',')]) {
+    const producer = closing(t)(new EventProducer({ bootstrapServers, tls, topicPrefix }));
+    await producer.connect();
+    await producer.produceAPICallEvent(call);
+  }
+  const buffers = { ca: readFileSync(served.ca), cert: readFileSync(served.certificate), key: readFileSync(served.key) };
+  const producer = closing(t)(
+    new EventProducer({ bootstrapServers: served.tls, tls: buffers, topicPrefix }),
+  );
+  await producer.produceAPICallEvent(call);
+  assert.equal((await readAll(`${topicPrefix}audit-api-calls`)).length, 3);
+});
+
+test('rejectUnauthorized: false takes a broker of a strange authority', async (t) => {
+  const topicPrefix = await platformTopics();
+  const identity = { cert: pem(served.certificate), key: pem(served.key) };
+  const strange = { ...identity, ca: pem(served.strangerCa) };
+  const options = { bootstrapServers: served.tls, topicPrefix, deliveryTimeoutMs: 5_000 };
+  const refused = closing(t)(new EventProducer({ ...options, tls: strange }));
+  await assert.rejects(refused.connect(), { kind: 'Authentication' });
+  const tls = { ...strange, rejectUnauthorized: false };
+  const taken = closing(t)(new EventProducer({ ...options, tls }));
+  await taken.produceAPICallEvent(call);
+});
+
+test('files are taken from the environment', async (t) => {
+  const topicPrefix = await platformTopics();
+  const variables = {
+    KAFKA_BOOTSTRAP_SERVERS: served.tls,
+    KAFKA_SSL_CA_LOCATION: served.ca,
+    KAFKA_SSL_CERTIFICATE_LOCATION: served.certificate,
+    KAFKA_SSL_KEY_LOCATION: served.encryptedKey,
+    KAFKA_SSL_KEY_PASSWORD: served.keyPassword,
+  };
+  await withEnvironment(variables, async () => {
+    const producer = closing(t)(new EventProducer({ tls: null, topicPrefix }));
+    await producer.produceAPICallEvent(call);
+  });
+});
+
+test('a broker that is not there is said, not waited for without end', async () => {
+  const producer = new EventProducer({ ...plain, bootstrapServers: '127.0.0.1:1', deliveryTimeoutMs: 1_000 });
+  await assert.rejects(producer.connect({ timeoutMs: 500 }), (error) => error.retryable);
+  await assert.rejects(producer.produceAPICallEvent(call), (error) => error.retryable);
+  assert.deepEqual(producer.getStats(), { delivered: 0, errors: 1 });
+  await producer.disconnect();
+});
+
+test('an option that nobody knows is passed over with a warning, a wrong value is refused', async () => {
+  const warned = once(process, 'warning');
+  new EventProducer({ ...plain, logLevel: 2 });
+  const [warning] = await warned;
+  assert.match(warning.message, /log_level/);
+  assert.throws(() => new EventProducer({ ...plain, properties: { 'linger.mss': 1 } }), {
+    kind: 'InvalidConfig',
+  });
+});

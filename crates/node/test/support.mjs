@@ -1,0 +1,205 @@
+// What the tests share.
+
+import { readFileSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EventConsumer, EventProducer, TypedProducer } from '@254carbon/event-producer';
+import kafkajs from 'kafkajs';
+
+/** Addresses of the real services. */
+export const served = JSON.parse(process.env.CARBON_EVENTS_SERVED);
+export const root = process.env.CARBON_EVENTS_ROOT;
+
+const require = createRequire(import.meta.url);
+/** The generated tables of the package. */
+export const tables = require(
+  join(require.resolve('@254carbon/event-producer'), '../lib/events/index.js'),
+);
+
+export const client = new kafkajs.Kafka({
+  clientId: 'tests',
+  brokers: served.plain.split(','),
+  logLevel: kafkajs.logLevel.NOTHING,
+});
+
+export const plain = { bootstrapServers: served.plain, securityProtocol: 'PLAINTEXT' };
+export const withRegistry = { ...plain, schemaRegistryUrl: served.registry };
+
+/** `work` with these variables in the environment. */
+export async function withEnvironment(variables, work) {
+  const before = Object.fromEntries(Object.keys(variables).map((name) => [name, process.env[name]]));
+  Object.assign(process.env, variables);
+  try {
+    return await work();
+  } finally {
+    for (const [name, value] of Object.entries(before)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
+}
+
+export const environment = {
+  KAFKA_BOOTSTRAP_SERVERS: served.plain,
+  KAFKA_SECURITY_PROTOCOL: 'PLAINTEXT',
+};
+
+let unique = 0;
+/** A name that no other test has. */
+export function name(what = 'test') {
+  return `${what}-${process.pid}-${Date.now().toString(36)}-${unique++}`;
+}
+
+/** Makes topics, three partitions each. */
+export async function createTopics(...topics) {
+  const admin = client.admin();
+  await admin.connect();
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: topics.map((topic) => ({ topic, numPartitions: 3, replicationFactor: 1 })),
+  });
+  await admin.disconnect();
+}
+
+/** The twelve topics and `market-data` under a prefix of their own. */
+export async function platformTopics() {
+  const prefix = `${name('p')}.`;
+  await createTopics(...Object.values(tables.Topic).map((topic) => prefix + topic));
+  return prefix;
+}
+
+/** Everything that is on a topic, as kafkajs reads it: values and headers as Buffers. */
+export async function readRaw(topic, count) {
+  const consumer = client.consumer({ groupId: name('raw'), maxWaitTimeInMs: 50 });
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  const found = [];
+  await new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`${found.length} of ${count} records on ${topic}`)),
+      30_000,
+    );
+    consumer.run({
+      eachMessage: async ({ message, partition }) => {
+        found.push({ ...message, partition });
+        if (found.length === count) {
+          clearTimeout(timer);
+          resolve();
+        }
+      },
+    });
+  });
+  await consumer.disconnect();
+  return found;
+}
+
+/** How many records a topic has. */
+export async function countRecords(topic) {
+  const admin = client.admin();
+  await admin.connect();
+  const offsets = await admin.fetchTopicOffsets(topic);
+  await admin.disconnect();
+  return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
+}
+
+/** Everything that is on these topics, as we read it. */
+export async function readAll(topics, options = {}) {
+  const consumer = new EventConsumer({
+    ...withRegistry,
+    topics,
+    standalone: true,
+    detectEnd: true,
+    ...options,
+  });
+  const found = [];
+  for (let batch; (batch = await consumer.nextBatch()) !== null; ) found.push(...batch);
+  await consumer.close();
+  return found;
+}
+
+/** Waits for a condition. */
+export async function until(what, condition, timeoutMs = 30_000) {
+  const end = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`${what} did not come in ${timeoutMs} ms`);
+    await sleep(20);
+  }
+}
+
+/** Closes what it was given, last first. */
+export function closing(t) {
+  return (client) => {
+    t.after(() => client.close({ timeoutMs: 5_000 }).catch(() => {}));
+    return client;
+  };
+}
+
+export function typed(t, options) {
+  return closing(t)(new TypedProducer({ ...withRegistry, ...options }));
+}
+
+export function old(t, options) {
+  return closing(t)(new EventProducer({ ...plain, ...options }));
+}
+
+const schemas = join(root, 'schemas');
+const json = (...path) => JSON.parse(readFileSync(join(schemas, ...path), 'utf8'));
+
+function files(...path) {
+  return readdirSync(join(schemas, ...path)).sort();
+}
+
+/** Integers beyond what a number holds are read as bigints. */
+function parseBig(text) {
+  const marked = text.replace(/(?<=[:\s])(-?\d{16,})(?=\s*[,}\]\n])/g, '"bigint:$1"');
+  return JSON.parse(marked, (_, value) => {
+    if (typeof value !== 'string' || !value.startsWith('bigint:')) return value;
+    const big = BigInt(value.slice(7));
+    return Number.isSafeInteger(Number(big)) && BigInt(Number(big)) === big ? Number(big) : big;
+  });
+}
+
+function fileBig(...path) {
+  return parseBig(readFileSync(join(schemas, ...path), 'utf8'));
+}
+
+/** Every valid example: as it is given, as it is written, and its Avro body. */
+export function* examples() {
+  for (const record of tables.names) {
+    for (const file of files('examples', record, 'valid')) {
+      const example = file.replace('.json', '');
+      const event = fileBig('examples', record, 'valid', file);
+      const golden = files('golden', record);
+      const written = golden.includes(file) ? fileBig('golden', record, file) : event;
+      const body = readFileSync(join(schemas, 'golden', record, `${example}.avro`));
+      yield { record, topic: tables.topics[record], example, event, written, body };
+    }
+  }
+}
+
+/** Every invalid example with its error. */
+export function* invalidExamples() {
+  for (const record of tables.names) {
+    for (const file of files('examples', record, 'invalid')) {
+      const { event, error } = fileBig('examples', record, 'invalid', file);
+      yield { record, example: file.replace('.json', ''), event, error };
+    }
+  }
+}
+
+/** The record's typical example. */
+export function typical(record) {
+  return json('examples', record, 'valid', 'typical.json');
+}
+
+/** The CRC-64-AVRO fingerprints of the records. */
+export function fingerprints() {
+  return json('golden', 'fingerprints.json');
+}
+
+export function avsc(record) {
+  return json(`${record}.avsc`);
+}
+
+export { sleep };

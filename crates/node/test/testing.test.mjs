@@ -1,0 +1,74 @@
+// The broker and registry that services test with.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { TestPlatform } from '@254carbon/event-producer/testing';
+
+const health = {
+  serviceName: 'orders',
+  namespace: 'shop',
+  healthStatus: 'HEALTHY',
+  latencyMs: 3,
+  errorRate: 0,
+};
+
+async function start(t, options) {
+  const platform = await TestPlatform.start(options);
+  t.after(() => platform.stop());
+  return platform;
+}
+
+test('what a service publishes can be looked at', async (t) => {
+  const platform = await start(t);
+  assert.deepEqual(await platform.records('system-health'), []);
+  const producer = platform.producer({ sourceService: 'orders' });
+  await producer.send('ServiceHealthEvent', health);
+  const [{ event, topic }] = await platform.records('system-health');
+  assert.equal(event.source, 'orders');
+  assert.equal(topic, 'system-health');
+  assert.equal(platform.schemas('system-health-value').length, 1);
+  assert.ok(platform.registryCalls > 0);
+});
+
+test('a service survives what the platform does to it', async (t) => {
+  const platform = await start(t, { brokers: 3 });
+  platform.failRegistry(1, { status: 503 });
+  platform.failNext('Produce', 2, 'NotLeader');
+  await platform.eventProducer().produceServiceHealthEvent(health);
+  platform.takeRegistryDown();
+  await platform.eventProducer({ schemaRegistryUrl: null }).produceServiceHealthEvent(health);
+  platform.bringRegistryUp();
+  assert.equal((await platform.records('system-health')).length, 2);
+});
+
+test('a failure that stays is the caller\'s to see', async (t) => {
+  const platform = await start(t);
+  const producer = platform.producer({ deliveryTimeoutMs: 1_000 });
+  platform.failTopic('system-health', 'TopicAuthorizationFailed');
+  await assert.rejects(producer.send('ServiceHealthEvent', health), { kind: 'Authorization' });
+  platform.failTopic('system-health', null);
+  platform.takeDown();
+  await assert.rejects(producer.send('DataQualityEvent', {
+    datasetName: 'd',
+    checkType: 't',
+    checkName: 'n',
+    result: 'PASS',
+    score: 1,
+    failedRecords: 0,
+    totalRecords: 1,
+  }), (error) => error.retryable);
+  assert.throws(() => platform.failNext('Produce', 1, 'Nonsense'), { kind: 'InvalidConfig' });
+});
+
+test('the environment is enough to connect', async (t) => {
+  const platform = await start(t);
+  assert.deepEqual(Object.keys(platform.environment), [
+    'KAFKA_BOOTSTRAP_SERVERS',
+    'KAFKA_SECURITY_PROTOCOL',
+    'KAFKA_SCHEMA_REGISTRY_URL',
+  ]);
+  const consumer = platform.consumer({ topics: 'system-health', groupId: 'g' });
+  await platform.producer().send('ServiceHealthEvent', health);
+  const [{ event }] = await consumer.nextBatch();
+  assert.equal(event.serviceName, 'orders');
+});

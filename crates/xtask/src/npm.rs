@@ -1,0 +1,319 @@
+//! `cargo xtask npm`: the Node package and this platform's addon, built, packed and, for the tests,
+//! installed from what was packed.
+//!
+//! ```text
+//! target/npm/event-producer/             the package: JavaScript and types
+//! target/npm/event-producer-<platform>/  the addon, an optional dependency of it
+//! target/npm/*.tgz                       both, packed
+//! target/npm/installed/                  a clean folder with both installed, and the tests
+//! ```
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::run::{cargo, output, step};
+
+/// The package's name on the registry.
+const PACKAGE: &str = "@254carbon/event-producer";
+
+/// A platform that there is an addon for.
+struct Platform {
+    /// What it adds to the package's name.
+    suffix: &'static str,
+    /// Rust's name of it.
+    target: &'static str,
+    os: &'static str,
+    cpu: &'static str,
+    libc: Option<&'static str>,
+}
+
+const fn platform(
+    suffix: &'static str,
+    target: &'static str,
+    os: &'static str,
+    cpu: &'static str,
+    libc: Option<&'static str>,
+) -> Platform {
+    Platform {
+        suffix,
+        target,
+        os,
+        cpu,
+        libc,
+    }
+}
+
+/// Those of the package's optional dependencies.
+static PLATFORMS: [Platform; 8] = [
+    platform(
+        "darwin-arm64",
+        "aarch64-apple-darwin",
+        "darwin",
+        "arm64",
+        None,
+    ),
+    platform("darwin-x64", "x86_64-apple-darwin", "darwin", "x64", None),
+    platform(
+        "linux-arm64-gnu",
+        "aarch64-unknown-linux-gnu",
+        "linux",
+        "arm64",
+        Some("glibc"),
+    ),
+    platform(
+        "linux-arm64-musl",
+        "aarch64-unknown-linux-musl",
+        "linux",
+        "arm64",
+        Some("musl"),
+    ),
+    platform(
+        "linux-x64-gnu",
+        "x86_64-unknown-linux-gnu",
+        "linux",
+        "x64",
+        Some("glibc"),
+    ),
+    platform(
+        "linux-x64-musl",
+        "x86_64-unknown-linux-musl",
+        "linux",
+        "x64",
+        Some("musl"),
+    ),
+    platform(
+        "win32-arm64-msvc",
+        "aarch64-pc-windows-msvc",
+        "win32",
+        "arm64",
+        None,
+    ),
+    platform(
+        "win32-x64-msvc",
+        "x86_64-pc-windows-msvc",
+        "win32",
+        "x64",
+        None,
+    ),
+];
+
+/// Builds and packs both packages for `target`, or for this machine; gives where they are.
+pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
+    let host = output(rustc(&["-vV"]))?;
+    let host = host.lines().find_map(|line| line.strip_prefix("host: "));
+    let target = match target {
+        Some(target) => target,
+        None => host.context("rustc does not say what it is for")?,
+    };
+    let platform = PLATFORMS
+        .iter()
+        .find(|platform| platform.target == target)
+        .with_context(|| format!("there is no package for {target}"))?;
+    let mut build = cargo(root, &["build", "--release", "-p", "carbon-events-node"]);
+    if Some(target) != host {
+        build.args(["--target", target]);
+    }
+    step(&mut build)?;
+
+    let built = target_dir(root).join(if Some(target) == host { "" } else { target });
+    let built = built.join("release").join(library(platform));
+    let packages = target_dir(root).join("npm");
+    for old in tarballs(&packages)? {
+        fs::remove_file(old)?;
+    }
+    let main = packages.join("event-producer");
+    let addon = packages.join(format!("event-producer-{}", platform.suffix));
+    for directory in [&main, &addon] {
+        if directory.exists() {
+            fs::remove_dir_all(directory)?;
+        }
+        fs::create_dir_all(directory)?;
+        fs::copy(root.join("LICENSE"), directory.join("LICENSE"))?;
+    }
+    let source = root.join("crates/node/npm");
+    copy(&source, &main)?;
+    fs::copy(root.join("docs/node.md"), main.join("README.md"))
+        .context("docs/node.md is the package's README")?;
+    let manifest = fs::read_to_string(source.join("package.json"))?;
+    let version = env!("CARGO_PKG_VERSION");
+    ensure!(
+        manifest.matches(&format!("\"{version}\"")).count() == 1 + PLATFORMS.len(),
+        "crates/node/npm/package.json must name version {version} throughout, for each platform"
+    );
+    fs::write(
+        addon.join("package.json"),
+        addon_manifest(platform, version),
+    )?;
+    write_addon(platform, &built, &addon.join("carbon-events.node"))?;
+    for directory in [&main, &addon] {
+        let mut pack = npm(&["pack", "--silent", "--pack-destination"]);
+        step(pack.arg(&packages).current_dir(directory))?;
+    }
+    tarballs(&packages)
+}
+
+/// Where cargo builds.
+fn target_dir(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+fn library(platform: &Platform) -> &'static str {
+    match platform.os {
+        "win32" => "carbon_events_node.dll",
+        "darwin" => "libcarbon_events_node.dylib",
+        _ => "libcarbon_events_node.so",
+    }
+}
+
+/// The library without what only a debugger wants.
+fn write_addon(platform: &Platform, built: &Path, addon: &Path) -> Result<()> {
+    if platform.os == "linux" {
+        let mut strip = Command::new("strip");
+        return step(strip.arg("--strip-all").arg("-o").arg(addon).arg(built));
+    }
+    fs::copy(built, addon)?;
+    Ok(())
+}
+
+fn addon_manifest(platform: &Platform, version: &str) -> String {
+    let Platform {
+        suffix, os, cpu, ..
+    } = platform;
+    let libc = platform
+        .libc
+        .map_or_else(String::new, |libc| format!("\n  \"libc\": [\"{libc}\"],"));
+    format!(
+        r#"{{
+  "name": "{PACKAGE}-{suffix}",
+  "version": "{version}",
+  "description": "The addon of {PACKAGE} for {suffix}",
+  "license": "Apache-2.0",
+  "main": "carbon-events.node",
+  "files": ["carbon-events.node", "LICENSE"],
+  "os": ["{os}"],
+  "cpu": ["{cpu}"],{libc}
+  "engines": {{ "node": ">=18" }}
+}}
+"#
+    )
+}
+
+/// Installs both packages from what was packed, and what the tests need besides, into a clean
+/// folder; gives the folder, with the tests in it.
+pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
+    let folder = target_dir(root).join("npm/installed");
+    let tests = root.join("crates/node/test");
+    // What comes from the registry is kept as long as the lock file is what it was.
+    let lock = fs::read_to_string(tests.join("package-lock.json")).unwrap_or_default();
+    let kept = folder.join("node_modules/.locked");
+    if lock.is_empty() || fs::read_to_string(&kept).unwrap_or_default() != lock {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(tests.join(file), folder.join(file))?;
+        }
+        step(npm(&["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+        fs::write(&kept, &lock)?;
+    }
+    for old in ["test", "node_modules/@254carbon"] {
+        let old = folder.join(old);
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
+    // As a service gets them: the package, which asks for the addon of the platform it is on.
+    for tarball in tarballs {
+        unpack(tarball, &folder)?;
+    }
+    copy(&tests, &folder.join("test"))?;
+    Ok(folder)
+}
+
+/// Unpacks a tarball to where npm would.
+fn unpack(tarball: &Path, folder: &Path) -> Result<()> {
+    let scratch = folder.join("unpacked");
+    fs::create_dir_all(&scratch)?;
+    let mut tar = Command::new("tar");
+    step(tar.arg("-xzf").arg(tarball).arg("-C").arg(&scratch))?;
+    let manifest = fs::read_to_string(scratch.join("package/package.json"))?;
+    let name = manifest
+        .split_once("\"name\": \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(name, _)| name)
+        .context("a package without a name")?;
+    let to = folder.join("node_modules").join(name);
+    fs::create_dir_all(to.parent().unwrap_or(folder))?;
+    fs::rename(scratch.join("package"), &to)?;
+    fs::remove_dir_all(scratch)?;
+    Ok(())
+}
+
+/// Runs the tests of the installed packages.
+pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
+    let packed = pack(root, None)?;
+    let folder = install(root, &packed)?;
+    step(&mut cargo(
+        root,
+        &["build", "--release", "-p", "carbon-events-services"],
+    ))?;
+    let services = target_dir(root).join("release/carbon-events-services");
+    let mut node = Command::new("node");
+    node.arg("run.mjs")
+        .args(arguments)
+        .env("CARBON_EVENTS_SERVICES", services)
+        .env("CARBON_EVENTS_ROOT", root)
+        .env("CARBON_EVENTS_TARBALLS", env::join_paths(&packed)?)
+        .env_remove("CARBON_EVENTS_ADDON")
+        .current_dir(folder.join("test"));
+    step(&mut node)
+}
+
+fn tarballs(packages: &Path) -> Result<Vec<PathBuf>> {
+    if !packages.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found: Vec<_> = fs::read_dir(packages)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "tgz"))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("{}", from.display()))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if name == "node_modules" {
+            continue;
+        }
+        let to = to.join(name);
+        if path.is_dir() {
+            copy(&path, &to)?;
+        } else {
+            fs::copy(&path, &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn npm(arguments: &[&str]) -> Command {
+    let mut npm = Command::new("npm");
+    npm.args(arguments);
+    npm
+}
+
+fn rustc(arguments: &[&str]) -> Command {
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(arguments);
+    rustc
+}
