@@ -159,16 +159,19 @@ impl<'a> Cells<'a> {
         self.read = end;
         match self.text {
             Text::Ascii(text) => text.get(start..end).map(Cow::Borrowed).ok_or_else(broken),
-            Text::Wide(units) => {
-                let units = units.get(start..end).ok_or_else(broken)?;
-                let text = if self.mends {
-                    String::from_utf16_lossy(units)
-                } else {
-                    String::from_utf16(units).map_err(|_| lone_surrogate())?
-                };
-                Ok(Cow::Owned(text))
-            }
+            Text::Wide(units) => self.wide(units.get(start..end)),
         }
+    }
+
+    #[inline(never)]
+    fn wide(&self, units: Option<&[u16]>) -> Result<Cow<'a, str>> {
+        let units = units.ok_or_else(broken)?;
+        let text = if self.mends {
+            String::from_utf16_lossy(units)
+        } else {
+            String::from_utf16(units).map_err(|_| lone_surrogate())?
+        };
+        Ok(Cow::Owned(text))
     }
 
     /// Bytes, whether they came as text or as bytes; `None` is null.
@@ -430,14 +433,13 @@ macro_rules! event_cells {
 /// All events: `number => Variant as Record`.
 macro_rules! events_cells {
     ($($number:literal => $variant:ident as $name:ident,)*) => {
-        /// Gives the event of that number, read from `cells`, to `receiver`.
-        pub(crate) fn take<R: $crate::cells::Receive>(
+        /// The event of that number.
+        pub(crate) fn take<'a>(
             number: i32,
-            cells: &mut $crate::cells::Cells<'_>,
-            receiver: R,
-        ) -> carbon_events::Result<R::Out> {
+            cells: &mut $crate::cells::Cells<'a>,
+        ) -> carbon_events::Result<carbon_events::Event<'a>> {
             match number {
-                $($number => Ok(receiver.receive(&cells.take::<$name<'_>>()?)),)*
+                $($number => cells.take().map(carbon_events::Event::$variant),)*
                 _ => Err($crate::cells::no_symbol()),
             }
         }
@@ -456,11 +458,3 @@ macro_rules! events_cells {
 }
 
 pub(crate) use {event_cells, events_cells, record_cells, symbol_cells};
-
-/// Takes an event of any type.
-pub(crate) trait Receive {
-    /// What becomes of it.
-    type Out;
-
-    fn receive<E: carbon_events::TypedEvent>(self, event: &E) -> Self::Out;
-}

@@ -100,6 +100,15 @@ impl Consumer {
         self.reading.handled(sequence, records);
     }
 
+    /// The first `records` of a chunk are handled; the others are still in JavaScript's hands.
+    #[napi(catch_unwind)]
+    pub fn progress(&self, sequence: u32, records: u32) {
+        let state = self.reading.state.lock();
+        if let Some(held) = state.held.iter().find(|held| held.sequence == sequence) {
+            held.acknowledge(records);
+        }
+    }
+
     /// Commits what is handled, and waits for the answer.
     #[napi(catch_unwind)]
     pub fn commit(&self, operation: u32, timeout_ms: f64) {
@@ -350,25 +359,27 @@ impl Reading {
 }
 
 impl Held {
-    fn handled(self, records: u32) {
-        let mut batch = self.batch.lock();
-        if records == self.records && self.last_of_batch {
-            if let Some(batch) = batch.take() {
-                batch.acknowledge();
-            }
-            return;
-        }
-        if let Some(batch) = &*batch {
+    /// The first `records` are handled.
+    fn acknowledge(&self, records: u32) {
+        if let Some(batch) = &*self.batch.lock() {
             for index in self.first..self.first + records as usize {
                 if let Some(record) = batch.get(index) {
                     record.acknowledge();
                 }
             }
         }
-        if records < self.records
-            && let Some(batch) = batch.take()
-        {
-            batch.abandon();
+    }
+
+    fn handled(self, records: u32) {
+        if records == self.records && self.last_of_batch {
+            if let Some(batch) = self.batch.lock().take() {
+                batch.acknowledge();
+            }
+            return;
+        }
+        self.acknowledge(records);
+        if records < self.records {
+            self.give_back();
         }
     }
 

@@ -15,15 +15,13 @@ use std::time::{Duration, Instant};
 use carbon_events::codec::{Fill, Rules, event_from_json};
 use carbon_events::config::EventFormat;
 use carbon_events::producer::Header;
-use carbon_events::{
-    Delivery, Envelope, Error, ErrorKind, EventProducer, Result, Topic, TypedEvent,
-};
+use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventProducer, Result, Topic};
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
-use crate::cells::{Cells, Head, Receive, Text, options};
+use crate::cells::{Cells, Head, Text, options};
 use crate::errors::thrown;
 use crate::group::Group;
 use crate::mailbox::{Mailbox, Post, in_background};
@@ -373,12 +371,8 @@ impl Sender {
                 self.raw(&topic, value, options, wait)
             }
             0..100 => {
-                let send = Send {
-                    sender: self,
-                    options,
-                    wait,
-                };
-                crate::events::take(head.kind, cells, send)?
+                let event = crate::events::take(head.kind, cells)?;
+                self.event(&event, options, wait)
             }
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
@@ -464,7 +458,11 @@ impl Sender {
         };
         let mut scratch = Vec::new();
         let decoded = event_from_json(topic, json.as_bytes(), rules, &fill, &mut scratch)?;
-        let outgoing = apply!(options, self.producer.any(&decoded.event));
+        self.event(&decoded.event, options, wait)
+    }
+
+    fn event(&self, event: &Event<'_>, options: Options<'_>, wait: bool) -> Result<Delivery> {
+        let outgoing = apply!(options, self.producer.any(event));
         if wait {
             outgoing.send()
         } else {
@@ -563,25 +561,5 @@ impl<'a> Options<'a> {
             }
         }
         Ok(options)
-    }
-}
-
-/// Sends an event of whatever type.
-struct Send<'a> {
-    sender: &'a Sender,
-    options: Options<'a>,
-    wait: bool,
-}
-
-impl Receive for Send<'_> {
-    type Out = Result<Delivery>;
-
-    fn receive<E: TypedEvent>(self, event: &E) -> Result<Delivery> {
-        let outgoing = apply!(self.options, self.sender.producer.event(event));
-        if self.wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
     }
 }

@@ -189,7 +189,7 @@ impl TestPlatform {
     }
 
     /// How many calls the registry had.
-    #[napi(catch_unwind)]
+    #[napi(getter, catch_unwind)]
     pub fn registry_calls(&self) -> napi::Result<f64> {
         Ok(self.platform()?.registry().calls().total as f64)
     }

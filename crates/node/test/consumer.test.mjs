@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EventConsumer, UndecodableError } from '@254carbon/event-producer';
-import { client, closing, name, plain, platformTopics, readAll, typed, until, withRegistry } from './support.mjs';
+import { client, closing, name, platformTopics, readAll, reading, typed, until } from './support.mjs';
 
 const health = (latencyMs, change) => ({
   serviceName: 'checkout',
@@ -23,7 +23,7 @@ async function filled(t, count) {
 }
 
 const reader = (t, topics, options) =>
-  closing(t)(new EventConsumer({ ...withRegistry, topics, ...options }));
+  closing(t)(new EventConsumer({ ...reading, topics, ...options }));
 
 test('the iterator gives every record once, in order, and ends with the consumer', async (t) => {
   const topic = await filled(t, 2_000);
@@ -168,7 +168,7 @@ test('a number that JavaScript cannot hold is an error, or a bigint', async (t) 
   assert.equal(plainOne.event.latencyMs, 5);
   const [big] = await readAll(topic, { longs: 'bigint' });
   assert.equal(big.event.latencyMs, 2n ** 60n);
-  assert.throws(() => new EventConsumer({ ...plain, topics: topic, longs: 'string' }), {
+  assert.throws(() => new EventConsumer({ ...reading, topics: topic, longs: 'string' }), {
     kind: 'InvalidConfig',
   });
 });
@@ -180,7 +180,7 @@ test('an unknown topic and a closed consumer are errors', async (t) => {
   await consumer.close();
   await assert.rejects(consumer.commit(), { kind: 'Closed' });
   assert.equal(await consumer.nextBatch(), null);
-  assert.throws(() => new EventConsumer({ ...plain, topics: [] }), { setting: 'topics' });
+  assert.throws(() => new EventConsumer({ ...reading, topics: [] }), { setting: 'topics' });
 });
 
 test('two members of a group share the partitions', async (t) => {

@@ -23,8 +23,20 @@ export const client = new kafkajs.Kafka({
   logLevel: kafkajs.logLevel.NOTHING,
 });
 
-export const plain = { bootstrapServers: served.plain, securityProtocol: 'PLAINTEXT' };
+/** kafkajs, which reads what we write here, knows no LZ4. */
+export const plain = {
+  bootstrapServers: served.plain,
+  securityProtocol: 'PLAINTEXT',
+  compression: 'none',
+};
 export const withRegistry = { ...plain, schemaRegistryUrl: served.registry };
+
+/** The same for consumers, which compress nothing. */
+export const reading = {
+  bootstrapServers: served.plain,
+  securityProtocol: 'PLAINTEXT',
+  schemaRegistryUrl: served.registry,
+};
 
 /** `work` with these variables in the environment. */
 export async function withEnvironment(variables, work) {
@@ -56,9 +68,11 @@ export async function createTopics(...topics) {
   const admin = client.admin();
   await admin.connect();
   await admin.createTopics({
-    waitForLeaders: true,
+    waitForLeaders: false,
     topics: topics.map((topic) => ({ topic, numPartitions: 3, replicationFactor: 1 })),
   });
+  const known = () => admin.fetchTopicMetadata({ topics }).then(() => true, () => false);
+  await until('the topics', known);
   await admin.disconnect();
 }
 
@@ -72,25 +86,19 @@ export async function platformTopics() {
 /** Everything that is on a topic, as kafkajs reads it: values and headers as Buffers. */
 export async function readRaw(topic, count) {
   const consumer = client.consumer({ groupId: name('raw'), maxWaitTimeInMs: 50 });
-  await consumer.connect();
-  await consumer.subscribe({ topic, fromBeginning: true });
   const found = [];
-  await new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`${found.length} of ${count} records on ${topic}`)),
-      30_000,
-    );
-    consumer.run({
+  try {
+    await consumer.connect();
+    await consumer.subscribe({ topic, fromBeginning: true });
+    await consumer.run({
       eachMessage: async ({ message, partition }) => {
         found.push({ ...message, partition });
-        if (found.length === count) {
-          clearTimeout(timer);
-          resolve();
-        }
       },
     });
-  });
-  await consumer.disconnect();
+    await until(`${count} records on ${topic}`, () => found.length >= count);
+  } finally {
+    await consumer.disconnect();
+  }
   return found;
 }
 
@@ -106,7 +114,7 @@ export async function countRecords(topic) {
 /** Everything that is on these topics, as we read it. */
 export async function readAll(topics, options = {}) {
   const consumer = new EventConsumer({
-    ...withRegistry,
+    ...reading,
     topics,
     standalone: true,
     detectEnd: true,

@@ -45,10 +45,7 @@ test('every example of every record is written byte for byte as another library 
     const found = await readRaw(topicPrefix + topic, own.length);
     for (const { partition, offset, value } of found) {
       const { example, body } = expected.get(`${topicPrefix}${topic}/${partition}/${offset}`);
-      const head = Buffer.alloc(10);
-      head[0] = 0xc3;
-      head[1] = 0x01;
-      head.writeBigUInt64LE(BigInt(`0x${String(prints[record]).replace(/^0x/, '')}`), 2);
+      const head = Buffer.from(`c301${prints[record]}`, 'hex');
       assert.deepEqual(value.subarray(0, 10), head, `${record}/${example}`);
       assert.deepEqual(value.subarray(10), body, `${record}/${example}`);
     }
@@ -178,6 +175,8 @@ test('what is plain in another way is taken all the same', async (t) => {
   await producer.send('ServiceHealthEvent', new Health());
   const when = new Date('2026-01-02T03:04:05.678Z');
   await producer.send('ServiceHealthEvent', health({ timestamp: when, message: undefined }));
+  const metadata = new Map([['market', 'eex']]);
+  await producer.send('DataIngestionEvent', { ...typical('DataIngestionEvent'), metadata });
   await producer.send('ServiceHealthEvent', Object.freeze(health({ latencyMs: -(2n ** 63n) })));
   const found = await readAll(`${topicPrefix}system-health`, { longs: 'bigint' });
   assert.deepEqual(
@@ -185,6 +184,8 @@ test('what is plain in another way is taken all the same', async (t) => {
     [3n, 3n, -(2n ** 63n)],
   );
   assert.equal(found[1].event.timestamp, when.getTime());
+  const [{ event }] = await readAll(`${topicPrefix}data-ingestion`);
+  assert.deepEqual(event.metadata, { market: 'eex' });
 });
 
 test('keys, partitions and headers are the caller\'s to choose', async (t) => {

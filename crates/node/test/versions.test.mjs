@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
-import { plain, platformTopics, served } from './support.mjs';
+import { platformTopics, reading } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 const modules = join(dirname(require.resolve('@254carbon/event-producer/package.json')), '../..');
@@ -14,7 +14,7 @@ const modules = join(dirname(require.resolve('@254carbon/event-producer/package.
 const program = (topicPrefix) => `
   const assert = require('node:assert');
   const { EventProducer, EventConsumer, TypedProducer, InvalidEventError } = require('@254carbon/event-producer');
-  const options = ${JSON.stringify({ ...plain, schemaRegistryUrl: served.registry, topicPrefix })};
+  const options = ${JSON.stringify({ ...reading, topicPrefix })};
   const health = { serviceName: 's', namespace: 'n', healthStatus: 'HEALTHY', latencyMs: 1n, errorRate: 0 };
   (async () => {
     const old = new EventProducer(options);

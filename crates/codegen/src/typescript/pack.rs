@@ -170,7 +170,9 @@ fn checks(object: &str, record: &Record) -> String {
             Type::Plain(plain) => wrong(plain, &name),
             Type::Optional(plain) => format!("{name} !== null && ({})", wrong(plain, &name)),
             Type::Array(_) | Type::Records(_) => format!("!Array.isArray({name})"),
-            Type::StringMap => format!("typeof {name} !== 'object' || {name} === null"),
+            Type::StringMap => {
+                format!("typeof {name} !== 'object' || {name} === null || Array.isArray({name})")
+            }
         };
         let read = format!("const {name} = {object}.{};\n", field.name);
         if may_be_left_out(field) {

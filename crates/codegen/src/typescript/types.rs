@@ -124,7 +124,9 @@ fn given_type(field: &Field) -> (&'static str, String) {
         Type::Optional(inner) => format!("{} | null | undefined", plain(inner, LONG)),
         Type::Array(inner) => format!("ReadonlyArray<{}>", plain(inner, LONG)),
         Type::Records(name) => format!("ReadonlyArray<{name}Init>"),
-        Type::StringMap => "Readonly<Record<string, string>>".to_owned(),
+        Type::StringMap => {
+            "Readonly<Record<string, string>> | ReadonlyMap<string, string>".to_owned()
+        }
     };
     match (&field.ty, &field.default) {
         (Type::Optional(_), _) => ("?", ty),

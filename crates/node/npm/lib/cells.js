@@ -107,9 +107,8 @@ class Packer {
     const count = this.at;
     this.room(1)[this.at++] = 0;
     let entries = 0;
-    for (const key of Object.keys(map)) {
-      const value = map[key];
-      if (typeof value !== 'string') return false;
+    for (const [key, value] of map instanceof Map ? map : Object.entries(map)) {
+      if (typeof value !== 'string' || typeof key !== 'string') return false;
       const cells = this.room(2);
       cells[this.at++] = key.length;
       cells[this.at++] = value.length;

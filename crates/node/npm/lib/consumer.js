@@ -17,10 +17,28 @@ const NO_HEADERS = Object.freeze({});
 class Chunk {
   /** How many of its records were given to the caller. */
   given = 0;
+  /** Whether the caller still has the last of them in hand. */
+  inHand = false;
 
   constructor(sequence, records) {
     this.sequence = sequence;
     this.records = records;
+  }
+
+  get handled() {
+    return this.given - (this.inHand ? 1 : 0);
+  }
+
+  next() {
+    this.inHand = true;
+    return { done: false, value: this.records[this.given++] };
+  }
+
+  rest() {
+    const rest = this.given === 0 ? this.records : this.records.slice(this.given);
+    this.given = this.records.length;
+    this.inHand = false;
+    return rest;
   }
 }
 
@@ -51,8 +69,13 @@ class EventConsumer {
   [Symbol.asyncIterator]() {
     return {
       next: () => this.#nextRecord(),
+      // The record in the caller's hands comes again, to the next loop or to the group.
       return: (value) => {
-        this.#giveBack();
+        const chunk = this.#chunk;
+        if (chunk !== null) {
+          chunk.given = chunk.handled;
+          chunk.inHand = false;
+        }
         return Promise.resolve({ done: true, value });
       },
     };
@@ -60,11 +83,11 @@ class EventConsumer {
 
   /** The next records; those given before count as handled. `null` where there are no more. */
   async nextBatch({ signal } = {}) {
+    const left = this.#chunk;
+    if (left !== null && left.given < left.records.length) return left.rest();
     this.#handledAll();
     const chunk = await this.#nextChunk(signal);
-    if (chunk === null) return null;
-    chunk.given = chunk.records.length;
-    return chunk.records;
+    return chunk === null ? null : chunk.rest();
   }
 
   /** Calls `handler` with batches until it throws, the signal aborts or there are no more. */
@@ -82,8 +105,7 @@ class EventConsumer {
       try {
         await handler(batch);
       } catch (error) {
-        if (this.#chunk !== null) this.#chunk.given = 0;
-        this.#giveBack();
+        this.#giveBack(batch.length);
         throw error;
       } finally {
         this.#handling = false;
@@ -93,7 +115,8 @@ class EventConsumer {
 
   /** Commits what is handled now; it is done from time to time anyway. */
   async commit({ timeoutMs = 30_000 } = {}) {
-    this.#handledSoFar();
+    const chunk = this.#chunk;
+    if (chunk !== null && !this.#handling) this.#open().progress(chunk.sequence, chunk.handled);
     await operate((operation) => this.#open().commit(operation, timeoutMs));
   }
 
@@ -126,7 +149,7 @@ class EventConsumer {
   #nextRecord() {
     const chunk = this.#chunk;
     if (chunk !== null && chunk.given < chunk.records.length) {
-      return Promise.resolve({ done: false, value: chunk.records[chunk.given++] });
+      return Promise.resolve(chunk.next());
     }
     return this.#nextRecordLater();
   }
@@ -134,8 +157,7 @@ class EventConsumer {
   async #nextRecordLater() {
     this.#handledAll();
     const chunk = await this.#nextChunk();
-    if (chunk === null) return { done: true, value: undefined };
-    return { done: false, value: chunk.records[chunk.given++] };
+    return chunk === null ? { done: true, value: undefined } : chunk.next();
   }
 
   /** The chunk is handled as far as it was given. */
@@ -146,21 +168,19 @@ class EventConsumer {
     this.#native.handled(chunk.sequence, chunk.given);
   }
 
-  /** Of what was given, the last record may still be in the caller's hands. */
+  /** What the caller does not have in hand any more is handled. */
   #handledSoFar() {
     const chunk = this.#chunk;
     if (chunk === null) return;
     this.#chunk = null;
-    const all = chunk.given === chunk.records.length;
-    this.#native.handled(chunk.sequence, all ? chunk.given : Math.max(0, chunk.given - 1));
+    this.#native.handled(chunk.sequence, chunk.handled);
   }
 
-  /** The caller goes: the record in its hands, and those behind it, are not handled. */
-  #giveBack() {
-    const chunk = this.#chunk;
-    if (chunk === null || this.#closed) return;
-    this.#chunk = null;
-    this.#native.handled(chunk.sequence, Math.max(0, chunk.given - 1));
+  /** The last so many records that were given are not handled, nor is what is behind them. */
+  #giveBack(records) {
+    if (this.#chunk === null || this.#closed) return;
+    this.#chunk.given -= records;
+    this.#handledSoFar();
   }
 
   async #nextChunk(signal) {

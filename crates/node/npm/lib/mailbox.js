@@ -72,9 +72,9 @@ function read() {
 function operate(start) {
   return new Promise((resolve, reject) => {
     const operation = number();
+    start(operation);
     operations.set(operation, { resolve, reject });
     stay(1);
-    start(operation);
   });
 }
 

@@ -82,13 +82,12 @@ class TypedProducer extends EventEmitter {
   sendMany(name, events, options) {
     return new Promise((resolve, reject) => {
       const tally = new Tally(resolve, reject);
-      this.#sendAll(tally, name, events, options).then(
-        () => tally.settle(1),
-        (error) => {
-          tally.fail(Infinity, error);
+      this.#sendAll(tally, name, events, options)
+        .catch((error) => tally.fail(Infinity, error))
+        .finally(() => {
+          this.#flush();
           tally.settle(1);
-        },
-      );
+        });
     });
   }
 
@@ -120,7 +119,6 @@ class TypedProducer extends EventEmitter {
         await (this.#waiting > 0 ? this.#room() : immediate());
       }
     }
-    this.#flush();
   }
 
   /** Sends a record of any bytes to any topic; without a value it deletes its key's records. */

@@ -45,6 +45,7 @@ function fieldJson(name, field, kind, value) {
   const scalar = scalarJson(name, field, kind, value);
   if (scalar !== undefined) return scalar;
   if (field === 'timestamp' && value instanceof Date) return String(value.getTime());
+  if (kind === 'map' && value instanceof Map) value = Object.fromEntries(value);
   let json;
   try {
     json = JSON.stringify(value, bigints);

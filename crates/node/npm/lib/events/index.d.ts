@@ -25,6 +25,7 @@ export type * from './AuditUserActionEvent.js';
 export type * from './AuditAPICallEvent.js';
 export type * from './AuditDataAccessEvent.js';
 export type * from './AuditAdminOperationEvent.js';
+export type * from './enums.js';
 
 /** Each event by its record's name, as it is read. */
 export interface Events<Long extends number | bigint = number> {
