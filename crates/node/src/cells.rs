@@ -152,7 +152,6 @@ impl<'a> Cells<'a> {
         Ok(self.next()? as i32)
     }
 
-    #[inline(always)]
     fn text_of(&mut self, len: f64) -> Result<Cow<'a, str>> {
         let start = self.read;
         let end = start + len as usize;
@@ -199,7 +198,6 @@ impl<'a> Cells<'a> {
     }
 
     /// The envelope: which of its fields are given, and those.
-    #[inline(always)]
     pub(crate) fn envelope(&mut self, event: &'static str) -> Result<Envelope<'a>> {
         let given = self.next()? as u32;
         let mut envelope = Envelope::new(event);

@@ -34,7 +34,6 @@ impl Chunk {
         self.cells.push(value);
     }
 
-    #[inline(always)]
     pub(crate) fn text(&mut self, text: &str) {
         let units = if text.is_ascii() {
             text.len()
@@ -61,7 +60,6 @@ impl Chunk {
         self.cell(-2.0 - bytes.len() as f64);
     }
 
-    #[inline(always)]
     pub(crate) fn envelope(&mut self, envelope: &Envelope<'_>, name: &str) {
         self.text(envelope.event_id.as_str());
         if envelope.event_type == name {

@@ -97,6 +97,15 @@ impl Producer {
         self.sender.send(cells, Text::new(&text), count, group) as f64
     }
 
+    /// Refuses the JSON of an event that `send` would refuse.
+    #[napi(catch_unwind)]
+    pub fn check(&self, number: i32, json: String) -> napi::Result<()> {
+        let checked = self
+            .sender
+            .with_json(number, &json, Rules::Strict, |_| Ok(()));
+        checked.map_err(|error| thrown(&error))
+    }
+
     /// Starts the producer and waits until a broker answers.
     #[napi(catch_unwind)]
     pub fn connect(&self, operation: u32, timeout_ms: f64) {
@@ -450,6 +459,19 @@ impl Sender {
         options: Options<'_>,
         wait: bool,
     ) -> Result<Delivery> {
+        self.with_json(number, json, rules, |event| {
+            self.event(event, options, wait)
+        })
+    }
+
+    /// Gives the event that is this JSON to `work`.
+    fn with_json<T>(
+        &self,
+        number: i32,
+        json: &str,
+        rules: Rules,
+        work: impl FnOnce(&Event<'_>) -> Result<T>,
+    ) -> Result<T> {
         let topic = topic(number)?;
         let envelope = Envelope::new(topic.spec().record);
         let fill = Fill {
@@ -458,7 +480,7 @@ impl Sender {
         };
         let mut scratch = Vec::new();
         let decoded = event_from_json(topic, json.as_bytes(), rules, &fill, &mut scratch)?;
-        self.event(&decoded.event, options, wait)
+        work(&decoded.event)
     }
 
     fn event(&self, event: &Event<'_>, options: Options<'_>, wait: bool) -> Result<Delivery> {

@@ -82,10 +82,11 @@ export class TypedProducer extends EventEmitter<ProducerEvents> {
   ): Promise<DeliveryReport>;
 
   /**
-   * Sends an event without a promise. A failure comes as an `error` event.
+   * Sends an event without a promise. A failure comes as an `error` event, and so does a value out
+   * of its range.
    *
    * @returns false where the queue is full: stop, and go on after `drain` or {@link ready}.
-   * @throws InvalidEventError naming the field
+   * @throws InvalidEventError naming the field, where a type is wrong or a field missing or unknown
    */
   enqueue<Name extends EventName>(
     name: Name,

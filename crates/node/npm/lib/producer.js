@@ -72,7 +72,7 @@ class TypedProducer extends EventEmitter {
 
   /** Sends an event without a promise; a failure comes as an `error` event. */
   enqueue(name, event, options) {
-    this.#pack(name, event, options);
+    this.#pack(name, event, options, true);
     this.#group.pass();
     this.#packed();
     return this.#waiting === 0;
@@ -219,7 +219,7 @@ class TypedProducer extends EventEmitter {
     return this.#native.writesJson;
   }
 
-  #pack(name, event, options) {
+  #pack(name, event, options, check) {
     const record = records[name];
     if (record === undefined) throw unknownEvent(name);
     if (this.#native === null) this.#open();
@@ -235,6 +235,7 @@ class TypedProducer extends EventEmitter {
     }
     packer.undo(start);
     const json = strictJson(name, record.kinds, event);
+    if (check) call(() => this.#native.check(record.number, json));
     const again = packer.begin(STRICT + record.number, options, false);
     packer.string(json);
     packer.end(again);

@@ -351,13 +351,21 @@ export interface ConsumerSettings {
    */
   groupProtocol?: 'classic' | 'consumer' | undefined;
   /**
+   * How long the group hears nothing of a member before its partitions go to others. With
+   * `group_protocol` `consumer` the broker says how long.
+   *
+   * Default: `45000`.
+   */
+  sessionTimeoutMs?: number | undefined;
+  /**
    * Which records of transactional producers are seen.
    *
    * Default: `read_committed`.
    */
   isolationLevel?: 'read_committed' | 'read_uncommitted' | undefined;
   /**
-   * How many bytes of records may wait to be handled before fetching pauses.
+   * How many bytes of records may wait to be handled before fetching pauses. What was asked for
+   * by then still comes: a quarter of this, or a megabyte, as it is compressed.
    *
    * Default: `67108864`.
    */

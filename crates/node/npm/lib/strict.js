@@ -53,6 +53,9 @@ function fieldJson(name, field, kind, value) {
     const cyclic = cause instanceof TypeError;
     throw invalidEvent(name, field, cyclic ? 'refers to itself' : 'cannot be read', cause);
   }
+  if (json !== undefined && json[0] === '"') {
+    throw invalidEvent(name, field, `must be ${a(kind)}, got an object`);
+  }
   if (ESCAPED_SURROGATE.test(json)) {
     throw invalidEvent(name, field, 'must be well-formed text, got half a surrogate pair');
   }

@@ -49,5 +49,5 @@ export interface AuditAdminOperationEventInit extends EnvelopeInit<'AuditAdminOp
   /** Why it was done; null where nobody said. */
   reason?: string | null | undefined;
   /** The new value of each setting that was changed, by name. */
-  changes?: Readonly<Record<string, string>> | undefined;
+  changes?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined;
 }

@@ -117,7 +117,7 @@ function pack(p, event) {
   }
   const changes = event.changes;
   if (changes !== undefined) {
-    if (typeof changes !== 'object' || changes === null) return false;
+    if (typeof changes !== 'object' || changes === null || Array.isArray(changes)) return false;
     given++;
   }
   if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;

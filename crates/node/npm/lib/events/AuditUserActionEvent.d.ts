@@ -49,5 +49,5 @@ export interface AuditUserActionEventInit extends EnvelopeInit<'AuditUserActionE
   /** The client program as it named itself; null where it did not. */
   userAgent?: string | null | undefined;
   /** Further facts about the action, by name. */
-  details?: Readonly<Record<string, string>> | undefined;
+  details?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined;
 }

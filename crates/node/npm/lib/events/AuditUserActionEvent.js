@@ -117,7 +117,7 @@ function pack(p, event) {
   }
   const details = event.details;
   if (details !== undefined) {
-    if (typeof details !== 'object' || details === null) return false;
+    if (typeof details !== 'object' || details === null || Array.isArray(details)) return false;
     given++;
   }
   if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;

@@ -41,5 +41,5 @@ export interface DataIngestionEventInit extends EnvelopeInit<'DataIngestionEvent
   /** How the ingestion ended. */
   status: IngestionStatus;
   /** Further facts about the ingestion, by name. */
-  metadata?: Readonly<Record<string, string>> | undefined;
+  metadata?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined;
 }

@@ -53,5 +53,5 @@ export interface DataTransformationEventInit extends EnvelopeInit<'DataTransform
   /** Why the job failed or was incomplete; null where it succeeded. */
   errorMessage?: string | null | undefined;
   /** Further facts about the job, by name. */
-  metadata?: Readonly<Record<string, string>> | undefined;
+  metadata?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined;
 }

@@ -122,7 +122,7 @@ function pack(p, event) {
   }
   const metadata = event.metadata;
   if (metadata !== undefined) {
-    if (typeof metadata !== 'object' || metadata === null) return false;
+    if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) return false;
     given++;
   }
   if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;

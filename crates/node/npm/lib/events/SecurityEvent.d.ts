@@ -59,5 +59,5 @@ export interface SecurityEventInit extends EnvelopeInit<'SecurityEvent'> {
   /** What happened, in a sentence for a person. */
   description: string;
   /** Further facts about the event, by name. */
-  details?: Readonly<Record<string, string>> | undefined;
+  details?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined;
 }
