@@ -48,7 +48,14 @@ pub(crate) struct Outcomes {
     /// Set before `wakers` is looked at by a waiter and after a slot is settled by the event
     /// thread, both sequentially consistent, so that one of the two always sees the other.
     awaited: AtomicBool,
-    wakers: Mutex<Vec<Option<Waker>>>,
+    waiters: Mutex<Waiters>,
+}
+
+/// Who waits for the slots of a slab. Nearly always one at most for each.
+#[derive(Default)]
+struct Waiters {
+    first: Vec<Option<Waker>>,
+    more: Vec<(u32, Waker)>,
 }
 
 impl Outcomes {
@@ -63,7 +70,7 @@ impl Outcomes {
             slots: (0..capacity).map(|_| slot()).collect(),
             errors: Mutex::new(Vec::new()),
             awaited: AtomicBool::new(false),
-            wakers: Mutex::new(Vec::new()),
+            waiters: Mutex::default(),
         })
     }
 
@@ -100,12 +107,16 @@ impl Outcomes {
         }
         let mut settled = Vec::new();
         {
-            let mut wakers = self.wakers.lock();
-            for (slot, waker) in self.slots.iter().zip(wakers.iter_mut()) {
-                if waker.is_some() && slot.state.load(Ordering::Acquire) != PENDING {
+            let mut waiters = self.waiters.lock();
+            let Waiters { first, more } = &mut *waiters;
+            let is_settled = |slot: &Slot| slot.state.load(Ordering::Acquire) != PENDING;
+            for (slot, waker) in self.slots.iter().zip(first) {
+                if waker.is_some() && is_settled(slot) {
                     settled.extend(waker.take());
                 }
             }
+            let late = more.extract_if(.., |(index, _)| is_settled(&self.slots[*index as usize]));
+            settled.extend(late.map(|(_, waker)| waker));
         }
         // Outside the lock: a waker may run arbitrary code, such as polling the next handle.
         settled.into_iter().for_each(Waker::wake);
@@ -127,12 +138,17 @@ impl Outcomes {
 
     fn register(&self, index: u32, waker: &Waker) {
         {
-            let mut wakers = self.wakers.lock();
-            if wakers.is_empty() {
-                wakers.resize_with(self.slots.len(), || None);
+            let mut waiters = self.waiters.lock();
+            let Waiters { first, more } = &mut *waiters;
+            if first.is_empty() {
+                first.resize_with(self.slots.len(), || None);
             }
-            match &mut wakers[index as usize] {
-                Some(known) if known.will_wake(waker) => {}
+            let known = |known: &Waker| known.will_wake(waker);
+            match &mut first[index as usize] {
+                Some(one) if known(one) => {}
+                // Another handle of the same record waits as well.
+                Some(_) if more.iter().any(|(of, one)| *of == index && known(one)) => {}
+                Some(_) => more.push((index, waker.clone())),
                 entry => *entry = Some(waker.clone()),
             }
         }
@@ -194,7 +210,7 @@ impl Delivery {
         if let Some(outcome) = self.outcome() {
             return Some(outcome);
         }
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let waker = this_threads_waker();
         loop {
             self.outcomes.register(self.index, &waker);
             if let Some(outcome) = self.outcome() {
@@ -203,6 +219,16 @@ impl Delivery {
             std::thread::park_timeout(deadline.checked_duration_since(Instant::now())?);
         }
     }
+}
+
+/// The thread's waker, always the same one: a wait that is taken up again is known.
+fn this_threads_waker() -> Waker {
+    thread_local! {
+        static WAKER: Waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    }
+    WAKER
+        .try_with(Waker::clone)
+        .unwrap_or_else(|_| Waker::from(Arc::new(Unpark(std::thread::current()))))
 }
 
 struct Unpark(std::thread::Thread);
@@ -268,6 +294,27 @@ mod tests {
         outcomes.wake();
         assert_eq!(delivery.clone().wait().unwrap_err(), error);
         assert_eq!(delivery.wait_timeout(Duration::ZERO).unwrap_err(), error);
+    }
+
+    #[tokio::test]
+    async fn every_handle_of_a_record_is_woken() {
+        let (outcomes, delivery) = pending();
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let delivery = delivery.clone();
+                std::thread::spawn(move || delivery.wait())
+            })
+            .collect();
+        let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(delivery.clone())).collect();
+        tokio::task::yield_now().await;
+        outcomes.deliver(2, 0, 9, 0);
+        outcomes.wake();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap().offset, 9);
+        }
+        for thread in threads {
+            assert_eq!(thread.join().unwrap().unwrap().offset, 9);
+        }
     }
 
     #[test]
