@@ -153,17 +153,18 @@ fn env_value<T: SettingValue>(
     let Some(text) = lookup(variable).filter(|text| !text.trim().is_empty()) else {
         return Ok(None);
     };
-    T::parse(text.trim()).map(Some).map_err(|expected| {
-        let shown = if T::SECRET {
-            secret::REDACTED
-        } else {
-            text.trim()
-        };
+    parse_value(variable, text.trim()).map(Some)
+}
+
+/// A value as text; the error names the setting or variable.
+fn parse_value<T: SettingValue>(name: &str, text: &str) -> Result<T> {
+    T::parse(text).map_err(|expected| {
+        let shown = if T::SECRET { secret::REDACTED } else { text };
         Error::new(
             ErrorKind::InvalidConfig,
-            format!("{variable}={shown}: {expected}"),
+            format!("{name}={shown}: {expected}"),
         )
-        .with("setting", variable)
+        .with("setting", name)
     })
 }
 
@@ -232,6 +233,18 @@ mod tests {
             );
             assert!(setting.doc().len() > 10, "{} is explained", setting.name);
         }
+    }
+
+    #[test]
+    fn a_setting_is_set_by_its_name_and_text() {
+        let mut settings = ConnectionSettings::default().ssl_ca_pem("pem");
+        assert!(settings.set_text("ssl_ca_location", "ca.pem").unwrap().is_ok());
+        assert_eq!(settings.ssl_ca_location.as_deref(), Some("ca.pem"));
+        assert_eq!(settings.ssl_ca_pem, None, "replaced");
+        assert!(settings.set_text("ssl_ca_lokation", "ca.pem").is_none());
+        let mut settings = ProducerSettings::default();
+        let error = settings.set_text("linger_ms", "soon").unwrap().unwrap_err();
+        assert_eq!(error.get("setting"), Some("linger_ms"));
     }
 
     #[test]

@@ -287,6 +287,20 @@ macro_rules! settings {
                 Ok(false)
             }
 
+            /// Sets one setting by its name in [`SETTINGS`](Self::SETTINGS), with its value as it would
+            /// stand in the environment. `None` where there is no setting of that name.
+            pub fn set_text(&mut self, name: &str, text: &str) -> Option<$crate::Result<()>> {
+                $(
+                    if name == $crate::config::setting::settings!(@name $field $($key)?) {
+                        return Some($crate::config::parse_value(name, text).map(|value| {
+                            self.$field = value;
+                            $($(self.$other = None;)+)?
+                        }));
+                    }
+                )+
+                None
+            }
+
             $($crate::config::setting::settings! {
                 @setter [$($doc)+] $field $type [$($argument)?] [$($($other)+)?]
             })+
