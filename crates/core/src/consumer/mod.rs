@@ -73,7 +73,7 @@ pub use batch::{Batch, Record, RecordHeader, Records};
 pub use builder::EventConsumerBuilder;
 pub use owned::{OwnedRecord, Undecodable};
 pub use position::{Offsets, Position, TopicPartition};
-pub use stream::{Any, Decode, EventStream, One};
+pub use stream::{Any, Cursor, Decode, EventStream, One};
 
 use crate::events::TypedEvent;
 use crate::metrics::Metrics;

@@ -1,5 +1,6 @@
 //! Records one by one, as a stream.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,9 +62,13 @@ pub struct EventStream<'c, D = Any> {
     decode: PhantomData<fn() -> D>,
 }
 
-/// Where in a batch the stream is.
-struct Cursor {
-    batch: Batch,
+/// A batch that is taken apart record by record.
+///
+/// Asking for the next record says that the one before it is handled. A cursor that is dropped
+/// leaves the record it gave last, and those behind it, unhandled.
+pub struct Cursor {
+    /// None once every record is handled.
+    batch: Option<Batch>,
     run: usize,
     index: usize,
 }
@@ -80,29 +85,62 @@ impl<'c, D> EventStream<'c, D> {
 }
 
 impl Cursor {
+    /// At the first record of a batch.
+    pub fn new(batch: Batch) -> Self {
+        Cursor {
+            batch: Some(batch),
+            run: 0,
+            index: 0,
+        }
+    }
+
     /// Marks the record given last as handled.
-    fn confirm(&self) {
+    fn confirm(&self, batch: &Batch) {
         let Some(last) = self.index.checked_sub(1) else {
             return;
         };
         let (Some(run), Some(record)) = (
-            self.batch.runs().get(self.run),
-            self.batch.record_of_run(self.run, last),
+            batch.runs().get(self.run),
+            batch.record_of_run(self.run, last),
         ) else {
             return;
         };
         run.run.handled_to(record.offset() + 1);
         if run.records.end == self.index {
-            self.batch.shared().progress.notify();
+            batch.shared().progress.notify();
         }
     }
 
-    fn next(&mut self) -> Option<Record<'_>> {
-        while self.batch.runs().get(self.run)?.records.end <= self.index {
+    /// The next record; `None` when there is none, and the whole batch is handled.
+    pub fn next_record(&mut self) -> Option<Record<'_>> {
+        self.confirm(self.batch.as_ref()?);
+        if self.index == self.batch.as_ref()?.len() {
+            self.batch.take()?.acknowledge();
+            return None;
+        }
+        let batch = self.batch.as_ref()?;
+        while batch.runs().get(self.run)?.records.end <= self.index {
             self.run += 1;
         }
         self.index += 1;
-        self.batch.record_of_run(self.run, self.index - 1)
+        batch.record_of_run(self.run, self.index - 1)
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            batch.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor")
+            .field("batch", &self.batch)
+            .field("given", &self.index)
+            .finish()
     }
 }
 
@@ -113,13 +151,10 @@ impl<D: Decode> Stream for EventStream<'_, D> {
         let this = self.get_mut();
         loop {
             if let Some(cursor) = &mut this.current {
-                cursor.confirm();
-                if let Some(record) = cursor.next() {
+                if let Some(record) = cursor.next_record() {
                     return Poll::Ready(Some(Ok(D::record(&record))));
                 }
-                if let Some(cursor) = this.current.take() {
-                    cursor.batch.acknowledge();
-                }
+                this.current = None;
             }
             if this.ended {
                 return Poll::Ready(None);
@@ -136,21 +171,9 @@ impl<D: Decode> Stream for EventStream<'_, D> {
                 }
                 Poll::Ready(Ok(Next::Nothing | Next::End)) => return Poll::Ready(None),
                 Poll::Ready(Ok(Next::Batch(batch))) => {
-                    this.current = Some(Cursor {
-                        batch,
-                        run: 0,
-                        index: 0,
-                    });
+                    this.current = Some(Cursor::new(batch));
                 }
             }
-        }
-    }
-}
-
-impl<D> Drop for EventStream<'_, D> {
-    fn drop(&mut self) {
-        if let Some(cursor) = self.current.take() {
-            cursor.batch.abandon();
         }
     }
 }
