@@ -5,9 +5,10 @@ use super::names::{camel, snake, variant};
 use crate::model::Model;
 
 /// The files of the directory that are written by hand.
-const HAND_WRITTEN: [&str; 13] = [
+const HAND_WRITTEN: [&str; 14] = [
     "builder",
     "check",
+    "encoded",
     "envelope",
     "event_id",
     "items",
@@ -32,7 +33,8 @@ pub(super) fn module(model: &Model) -> String {
          //! A record's file holds its struct, its builder, its encoder and its decoder, as straight\n\
          //! lists of its fields. Written by hand beside them: [`record`] (what every event can do),\n\
          //! [`envelope`] and [`event_id`] (the fields that all begin with), [`list`] and\n\
-         //! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values).\n\n",
+         //! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values),\n\
+         //! [`encoded`] (an event as its bytes).\n\n",
     );
     let mut modules: Vec<String> = HAND_WRITTEN.into_iter().map(str::to_owned).collect();
     modules.extend(["enums", "event", "topic"].map(str::to_owned));
@@ -48,6 +50,7 @@ pub(super) fn module(model: &Model) -> String {
 
     let mut exports: Vec<(String, Vec<String>)> = [
         ("builder", vec!["OptionalText"]),
+        ("encoded", vec!["EncodedEvent"]),
         ("envelope", vec!["Envelope"]),
         ("event", vec!["Event"]),
         ("event_id", vec!["EventId"]),

@@ -10,7 +10,7 @@ use super::position::{Position, TopicPartition};
 use super::progress::Run;
 use super::shared::{KnownTopic, Shared};
 use crate::codec::Leniency;
-use crate::events::{Event, TypedEvent};
+use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::kafka::{Message, Messages};
 use crate::{Error, Result};
 
@@ -313,6 +313,21 @@ impl<'b> Record<'b> {
         if self.run.records.end == self.index + 1 {
             self.batch.shared.progress.notify();
         }
+    }
+
+    /// The event as a copy of its Avro body, checked now and taken apart when it is looked at.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`event`](Self::event).
+    pub fn encoded(&self) -> Result<EncodedEvent> {
+        let decoding = &self.batch.shared.decoding;
+        let body = match self.run.topic.ours {
+            Some(topic) => decoding.body(topic, self).map(|body| (topic, body)),
+            None => decoding.body_of_any(self),
+        };
+        body.and_then(|(topic, body)| EncodedEvent::from_body(topic, body))
+            .map_err(|error| self.undecodable(error))
     }
 
     /// A copy that lives on its own, with the event decoded.

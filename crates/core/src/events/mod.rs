@@ -9,7 +9,8 @@
 //! A record's file holds its struct, its builder, its encoder and its decoder, as straight
 //! lists of its fields. Written by hand beside them: [`record`] (what every event can do),
 //! [`envelope`] and [`event_id`] (the fields that all begin with), [`list`] and
-//! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values).
+//! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values),
+//! [`encoded`] (an event as its bytes).
 
 mod audit_admin_operation_event;
 mod audit_api_call_event;
@@ -23,6 +24,7 @@ mod data_lineage_event;
 mod data_quality_event;
 mod data_transformation_event;
 mod deployment_event;
+mod encoded;
 mod enums;
 mod envelope;
 mod event;
@@ -54,6 +56,7 @@ pub use data_lineage_event::{ColumnLineage, DataLineageEvent, DataLineageEventBu
 pub use data_quality_event::{DataQualityEvent, DataQualityEventBuilder};
 pub use data_transformation_event::{DataTransformationEvent, DataTransformationEventBuilder};
 pub use deployment_event::{DeploymentEvent, DeploymentEventBuilder};
+pub use encoded::EncodedEvent;
 pub use enums::{
     ActionResult, ConfigChangeType, DataAccessType, DeploymentAction, HealthStatus,
     IngestionStatus, QualityResult, SecurityCategory, SecurityOutcome, Severity,

@@ -51,6 +51,11 @@ impl Budget {
             .is_ok()
     }
 
+    /// Whether a record would be taken now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.records() < self.max_records && self.bytes() < self.max_bytes
+    }
+
     /// Adds a record's bytes to what it has taken.
     pub(crate) fn charge(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

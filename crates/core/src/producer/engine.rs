@@ -358,7 +358,9 @@ impl Engine {
 
     /// Fails the records of a slab that was never handed over.
     pub(crate) fn fail(&self, slab: Slab, error: &Error) {
-        self.count(0, slab.len() as u64);
+        let records = slab.len();
+        tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
+        self.count(0, records as u64);
         let (records, cost) = slab.fail(error);
         self.release(records, cost);
     }

@@ -74,7 +74,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use serde::Serialize;
 
 use crate::config::{ConnectionSettings, ProducerSettings, TokenProvider};
-use crate::events::{Event, TypedEvent};
+use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
 use crate::{Error, ErrorKind, Result};
@@ -82,7 +82,7 @@ use crate::{Error, ErrorKind, Result};
 pub use builder::EventProducerBuilder;
 pub use delivery::{Delivery, DeliveryReport};
 pub use partitioner::murmur2;
-pub use record::{AnyContent, Outgoing, RawContent, TypedContent};
+pub use record::{AnyContent, EncodedContent, Outgoing, RawContent, TypedContent};
 pub use slab::Header;
 pub use trace::TraceContext;
 
@@ -181,6 +181,11 @@ impl EventProducer {
         Outgoing::new(self, AnyContent { event })
     }
 
+    /// As [`event`](Self::event), for one that is encoded already.
+    pub fn encoded<'a>(&'a self, event: &'a EncodedEvent) -> Outgoing<'a, EncodedContent<'a>> {
+        Outgoing::new(self, EncodedContent { event })
+    }
+
     /// A record of raw bytes for any topic; without a value it is a tombstone.
     pub fn raw<'a>(&'a self, topic: &'a str) -> Outgoing<'a, RawContent<'a>> {
         Outgoing::new(self, RawContent { topic, value: None })
@@ -230,6 +235,22 @@ impl EventProducer {
                 return Err(error);
             }
         }
+    }
+
+    /// Blocks until a full queue has room, for up to `timeout`; whether it has. For callers that wait
+    /// in steps because they must look at something else meanwhile: send with
+    /// [`try_send`](Outgoing::try_send) then.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        self.shared.running().is_none_or(|engine| {
+            let room = || {
+                let closing = engine.closing.load(Ordering::SeqCst);
+                (closing || engine.budget.has_room()).then_some(())
+            };
+            engine
+                .budget
+                .wait(shutdown::deadline(timeout), room)
+                .is_some()
+        })
     }
 
     /// Blocks until every record that was accepted so far is settled, without lingering.

@@ -9,7 +9,7 @@ use super::engine::{Engine, Head};
 use super::slab::Header;
 use super::topic::Topic;
 use super::{EventProducer, Room};
-use crate::events::{Event, TypedEvent};
+use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::{Error, ErrorKind, Result};
 
 /// The options that every record has.
@@ -286,6 +286,49 @@ fn write_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<()>)
         out.truncate(start);
     }
     written.is_ok()
+}
+
+/// An event that is encoded already.
+pub struct EncodedContent<'a> {
+    pub(super) event: &'a EncodedEvent,
+}
+
+impl Content for EncodedContent<'_> {
+    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+        if self.event.key(engine.source())?.is_empty() {
+            // Only an event whose key is its source has none: it says so itself.
+            self.event.event()?.validate(engine.source())?;
+        }
+        Ok(Arc::clone(engine.event_topic(self.event.topic())))
+    }
+
+    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
+        // `prepare` has seen that there is one.
+        match self.event.key(engine.source()) {
+            Ok(key) => out.extend_from_slice(&key),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn max_len(&self, engine: &Engine) -> usize {
+        max_event_len(engine, self.event.body().len())
+    }
+
+    fn framed(&self) -> bool {
+        true
+    }
+
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
+        if engine.writes_json() {
+            return write_json(out, |out| {
+                self.event.event()?.write_json(engine.source(), out)
+            });
+        }
+        topic.write_frame(self.event.topic().spec().fingerprint, out);
+        self.event.write_body(engine.source(), out);
+        true
+    }
 }
 
 /// Raw bytes, or none, for any topic.

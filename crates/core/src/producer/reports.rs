@@ -98,6 +98,10 @@ impl Engine {
             }
         }
         self.book_last(&mut settling);
+        if let Some((_, error)) = &failure {
+            let records = reports.len() - delivered;
+            tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
+        }
         if delivered > 0 {
             self.health.recovered();
         }
