@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! schemas/*.avsc, topics.json --schemas--> Model --rust--------> crates/core/src/events/*.rs
+//!                                               --python------> crates/py: classes, enums, stubs
 //!                                               --typescript--> crates/node/npm/lib/events/*
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! it is stale. `cargo xtask generate` calls [`write()`], `cargo xtask generate --check` [`stale`].
 
 pub mod model;
+mod python;
 mod rust;
 mod schemas;
 mod typescript;
@@ -44,7 +46,12 @@ pub fn model(root: &Path) -> Result<Model> {
 /// As [`model()`].
 pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let model = model(root)?;
-    Ok([rust::emit(&model), typescript::emit(&model)].concat())
+    Ok([
+        rust::emit(&model),
+        python::emit(&model),
+        typescript::emit(&model),
+    ]
+    .concat())
 }
 
 /// Writes every generated file that differs, removes those that are generated no more, and gives

@@ -6,6 +6,7 @@ mod npm;
 mod prerequisites;
 mod run;
 mod test;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +76,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the Python wheel, and check what it links to
+    Wheel {
+        /// Also run its tests, as it is installed
+        #[arg(long)]
+        test: bool,
+    },
     /// Feed made-up bytes to everything that reads bytes (needs nightly Rust and cargo-fuzz)
     Fuzz {
         /// For how long each target runs
@@ -135,6 +142,14 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
             prerequisites::check(Needs::Build)?;
             let bench = ["run", "--release", "-p", "carbon-events-cli", "--", "bench"];
             run::step(cargo(&root, &bench).args(arguments))?;
+        }
+        Verb::Wheel { test } => {
+            prerequisites::check(if test { Needs::Test } else { Needs::Build })?;
+            let wheel = wheel::build(&root)?;
+            if test {
+                wheel::test(&root, &wheel)?;
+            }
+            println!("{}", wheel.display());
         }
         Verb::Fuzz { seconds, targets } => fuzz::run(&root, seconds, &targets)?,
         Verb::Prerequisites { packages } => return prerequisites::tell(packages),

@@ -10,6 +10,7 @@ use crate::generate;
 use crate::npm;
 use crate::prerequisites::{self, Needs};
 use crate::run::{cargo, services, step};
+use crate::wheel;
 
 /// Packages whose tests start services.
 const WITH_SERVICES: [&str; 3] = [
@@ -65,8 +66,15 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<()> 
         );
     }
     eprintln!("\nchecks passed after {} s", start.elapsed().as_secs());
+    // One language's failures keep nobody from seeing another's.
+    let mut bindings = Ok(());
     if !quick && arguments.is_empty() {
-        npm::test(root, &[])?;
+        let python = wheel::build(root).and_then(|wheel| wheel::test(root, &wheel));
+        let node = npm::test(root, &[]);
+        bindings = python
+            .context("the tests in Python failed")
+            .and(node.context("the tests in Node failed"));
     }
-    step(tests.args(arguments))
+    step(tests.args(arguments))?;
+    bindings
 }

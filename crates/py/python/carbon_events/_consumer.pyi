@@ -1,0 +1,123 @@
+# The consumers as editors and type checkers see them.
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import TracebackType
+from typing import TypeAlias
+
+from typing_extensions import Self, Unpack
+
+from ._native import ConsumerBase, Record
+from ._options import ConsumerOptions
+from .events import Event
+
+Topics: TypeAlias = str | Iterable[str | type[Event]]
+#: A topic, a partition, and the offset of the next record to read.
+Place: TypeAlias = tuple[str, int, int]
+
+class EventConsumer(ConsumerBase):
+    """Reads events, record by record or batch by batch.
+
+    A record is handled, and its offset may be committed, as soon as the next one is asked for; a
+    batch as soon as the next batch is.
+
+        with EventConsumer("audit-api-calls", group_id="audit") as consumer:
+            for record in consumer:
+                print(record.key, record.event)
+    """
+
+    def __new__(
+        cls, topics: Topics | None = None, /, **options: Unpack[ConsumerOptions]
+    ) -> Self:
+        """Settings not given come from the environment, else they are the defaults.
+
+        Raises:
+            InvalidConfigError: a setting is unknown or refused, or there is no topic or no group.
+        """
+
+    def __iter__(self) -> Iterator[Record]: ...
+    def __next__(self) -> Record: ...
+    def next_record(self, timeout: float | None = None) -> Record | None:
+        """The next record, or `None` where none came within `timeout` seconds."""
+
+    def next_batch(self, timeout: float | None = None) -> list[Record]:
+        """The next records, or none where none came within `timeout` seconds."""
+
+    def commit(
+        self,
+        what: Record | list[Record] | Place | None = None,
+        *,
+        timeout: float = 10.0,
+    ) -> None:
+        """Commits offsets and waits for the answer.
+
+        Args:
+            what: up to and with a record or records, or a place; without one, all that is handled.
+        """
+
+    def seek(self, to: Record | Place, *, timeout: float = 10.0) -> None:
+        """Goes on reading at a record, or at a place."""
+
+    def assignment(self) -> list[tuple[str, int]]:
+        """The partitions that are ours."""
+
+    def at_end(self) -> bool:
+        """With `detect_end`: whether everything has been read that there is."""
+
+    def metrics(self) -> str:
+        """Prometheus' text of what this consumer counts, its lag included."""
+
+    def close(self, timeout: float | None = None) -> None:
+        """Commits what was handled and leaves the group."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+class AsyncEventConsumer(ConsumerBase):
+    """Reads events in asyncio's tasks.
+
+    async with AsyncEventConsumer("audit-api-calls", group_id="audit") as consumer:
+        async for record in consumer:
+            print(record.key, record.event)
+    """
+
+    def __new__(
+        cls, topics: Topics | None = None, /, **options: Unpack[ConsumerOptions]
+    ) -> Self:
+        """As `EventConsumer`."""
+
+    def __aiter__(self) -> AsyncIterator[Record]: ...
+    async def __anext__(self) -> Record: ...
+    async def next_batch(self) -> list[Record]:
+        """The next records; none when everything has been read, with `detect_end`."""
+
+    async def commit(self, what: Record | list[Record] | Place | None = None) -> None:
+        """As `EventConsumer.commit`."""
+
+    def seek(self, to: Record | Place, *, timeout: float = 10.0) -> None:
+        """Goes on reading at a record, or at a place."""
+
+    def assignment(self) -> list[tuple[str, int]]:
+        """The partitions that are ours."""
+
+    def at_end(self) -> bool:
+        """With `detect_end`: whether everything has been read that there is."""
+
+    def metrics(self) -> str:
+        """Prometheus' text of what this consumer counts, its lag included."""
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Commits what was handled and leaves the group."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...

@@ -1,0 +1,63 @@
+"""The thread that calls back and logs, started with the first producer or consumer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+from ._native import after_fork_in_child, close_all, wait_for_news
+
+_logger = logging.getLogger("carbon_events")
+
+
+def start() -> None:
+    """Starts the thread; called once a process."""
+    threading.Thread(target=_run, name="carbon-events", daemon=True).start()
+
+
+def _run() -> None:
+    while (news := wait_for_news()) is not None:
+        settled, lines, dropped = news
+        for level, target, text in lines:
+            logging.getLogger(target).log(level, "%s", text)
+        if dropped:
+            _logger.warning("%d lines of the log were dropped", dropped)
+        for function, delivery in settled:
+            try:
+                function(delivery)
+            except Exception:
+                _logger.exception("a delivery callback raised")
+
+
+def shutdown() -> None:
+    """Delivers what was accepted, at the interpreter's exit."""
+    for error in close_all():
+        print(f"carbon_events: {error}", file=sys.stderr)
+
+
+class _AfterFork:
+    """Kept by multiprocessing, which wants something to hold a weak reference to."""
+
+
+_after_fork = _AfterFork()
+
+
+def _in_child() -> None:
+    after_fork_in_child()
+    # A child of multiprocessing ends without atexit; it clears its own list of last things first
+    # and then runs what is registered here.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(_after_fork, _finalize_with_multiprocessing)  # type: ignore[attr-defined]
+
+
+def _finalize_with_multiprocessing(_: object) -> None:
+    from multiprocessing.util import Finalize
+
+    Finalize(None, shutdown, exitpriority=0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,145 @@
+"""The methods of the event classes that need no speed."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from . import _native
+from ._native import Event
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_ENVELOPE = (
+    "event_id",
+    "timestamp",
+    "source",
+    "version",
+    "correlation_id",
+    "causation_id",
+)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    return (*_ENVELOPE, *cls.__match_args__)  # type: ignore[attr-defined]
+
+
+def _fields(event: Any) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in _names(type(event))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [item._asdict() if hasattr(item, "_asdict") else item for item in value]
+    return value
+
+
+def to_dict(self: Any) -> dict[str, Any]:
+    """The fields by the names of the attributes, ready for `from_dict` and for dataclasses."""
+    fields = {name: _plain(value) for name, value in _fields(self).items()}
+    fields["event_type"] = self.event_type
+    return fields
+
+
+def from_dict(cls: Any, fields: Mapping[str, Any], /) -> Any:
+    """An event of what `to_dict` gave, or of a mapping by the schema's names."""
+    by_schema = {_camel(name): name for name in _names(cls)}
+    given = {}
+    for name, value in fields.items():
+        if name in ("event_type", "eventType"):
+            if value != cls.__name__:
+                message = f"{cls.__name__}.event_type must be {cls.__name__}"
+                raise _invalid(cls, "event_type", message)
+            continue
+        if not isinstance(name, str):
+            message = f"{cls.__name__}: names of fields must be str, got {type(name).__name__}"
+            raise _field_type(cls, message)
+        given[by_schema.get(name, name)] = value
+    return cls(**given)
+
+
+def _invalid(cls: Any, field: str, message: str) -> Exception:
+    from .errors import InvalidEventError
+
+    return InvalidEventError(message, {"event": cls.__name__, "field": field})
+
+
+def _field_type(cls: Any, message: str) -> Exception:
+    from .errors import FieldTypeError
+
+    return FieldTypeError(message, {"event": cls.__name__})
+
+
+def to_json(self: Any) -> str:
+    """The flat JSON object, by the names of the schema."""
+    return _native.event_to_json(self)
+
+
+def from_json(cls: Any, text: str | bytes, /) -> Any:
+    """An event of its flat JSON object, every field of the right JSON type."""
+    if isinstance(text, str):
+        text = text.encode()
+    return _native.event_from_json_text(cls, bytes(text))
+
+
+def to_avro(self: Any) -> bytes:
+    """The Avro body, without any framing."""
+    return _native.event_to_avro(self)
+
+
+def from_avro(cls: Any, body: bytes, /) -> Any:
+    """An event of its Avro body in this very schema."""
+    return _native.event_from_avro(cls, bytes(body))
+
+
+def replace(self: Any, **changes: Any) -> Any:
+    """The same event with some fields changed; its id stays unless it is changed too."""
+    return type(self)(**{**_fields(self), **changes})
+
+
+def time(self: Any) -> datetime.datetime:
+    """`timestamp` as a datetime in UTC."""
+    return _EPOCH + datetime.timedelta(milliseconds=self.timestamp)
+
+
+def _repr(self: Any) -> str:
+    fields = ", ".join(f"{name}={_shown(value)}" for name, value in _fields(self).items())
+    return f"{type(self).__name__}({fields})"
+
+
+def _shown(value: Any) -> str:
+    # An enum as the text that a constructor takes.
+    return repr(str(value)) if isinstance(value, str) else repr(value)
+
+
+def _reduce(self: Any) -> tuple[Any, ...]:
+    return _restore, (type(self), _native.event_to_avro(self))
+
+
+def _restore(cls: Any, body: bytes) -> Any:
+    return _native.event_from_avro(cls, body)
+
+
+def _itself(self: Any, memo: Any = None) -> Any:
+    return self
+
+
+def _attach() -> None:
+    for method in (to_dict, to_json, to_avro, replace):
+        setattr(Event, method.__name__, method)
+    for method in (from_dict, from_json, from_avro):
+        setattr(Event, method.__name__, classmethod(method))
+    setattr(Event, "time", property(time))
+    setattr(Event, "__repr__", _repr)
+    setattr(Event, "__reduce__", _reduce)
+    setattr(Event, "__copy__", _itself)
+    setattr(Event, "__deepcopy__", _itself)
+    setattr(Event, "__replace__", replace)
+
+
+_attach()

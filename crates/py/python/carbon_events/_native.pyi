@@ -1,0 +1,308 @@
+# The native module. Its public names are re-exported by `carbon_events`.
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, final
+
+from typing_extensions import Self
+
+from .errors import EventError
+from .events import (
+    AuditAdminOperationEvent as AuditAdminOperationEvent,
+)
+from .events import (
+    AuditAPICallEvent as AuditAPICallEvent,
+)
+from .events import (
+    AuditDataAccessEvent as AuditDataAccessEvent,
+)
+from .events import (
+    AuditUserActionEvent as AuditUserActionEvent,
+)
+from .events import (
+    ConfigChangeEvent as ConfigChangeEvent,
+)
+from .events import (
+    DataIngestionEvent as DataIngestionEvent,
+)
+from .events import (
+    DataLineageEvent as DataLineageEvent,
+)
+from .events import (
+    DataQualityEvent as DataQualityEvent,
+)
+from .events import (
+    DataTransformationEvent as DataTransformationEvent,
+)
+from .events import (
+    DeploymentEvent as DeploymentEvent,
+)
+from .events import (
+    Event as Event,
+)
+from .events import (
+    SecurityEvent as SecurityEvent,
+)
+from .events import (
+    ServiceHealthEvent as ServiceHealthEvent,
+)
+
+__version__: str
+
+@final
+class DeliveryReport:
+    """Where the broker put a record."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int:
+        """From 0."""
+
+    @property
+    def offset(self) -> int:
+        """The offset in the partition; -1 where `acks=0` leaves it unknown."""
+
+    @property
+    def timestamp(self) -> int:
+        """The record's timestamp in milliseconds UTC."""
+
+    def __hash__(self) -> int: ...
+
+@final
+class Delivery:
+    """The fate of one accepted record: wait for it, await it, be called back, or drop it.
+
+    It settles exactly once, within the delivery timeout. Dropping the handle, or cancelling the task
+    that awaits it, does not recall the record.
+    """
+
+    def done(self) -> bool:
+        """Whether the outcome is known."""
+
+    def result(self, timeout: float | None = None) -> DeliveryReport:
+        """Waits for the outcome, for up to `timeout` seconds.
+
+        Raises:
+            EventError: why the record was not delivered.
+            EventTimeoutError: time is up; the record may still be delivered.
+        """
+
+    def exception(self, timeout: float | None = None) -> EventError | None:
+        """As `result`, with the error given and not raised; `None` for a delivered record."""
+
+    def add_done_callback(self, callback: Callable[[Delivery], object], /) -> None:
+        """Has `callback` called with this handle once the outcome is known.
+
+        It runs on a thread of the library's; what it raises is logged.
+        """
+
+    def __await__(self) -> Generator[Any, None, DeliveryReport]: ...
+
+@final
+class Deliveries:
+    """The fates of the records of one `send_many`."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Delivery: ...
+    def done(self) -> bool:
+        """Whether all outcomes are known."""
+
+    def result(self, timeout: float | None = None) -> int:
+        """Waits for all of them, and gives how many records were delivered.
+
+        Raises:
+            EventError: why the first record that failed did; `context` has its `index`.
+            EventTimeoutError: time is up.
+        """
+
+    def errors(self) -> list[tuple[int, EventError]]:
+        """The records that failed so far, by index."""
+
+    def __await__(self) -> Generator[Any, None, int]: ...
+
+@final
+class Record:
+    """A record that was read, with its event or why it is none."""
+
+    __match_args__ = ("topic", "event")
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int | None:
+        """The record's own timestamp in milliseconds UTC."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        """In the order in which they were written; names may repeat."""
+
+    def header(self, name: str) -> bytes | None:
+        """The value of the last header of that name."""
+
+    @property
+    def event(self) -> Event:
+        """The event.
+
+        Raises:
+            UndecodableError: the bytes are no event, or there are none.
+            IncompatibleSchemaError: an event of another writer that ours cannot stand for.
+            UnavailableError: the registry, asked for the writer's schema, did not answer.
+        """
+
+    @property
+    def error(self) -> EventError | None:
+        """Why the record is no event; `None` where it is one."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The value's bytes, of a record that is no event; `None` for a tombstone."""
+
+class ProducerBase:
+    def __new__(cls, options: dict[str, str], properties: dict[str, str]) -> Self: ...
+    def stats(self) -> dict[str, int]: ...
+    def metrics(self) -> str: ...
+    @property
+    def block_timeout(self) -> float: ...
+    @property
+    def close_timeout(self) -> float: ...
+
+class ConsumerBase:
+    def __new__(cls, options: dict[str, str], properties: dict[str, str]) -> Self: ...
+
+class Port:
+    def fileno(self) -> int: ...
+    def drain(self) -> None: ...
+
+class DropInBase:
+    def produce_api_call_event(
+        self,
+        service: str,
+        endpoint: str,
+        method: str,
+        status_code: int,
+        latency_ms: int,
+        request_size: int,
+        response_size: int,
+        user_id: str | None = None,
+        ip_address: str = "unknown",
+        error_message: str | None = None,
+    ) -> None: ...
+    def produce_data_ingestion_event(
+        self,
+        dataset_name: str,
+        record_count: int,
+        size_bytes: int,
+        location: str,
+        status: str = "SUCCESS",
+        format: str = "parquet",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None: ...
+    def produce_data_quality_event(
+        self,
+        dataset_name: str,
+        check_type: str,
+        check_name: str,
+        result: str,
+        score: float,
+        failed_records: int,
+        total_records: int,
+        message: str | None = None,
+    ) -> None: ...
+    def produce_service_health_event(
+        self,
+        service_name: str,
+        namespace: str,
+        health_status: str,
+        latency_ms: int,
+        error_rate: float,
+        message: str | None = None,
+    ) -> None: ...
+
+class DropInProducer:
+    delivered: int
+    failed: int
+    writes_json: bool
+
+    def __new__(cls, config: Mapping[str, Any]) -> Self: ...
+    def __len__(self) -> int: ...
+    def use_registry(self, url: str) -> None: ...
+    def produce(
+        self,
+        topic: str,
+        value: str | bytes | None = None,
+        key: str | bytes | None = None,
+        partition: int = -1,
+        callback: Callable[[Delivery], object] | None = None,
+        on_delivery: Callable[[Delivery], object] | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None: ...
+    def produce_event(
+        self, topic: str, json: bytes, key: str | bytes | None = None
+    ) -> None: ...
+    def poll(self, timeout: float | None = None) -> int: ...
+    def flush(self, timeout: float | None = None) -> int: ...
+    def close(self, timeout: float = 0.0) -> None: ...
+
+class PlatformBase:
+    def __new__(cls, nodes: int = 1) -> Self: ...
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker's addresses."""
+
+    @property
+    def schema_registry_url(self) -> str:
+        """The registry's address."""
+
+    def create_topic(self, name: str, partitions: int) -> None: ...
+    def broker_down(self) -> None:
+        """Closes every connection and refuses new ones until `broker_up`."""
+
+    def broker_up(self) -> None:
+        """Lets clients connect again; records are still there."""
+
+    def broker_delay(self, seconds: float) -> None:
+        """Answers each request this much later; 0 ends that."""
+
+    def broker_fail(self, api: str, error: str, count: int) -> None:
+        """Answers the next requests of a kind (`PRODUCE`, `FETCH`, …) with an error
+        (`NOT_LEADER`, `REQUEST_TIMED_OUT`, `DISCONNECT`, …)."""
+
+    def topic_fail(self, topic: str, error: str | None) -> None:
+        """Answers questions for a topic's partitions with an error, or as usual again."""
+
+    def registry_down(self) -> None: ...
+    def registry_up(self) -> None: ...
+    def registry_fail(self, calls: int, status: int) -> None:
+        """Answers the registry's next calls with an HTTP status."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point a service here."""
+
+    def stop(self) -> None: ...
+
+def settings() -> list[dict[str, Any]]: ...
+def send_many(producer: ProducerBase, items: list[Any], record: Any) -> Deliveries: ...
+def send_columns(
+    producer: ProducerBase, record: Any, columns: dict[str, list[Any]]
+) -> Deliveries: ...
+def send_table(producer: ProducerBase, record: Any, table: Any) -> Deliveries: ...
+def connection_properties(options: dict[str, str], client_id: str) -> dict[str, str]: ...
+def install_drop_in(
+    produce: Any, create_base_event: Any, calls: dict[str, Any]
+) -> None: ...
+def event_to_json(event: Event) -> str: ...
+def event_to_avro(event: Event) -> bytes: ...
+def event_from_json_text(record: Any, text: bytes) -> Any: ...
+def event_from_avro(record: Any, body: bytes) -> Any: ...
+def event_fields(record: Any) -> list[str]: ...
+def wait_for_news() -> (
+    tuple[list[tuple[Any, Delivery]], list[tuple[int, str, str]], int] | None
+): ...
+def after_fork_in_child() -> None: ...
+def close_all() -> list[str]: ...

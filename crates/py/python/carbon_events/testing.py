@@ -1,0 +1,92 @@
+"""A Kafka broker and a schema registry inside the test's own process, with faults on demand.
+
+    from carbon_events.testing import Platform
+
+    with Platform() as platform:
+        run_my_service(platform.environment())
+        [record] = platform.records("audit-api-calls")
+        assert record.event.status_code == 200
+
+The pytest plugin that comes with the package has the fixtures `carbon_platform` (one for the test)
+and `carbon_environment` (the same, with the environment variables set that point services to it).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ._consumer import EventConsumer
+from ._native import PlatformBase
+from ._producer import AsyncEventProducer, EventProducer
+
+_READ_WITHIN_SECONDS = 30.0
+#: The broker answers an empty fetch only after this time, so it is kept short.
+_FETCH_MAX_WAIT_MS = 5
+
+
+class Platform(PlatformBase):
+    """A broker with the platform's topics and a registry, both on free ports of 127.0.0.1.
+
+    Args:
+        nodes: how many brokers; each topic's partitions are on up to three of them.
+    """
+
+    def settings(self, **options: Any) -> dict[str, Any]:
+        """The keywords that connect a producer or a consumer to it, and others."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": "PLAINTEXT",
+            "schema_registry_url": self.schema_registry_url,
+            **options,
+        }
+
+    def producer(self, **options: Any) -> EventProducer:
+        """A producer that is connected to it."""
+        return EventProducer(**self.settings(**options))
+
+    def async_producer(self, **options: Any) -> AsyncEventProducer:
+        """A producer for asyncio that is connected to it."""
+        return AsyncEventProducer(**self.settings(**options))
+
+    def consumer(self, topics: Any, *, group_id: str = "test", **options: Any) -> EventConsumer:
+        """A consumer that is connected to it and hears of new records within milliseconds."""
+        options.setdefault("fetch_max_wait_ms", _FETCH_MAX_WAIT_MS)
+        return EventConsumer(topics, **self.settings(group_id=group_id, **options))
+
+    def records(self, topic: Any) -> list[Any]:
+        """All records of a topic so far, from its beginning, partition by partition."""
+        with self.consumer(topic, standalone=True, detect_end=True) as consumer:
+            records = []
+            while not consumer.at_end():
+                batch = consumer.next_batch(_READ_WITHIN_SECONDS)
+                if not batch and not consumer.at_end():
+                    raise TimeoutError(f"{topic} was not read within {_READ_WITHIN_SECONDS} s")
+                records.extend(batch)
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    @contextmanager
+    def in_environment(self) -> Iterator[Mapping[str, str]]:
+        """Points the services of this process to it by environment variables, for a while."""
+        variables = self.environment()
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield variables
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    def __enter__(self) -> Platform:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+__all__ = ["Platform"]

@@ -1,0 +1,228 @@
+//! Core's futures on asyncio's loops.
+//!
+//! ```text
+//!   delivery thread          file descriptor        the loop's own thread
+//!     waker: note the task ─▶ written once a batch ─▶ add_reader: drain() polls what is ready
+//!                                                     and sets the results of asyncio's futures
+//! ```
+//!
+//! One [`Port`] a loop. No thread of ours takes the GIL, a thousand outcomes wake the loop once,
+//! and a loop that is closed leaves a descriptor that nobody reads until the port is dropped.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use carbon_events::Delivery;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::delivery::outcome;
+
+/// What a future gives: made into Python's objects on the loop's thread.
+pub(crate) type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+/// A future of core's.
+pub(crate) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+enum Job {
+    Delivery(Delivery),
+    Work(Work),
+}
+
+struct Task {
+    job: Job,
+    /// asyncio's future.
+    target: Py<PyAny>,
+}
+
+/// A loop's end of the bridge.
+#[pyclass(frozen, module = "carbon_events._native")]
+pub(crate) struct Port {
+    shared: Arc<Shared>,
+    tasks: Mutex<HashMap<u64, Task>>,
+    next: AtomicU64,
+}
+
+struct Shared {
+    ready: Mutex<Vec<u64>>,
+    signalled: AtomicBool,
+    reading: File,
+    writing: File,
+}
+
+struct Notify {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Wake for Notify {
+    fn wake(self: Arc<Self>) {
+        let Shared {
+            ready,
+            signalled,
+            writing,
+            ..
+        } = &*self.shared;
+        ready.lock().push(self.id);
+        if !signalled.swap(true, Ordering::SeqCst) {
+            // A full pipe is one that wakes its reader, too.
+            let _ = (&*writing).write(&[1]);
+        }
+    }
+}
+
+#[pymethods]
+impl Port {
+    #[new]
+    fn new() -> PyResult<Self> {
+        let mut ends = [0; 2];
+        // SAFETY: room for two descriptors, which are ours from here on.
+        let (reading, writing) = unsafe {
+            if libc::pipe(ends.as_mut_ptr()) != 0 {
+                return Err(PyOSError::new_err(
+                    std::io::Error::last_os_error().to_string(),
+                ));
+            }
+            for end in ends {
+                libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK);
+                libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+            (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+        };
+        Ok(Port {
+            shared: Arc::new(Shared {
+                ready: Mutex::default(),
+                signalled: AtomicBool::new(false),
+                reading: reading.into(),
+                writing: writing.into(),
+            }),
+            tasks: Mutex::default(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// The descriptor for `loop.add_reader`.
+    fn fileno(&self) -> i32 {
+        self.shared.reading.as_raw_fd()
+    }
+
+    /// Polls what is ready; called by the loop.
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        let mut bytes = [0; 64];
+        while matches!((&self.shared.reading).read(&mut bytes), Ok(64)) {}
+        self.shared.signalled.store(false, Ordering::SeqCst);
+        let ready = std::mem::take(&mut *self.shared.ready.lock());
+        for id in ready {
+            // Taken out while it is polled: setting a result may run anything.
+            let task = self.tasks.lock().remove(&id);
+            if let Some(task) = task {
+                self.poll(py, id, task)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Port {
+    fn poll(&self, py: Python<'_>, id: u64, mut task: Task) -> PyResult<()> {
+        let target = task.target.bind(py);
+        // Cancelled: the future of core's is dropped without being asked, so that it gives nothing
+        // to nobody.
+        if target
+            .call_method0(intern(py, &DONE, "done"))?
+            .is_truthy()?
+        {
+            return Ok(());
+        }
+        let waker = Waker::from(Arc::new(Notify {
+            shared: Arc::clone(&self.shared),
+            id,
+        }));
+        let mut context = Context::from_waker(&waker);
+        let answer = match &mut task.job {
+            Job::Delivery(delivery) => match Pin::new(delivery).poll(&mut context) {
+                Poll::Ready(settled) => Some(outcome(py, settled)),
+                Poll::Pending => None,
+            },
+            Job::Work(work) => match work.as_mut().poll(&mut context) {
+                Poll::Ready(answer) => Some(answer(py)),
+                Poll::Pending => None,
+            },
+        };
+        match answer {
+            Some(Ok(value)) => target
+                .call_method1(intern(py, &SET_RESULT, "set_result"), (value,))
+                .map(drop),
+            Some(Err(error)) => target
+                .call_method1(intern(py, &SET_EXCEPTION, "set_exception"), (error,))
+                .map(drop),
+            None => {
+                self.tasks.lock().insert(id, task);
+                Ok(())
+            }
+        }
+    }
+}
+
+static DONE: Name = PyOnceLock::new();
+static SET_RESULT: Name = PyOnceLock::new();
+static SET_EXCEPTION: Name = PyOnceLock::new();
+
+type Name = PyOnceLock<Py<pyo3::types::PyString>>;
+
+fn intern<'py>(
+    py: Python<'py>,
+    name: &'static Name,
+    text: &str,
+) -> Bound<'py, pyo3::types::PyString> {
+    name.get_or_init(py, || pyo3::types::PyString::intern(py, text).unbind())
+        .bind(py)
+        .clone()
+}
+
+/// A future of the running loop for what a job gives.
+fn future(py: Python<'_>, job: Job) -> PyResult<Bound<'_, PyAny>> {
+    static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CREATE: Name = PyOnceLock::new();
+    let current = CURRENT.get_or_try_init(py, || {
+        let current = py.import("carbon_events._loops")?.getattr("current")?;
+        PyResult::Ok(current.unbind())
+    })?;
+    let (running, port): (Bound<'_, PyAny>, Bound<'_, Port>) =
+        current.bind(py).call0()?.extract()?;
+    let target = running.call_method0(intern(py, &CREATE, "create_future"))?;
+    let task = Task {
+        job,
+        target: target.clone().unbind(),
+    };
+    let port = port.get();
+    let id = port.next.fetch_add(1, Ordering::Relaxed);
+    // A wake that comes before the task is there to be found is drained after this, by this thread.
+    port.poll(py, id, task)?;
+    Ok(target)
+}
+
+/// A future of the running loop for a record's outcome.
+pub(crate) fn future_of_delivery<'py>(
+    py: Python<'py>,
+    delivery: &Delivery,
+) -> PyResult<Bound<'py, PyAny>> {
+    future(py, Job::Delivery(delivery.clone()))
+}
+
+/// A future of the running loop for what a future of core's gives.
+pub(crate) fn future_of(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
+    future(py, Job::Work(work))
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Port>()
+}

@@ -1,0 +1,369 @@
+//! The consumer of `carbon_events.EventConsumer` and `AsyncEventConsumer`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carbon_events::consumer::{Batch, Cursor, Offsets};
+use carbon_events::{ErrorKind, EventConsumer};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::asyncio::{self, Answer};
+use crate::errors::Raise;
+use crate::producer::drop_detached;
+use crate::records::{Record, TopicName};
+use crate::{blocking, dispatch, settings};
+
+/// What was handed out last; replacing it says that it is handled.
+enum InHand {
+    Nothing,
+    /// As a list.
+    Batch(#[expect(dead_code, reason = "held until the next one is asked for")] Batch),
+    /// Record by record.
+    Cursor(Cursor),
+}
+
+struct Shared {
+    core: EventConsumer,
+    in_hand: Mutex<InHand>,
+    close_timeout: Duration,
+    detects_end: bool,
+}
+
+/// See `carbon_events._consumer`.
+#[pyclass(subclass, frozen, weakref, module = "carbon_events._native")]
+pub(crate) struct ConsumerBase {
+    shared: Option<Arc<Shared>>,
+}
+
+impl Drop for ConsumerBase {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            drop_detached(shared);
+        }
+    }
+}
+
+/// What a step of reading gave.
+enum Step {
+    Batch(Batch),
+    End,
+}
+
+impl Shared {
+    /// The next batch, waiting without the GIL; `None` when time is up or all is read.
+    fn next_batch(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<Batch>> {
+        let step = |wait: Duration| match self.core.next_batch(wait) {
+            Ok(Some(batch)) => Some(Ok(Step::Batch(batch))),
+            Ok(None) if self.detects_end && self.core.at_end() => Some(Ok(Step::End)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        };
+        match blocking::until(py, timeout, step)?
+            .transpose()
+            .or_raise(py)?
+        {
+            Some(Step::Batch(batch)) => Ok(Some(batch)),
+            Some(Step::End) | None => Ok(None),
+        }
+    }
+
+    /// Lets go of what was handed out before: of a list, that it is handled.
+    fn let_go(&self) {
+        // Dropped outside the lock.
+        let before = std::mem::replace(&mut *self.in_hand.lock(), InHand::Nothing);
+        drop(before);
+    }
+
+    /// The next record of the batch that is being iterated over.
+    fn next_in_hand(&self, py: Python<'_>) -> PyResult<Option<Record>> {
+        let mut in_hand = self.in_hand.lock();
+        let InHand::Cursor(cursor) = &mut *in_hand else {
+            return Ok(None);
+        };
+        match cursor.next_record() {
+            Some(record) => Record::new(py, &record, &mut TopicName::new()).map(Some),
+            None => {
+                *in_hand = InHand::Nothing;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl ConsumerBase {
+    fn shared(&self) -> &Arc<Shared> {
+        // Only `Drop` takes it.
+        self.shared
+            .as_ref()
+            .unwrap_or_else(|| std::process::abort())
+    }
+}
+
+/// The records of a batch.
+fn list<'py>(py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyList>> {
+    let (mut topics, mut records) = (TopicName::new(), Vec::with_capacity(batch.len()));
+    for record in batch {
+        records.push(Py::new(py, Record::new(py, &record, &mut topics)?)?);
+    }
+    PyList::new(py, records)
+}
+
+#[pymethods]
+impl ConsumerBase {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        options: &Bound<'_, PyDict>,
+        properties: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let settings = settings::read(options, properties, settings::Role::Consumer)?;
+        let consumer = settings.consumer.clone();
+        let builder = EventConsumer::builder().settings(settings);
+        let core = py.detach(|| builder.build()).or_raise(py)?;
+        dispatch::start(py)?;
+        Ok(ConsumerBase {
+            shared: Some(Arc::new(Shared {
+                core,
+                in_hand: Mutex::new(InHand::Nothing),
+                close_timeout: consumer.close_timeout,
+                detects_end: consumer.detect_end,
+            })),
+        })
+    }
+
+    /// The next batch as a list, empty where none came in time.
+    #[pyo3(signature = (timeout=None))]
+    fn next_batch<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let shared = self.shared();
+        shared.let_go();
+        match shared.next_batch(py, blocking::seconds(timeout)?)? {
+            None => Ok(PyList::empty(py)),
+            Some(batch) => {
+                let records = list(py, &batch);
+                *shared.in_hand.lock() = InHand::Batch(batch);
+                records
+            }
+        }
+    }
+
+    /// The next record, or `None` where none came in time.
+    #[pyo3(signature = (timeout=None))]
+    fn next_record(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Record>> {
+        let shared = self.shared();
+        if let Some(record) = shared.next_in_hand(py)? {
+            return Ok(Some(record));
+        }
+        shared.let_go();
+        let Some(batch) = shared.next_batch(py, blocking::seconds(timeout)?)? else {
+            return Ok(None);
+        };
+        *shared.in_hand.lock() = InHand::Cursor(Cursor::new(batch));
+        shared.next_in_hand(py)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Record>> {
+        match self.next_record(py, None) {
+            Err(error) if is_closed(py, &error)? => Ok(None),
+            other => other,
+        }
+    }
+
+    /// A future of the running loop for the next batch as a list; empty when all is read.
+    fn next_batch_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let shared = Arc::clone(self.shared());
+        shared.let_go();
+        let work = async move {
+            let batch = shared.core.next_batch_async().await;
+            Box::new(move |py: Python<'_>| match batch.or_raise(py)? {
+                None => Ok(PyList::empty(py).into_any().unbind()),
+                Some(batch) => {
+                    let records = list(py, &batch)?;
+                    *shared.in_hand.lock() = InHand::Batch(batch);
+                    Ok(records.into_any().unbind())
+                }
+            }) as Answer
+        };
+        asyncio::future_of(py, Box::pin(work))
+    }
+
+    /// A future of the running loop for a batch to be iterated over with `next_in_hand`: whether
+    /// there is one.
+    fn fetch_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let shared = Arc::clone(self.shared());
+        shared.let_go();
+        let work = async move {
+            let batch = shared.core.next_batch_async().await;
+            Box::new(move |py: Python<'_>| {
+                let batch = batch.or_raise(py)?;
+                let found = batch.is_some();
+                if let Some(batch) = batch {
+                    *shared.in_hand.lock() = InHand::Cursor(Cursor::new(batch));
+                }
+                Ok(found.into_pyobject(py)?.to_owned().into_any().unbind())
+            }) as Answer
+        };
+        asyncio::future_of(py, Box::pin(work))
+    }
+
+    /// The next record of the batch that is being iterated over, if there is one.
+    fn next_in_hand(&self, py: Python<'_>) -> PyResult<Option<Record>> {
+        self.shared().next_in_hand(py)
+    }
+
+    /// Commits offsets and waits for the answer: of a record, of records, of (topic, partition,
+    /// next offset), or of everything that was handled.
+    #[pyo3(signature = (what=None, *, timeout=10.0))]
+    fn commit(
+        &self,
+        py: Python<'_>,
+        what: Option<&Bound<'_, PyAny>>,
+        timeout: f64,
+    ) -> PyResult<()> {
+        let timeout = blocking::seconds(Some(timeout))?;
+        let shared = self.shared();
+        let offsets = offsets(shared, what)?;
+        py.detach(|| shared.core.commit_sync(offsets, timeout))
+            .or_raise(py)
+    }
+
+    /// As `commit`: a future of the running loop.
+    #[pyo3(signature = (what=None))]
+    fn commit_async<'py>(
+        &self,
+        py: Python<'py>,
+        what: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shared = Arc::clone(self.shared());
+        let offsets = offsets(&shared, what)?;
+        let work = async move {
+            let committed = shared.core.commit_async(offsets).await;
+            Box::new(move |py: Python<'_>| committed.or_raise(py).map(|()| py.None())) as Answer
+        };
+        asyncio::future_of(py, Box::pin(work))
+    }
+
+    /// Goes on reading at a record, or at (topic, partition, offset).
+    #[pyo3(signature = (to, *, timeout=10.0))]
+    fn seek(&self, py: Python<'_>, to: &Bound<'_, PyAny>, timeout: f64) -> PyResult<()> {
+        let timeout = blocking::seconds(Some(timeout))?;
+        let shared = self.shared();
+        let to = match to.cast::<Record>() {
+            Ok(record) => {
+                let record = record.get();
+                Offsets::at(&*record.place, record.partition, record.offset)
+            }
+            Err(_) => place(to)?,
+        };
+        shared.let_go();
+        py.detach(|| shared.core.seek(to, timeout)).or_raise(py)
+    }
+
+    /// The partitions that are ours: (topic, partition) each.
+    fn assignment(&self) -> Vec<(String, i32)> {
+        let assignment = self.shared().core.assignment();
+        let pairs = assignment.into_iter();
+        pairs
+            .map(|one| (one.topic.to_string(), one.partition))
+            .collect()
+    }
+
+    /// Whether everything has been read that there is, with `detect_end`.
+    fn at_end(&self) -> bool {
+        self.shared().core.at_end()
+    }
+
+    /// Prometheus' text of what this consumer counts.
+    fn metrics(&self) -> String {
+        self.shared().core.metrics().to_prometheus()
+    }
+
+    /// Commits what was handled and leaves the group.
+    #[pyo3(signature = (timeout=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let shared = self.shared();
+        let timeout = match timeout {
+            None => shared.close_timeout,
+            given => blocking::seconds(given)?,
+        };
+        shared.let_go();
+        py.detach(|| shared.core.close(timeout)).or_raise(py)
+    }
+
+    /// As `close`: a future of the running loop.
+    #[pyo3(signature = (timeout=None))]
+    fn close_async<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shared = Arc::clone(self.shared());
+        let timeout = match timeout {
+            None => shared.close_timeout,
+            given => blocking::seconds(given)?,
+        };
+        shared.let_go();
+        let work = async move {
+            let closed = shared.core.close_async(timeout).await;
+            Box::new(move |py: Python<'_>| closed.or_raise(py).map(|()| py.None())) as Answer
+        };
+        asyncio::future_of(py, Box::pin(work))
+    }
+}
+
+fn is_closed(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    let class = crate::errors::class_of(py, ErrorKind::Closed)?;
+    Ok(error.is_instance(py, class))
+}
+
+fn offsets(shared: &Shared, what: Option<&Bound<'_, PyAny>>) -> PyResult<Offsets> {
+    let Some(what) = what else {
+        return Ok(shared.core.handled());
+    };
+    if let Ok(record) = what.cast::<Record>() {
+        let record = record.get();
+        return Ok(Offsets::at(
+            &*record.place,
+            record.partition,
+            record.offset + 1,
+        ));
+    }
+    if let Ok(records) = what.cast::<PyList>() {
+        // The last record of each partition counts.
+        let mut last: std::collections::HashMap<(Arc<str>, i32), i64> = Default::default();
+        for record in records {
+            let record = record.cast_into::<Record>().map_err(PyErr::from)?;
+            let record = record.get();
+            let place = (Arc::clone(&record.place), record.partition);
+            let next = last.entry(place).or_insert(0);
+            *next = (*next).max(record.offset + 1);
+        }
+        return Ok(last
+            .into_iter()
+            .fold(Offsets::default(), |offsets, ((topic, partition), next)| {
+                offsets.and(topic, partition, next)
+            }));
+    }
+    place(what)
+}
+
+fn place(what: &Bound<'_, PyAny>) -> PyResult<Offsets> {
+    let (topic, partition, offset): (String, i32, i64) = what.extract().map_err(|_| {
+        PyTypeError::new_err("a record, or a tuple of topic, partition and offset must be given")
+    })?;
+    Ok(Offsets::at(topic, partition, offset))
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<ConsumerBase>()
+}

@@ -1,0 +1,361 @@
+//! Python's objects as the values of fields.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use carbon_events::events::ColumnLineage;
+use carbon_events::{List, StringMap};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// Why a value cannot stand in a field.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is none.
+    Missing,
+    /// It is not of the field's type; there may be a plain value that says the same.
+    Type(&'static str),
+    /// It is of the right type and still refused.
+    Value(Cow<'static, str>),
+    /// An item of a collection is not of its type.
+    Item {
+        place: String,
+        expected: &'static str,
+        got: String,
+    },
+}
+
+/// A field's value, borrowing from the object where it can.
+pub(crate) trait FromPython<'p>: Sized {
+    /// # Safety
+    ///
+    /// `value` is a live object that stays alive for `'p`.
+    unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal>;
+}
+
+/// Text that is no `Cow`, for types that are made of one.
+pub(crate) struct Text<'p>(pub(crate) &'p str);
+
+/// Milliseconds since 1970 UTC.
+pub(crate) struct Timestamp(pub(crate) i64);
+
+const STRING: &str = "a string";
+
+/// A str's characters.
+///
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+#[inline]
+unsafe fn text<'p>(value: *mut ffi::PyObject) -> Result<&'p str, Refusal> {
+    let mut len = 0;
+    // SAFETY: a live object; the answer lives as long as it.
+    let bytes = unsafe { ffi::PyUnicode_AsUTF8AndSize(value, &mut len) };
+    if bytes.is_null() {
+        // SAFETY: the exception that was just set is replaced by ours.
+        let is_text = unsafe {
+            ffi::PyErr_Clear();
+            ffi::PyUnicode_Check(value) != 0
+        };
+        return Err(if is_text {
+            Refusal::Value("must be valid Unicode: it has a lone surrogate".into())
+        } else {
+            Refusal::Type(STRING)
+        });
+    }
+    // SAFETY: CPython gives UTF-8 of that length, kept in the object.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), len as usize) };
+    // SAFETY: as above.
+    Ok(unsafe { std::str::from_utf8_unchecked(bytes) })
+}
+
+impl<'p> FromPython<'p> for Text<'p> {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        unsafe { text(value) }.map(Text)
+    }
+}
+
+impl<'p> FromPython<'p> for Cow<'p, str> {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        unsafe { text(value) }.map(Cow::Borrowed)
+    }
+}
+
+impl<'p, T: FromPython<'p>> FromPython<'p> for Option<T> {
+    #[inline]
+    unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: `None` lives for ever; the value as promised.
+        unsafe {
+            if value == ffi::Py_None() {
+                Ok(None)
+            } else {
+                T::from_python(py, value).map(Some)
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+#[inline]
+unsafe fn integer(value: *mut ffi::PyObject, expected: &'static str) -> Result<i64, Refusal> {
+    // SAFETY: a live object. Only for what is an int already, so that no code of Python's runs.
+    unsafe {
+        if ffi::PyLong_Check(value) == 0 || ffi::PyBool_Check(value) != 0 {
+            return Err(Refusal::Type(expected));
+        }
+        let mut overflow = 0;
+        let number = ffi::PyLong_AsLongLongAndOverflow(value, &mut overflow);
+        if overflow != 0 {
+            return Err(out_of_range(expected));
+        }
+        Ok(number)
+    }
+}
+
+fn out_of_range(expected: &str) -> Refusal {
+    Refusal::Value(format!("is out of range for {expected}").into())
+}
+
+impl<'p> FromPython<'p> for i64 {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        unsafe { integer(value, "a long") }
+    }
+}
+
+impl<'p> FromPython<'p> for i32 {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        let number = unsafe { integer(value, "an int") }?;
+        i32::try_from(number).map_err(|_| out_of_range("an int"))
+    }
+}
+
+impl<'p> FromPython<'p> for Timestamp {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        let number = unsafe { integer(value, "a timestamp") };
+        number.map(Timestamp)
+    }
+}
+
+impl<'p> FromPython<'p> for f64 {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: a live object; floats and ints are converted without code of Python's.
+        unsafe {
+            if ffi::PyFloat_Check(value) != 0 {
+                return Ok(ffi::PyFloat_AsDouble(value));
+            }
+            if ffi::PyLong_Check(value) == 0 || ffi::PyBool_Check(value) != 0 {
+                return Err(Refusal::Type("a double"));
+            }
+            let number = ffi::PyLong_AsDouble(value);
+            if number == -1.0 && !ffi::PyErr_Occurred().is_null() {
+                ffi::PyErr_Clear();
+                return Err(out_of_range("a double"));
+            }
+            Ok(number)
+        }
+    }
+}
+
+impl<'p> FromPython<'p> for bool {
+    #[inline]
+    unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: a live object, and constants.
+        unsafe {
+            if ffi::PyBool_Check(value) == 0 {
+                return Err(Refusal::Type("a boolean"));
+            }
+            Ok(value == ffi::Py_True())
+        }
+    }
+}
+
+/// An enum of the schemas.
+pub(crate) trait Symbol: FromStr + Copy + 'static {
+    const ALL: &'static [Self];
+    fn symbol(self) -> &'static str;
+}
+
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+#[inline]
+pub(crate) unsafe fn symbol<S: Symbol>(value: *mut ffi::PyObject) -> Result<S, Refusal> {
+    // SAFETY: as promised.
+    let text = unsafe { text(value) }.map_err(|refusal| match refusal {
+        Refusal::Type(_) => Refusal::Type("an enum symbol"),
+        other => other,
+    })?;
+    parse_symbol(text)
+}
+
+/// The symbol that a text is.
+pub(crate) fn parse_symbol<S: Symbol>(text: &str) -> Result<S, Refusal> {
+    text.parse().map_err(|_| {
+        let symbols: Vec<_> = S::ALL.iter().map(|one| one.symbol()).collect();
+        Refusal::Value(format!("must be one of {}", symbols.join(", ")).into())
+    })
+}
+
+/// The name of an object's type.
+///
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+pub(crate) unsafe fn type_name(py: Python<'_>, value: *mut ffi::PyObject) -> String {
+    // SAFETY: a live object.
+    let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+    let name = value.get_type().qualname();
+    name.map_or_else(|_| "another type".to_owned(), |name| name.to_string())
+}
+
+/// The refusal of an item: of its own type only where that is told from its collection's.
+///
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+unsafe fn item(
+    py: Python<'_>,
+    place: String,
+    value: *mut ffi::PyObject,
+    refusal: Refusal,
+) -> Refusal {
+    match refusal {
+        Refusal::Type(expected) => Refusal::Item {
+            place,
+            expected,
+            // SAFETY: as promised.
+            got: unsafe { type_name(py, value) },
+        },
+        Refusal::Value(why) => Refusal::Value(format!("{place} {why}").into()),
+        other => other,
+    }
+}
+
+/// The items of a list or a tuple.
+///
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+unsafe fn items<'p>(
+    value: *mut ffi::PyObject,
+    expected: &'static str,
+) -> Result<impl ExactSizeIterator<Item = *mut ffi::PyObject> + 'p, Refusal> {
+    // SAFETY: a live object, whose type is looked at before it is used as such. Its items stay
+    // alive while no code of Python's runs, and none does before the event is encoded.
+    unsafe {
+        let is_list = ffi::PyList_Check(value) != 0;
+        if !is_list && ffi::PyTuple_Check(value) == 0 {
+            return Err(Refusal::Type(expected));
+        }
+        let len = if is_list {
+            ffi::PyList_Size(value)
+        } else {
+            ffi::PyTuple_Size(value)
+        };
+        Ok((0..len as usize).map(move |index| {
+            if is_list {
+                ffi::PyList_GetItem(value, index as isize)
+            } else {
+                ffi::PyTuple_GetItem(value, index as isize)
+            }
+        }))
+    }
+}
+
+impl<'p> FromPython<'p> for List<'p, Cow<'p, str>> {
+    unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        unsafe { items(value, "an array") }?
+            .enumerate()
+            .map(|(index, value)| {
+                // SAFETY: an item of the live list.
+                unsafe {
+                    text(value).map_err(|refusal| item(py, format!("[{index}]"), value, refusal))
+                }
+            })
+            .collect()
+    }
+}
+
+impl<'p> FromPython<'p> for List<'p, ColumnLineage<'p>> {
+    unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        let columns = unsafe { items(value, "an array of records") }?;
+        let columns: Result<Vec<_>, Refusal> = columns
+            .enumerate()
+            .map(|(index, value)| {
+                // SAFETY: an item of the live list.
+                unsafe { column(py, index, value) }
+            })
+            .collect();
+        columns.map(List::from)
+    }
+}
+
+/// One column, from the tuple that `ColumnLineage` is in Python.
+///
+/// # Safety
+///
+/// As [`FromPython::from_python`].
+unsafe fn column<'p>(
+    py: Python<'p>,
+    index: usize,
+    value: *mut ffi::PyObject,
+) -> Result<ColumnLineage<'p>, Refusal> {
+    const NAMES: [&str; 3] = ["source_column", "target_column", "transformation"];
+    // SAFETY: a live object; the length is looked at before an item is taken.
+    unsafe {
+        // What is no such tuple may still be a mapping, which `_coerce` makes one of.
+        if ffi::PyTuple_Check(value) == 0 || ffi::PyTuple_Size(value) != 3 {
+            return Err(Refusal::Type("an array of records"));
+        }
+        let field = |number: usize| ffi::PyTuple_GetItem(value, number as isize);
+        let refused = |number: usize, refusal| {
+            let place = format!("[{index}].{}", NAMES[number]);
+            item(py, place, field(number), refusal)
+        };
+        Ok(ColumnLineage {
+            source_column: FromPython::from_python(py, field(0)).map_err(|it| refused(0, it))?,
+            target_column: FromPython::from_python(py, field(1)).map_err(|it| refused(1, it))?,
+            transformation: FromPython::from_python(py, field(2)).map_err(|it| refused(2, it))?,
+        })
+    }
+}
+
+impl<'p> FromPython<'p> for StringMap<'p> {
+    unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: a live object, used as a dict only if it is one. Its keys and values stay alive
+        // while no code of Python's runs.
+        unsafe {
+            if ffi::PyDict_Check(value) == 0 {
+                return Err(Refusal::Type("a map"));
+            }
+            let mut entries = Vec::with_capacity(ffi::PyDict_Size(value) as usize);
+            let (mut place, mut key, mut item_value) =
+                (0, std::ptr::null_mut(), std::ptr::null_mut());
+            while ffi::PyDict_Next(value, &mut place, &mut key, &mut item_value) != 0 {
+                let index = entries.len();
+                // The key may be as secret as the value.
+                let name = text(key)
+                    .map_err(|refusal| item(py, format!("[{index}]'s key"), key, refusal))?;
+                let text = text(item_value)
+                    .map_err(|refusal| item(py, format!("[{index}]"), item_value, refusal))?;
+                entries.push((name, text));
+            }
+            Ok(entries.into_iter().collect())
+        }
+    }
+}

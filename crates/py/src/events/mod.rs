@@ -1,0 +1,25 @@
+//! The twelve event classes.
+//!
+//! ```text
+//!   AuditAPICallEvent(service=…, …)   keywords ─▶ slots ─▶ core's event ─▶ EncodedEvent
+//!   event.service                     EncodedEvent ─▶ core's event, borrowing, once ─▶ str
+//! ```
+//!
+//! An object holds the event's bytes: sending it copies them, and one that was consumed and never
+//! looked at is never taken apart.
+
+mod arguments;
+mod from_arrow;
+mod from_python;
+mod functions;
+mod names;
+mod object;
+mod records;
+mod spec;
+mod to_python;
+
+pub(crate) use arguments::{Arguments, MAX_FIELDS, Refused, Slots, Source};
+pub(crate) use from_arrow::Column;
+pub(crate) use functions::register;
+pub(crate) use names::Names;
+pub(crate) use object::{Class, class_of, encoded_of, event_object};

@@ -1,0 +1,124 @@
+//! Keywords matched with fields, by the address of their interned names first.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::arguments::{MAX_FIELDS, Slots};
+
+/// The names of a signature, interned: a keyword in the caller's code is the very same object.
+pub(crate) struct Names(Vec<Py<PyString>>);
+
+impl Names {
+    pub(crate) fn new(py: Python<'_>, names: impl IntoIterator<Item = &'static str>) -> Self {
+        let names: Vec<_> = names
+            .into_iter()
+            .map(|name| PyString::intern(py, name).unbind())
+            .collect();
+        assert!(names.len() <= MAX_FIELDS, "a record outgrew the slots");
+        Names(names)
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>, index: usize) -> &Bound<'py, PyString> {
+        self.0[index].bind(py)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The place of a keyword; `hint` is where it is if the caller keeps to our order.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        py: Python<'_>,
+        name: *mut ffi::PyObject,
+        hint: usize,
+    ) -> Option<usize> {
+        if self.0.get(hint).is_some_and(|known| known.as_ptr() == name) {
+            return Some(hint);
+        }
+        let same = self.0.iter().position(|known| known.as_ptr() == name);
+        same.or_else(|| self.find_equal(py, name))
+    }
+
+    /// A name that was made at run time is another object.
+    #[cold]
+    fn find_equal(&self, py: Python<'_>, name: *mut ffi::PyObject) -> Option<usize> {
+        // SAFETY: a key of the caller's keywords, alive during the call.
+        let name = unsafe { Bound::from_borrowed_ptr(py, name) };
+        let equal = |known: &Py<PyString>| known.bind(py).as_any().eq(&name).unwrap_or(false);
+        self.0.iter().position(equal)
+    }
+
+    /// Fills the slots from a dict of keywords. Gives a name that is none of ours.
+    ///
+    /// # Safety
+    ///
+    /// `keywords` is null or a live dict.
+    pub(crate) unsafe fn from_dict(
+        &self,
+        py: Python<'_>,
+        keywords: *mut ffi::PyObject,
+        slots: &mut Slots,
+    ) -> Result<(), *mut ffi::PyObject> {
+        if keywords.is_null() {
+            return Ok(());
+        }
+        let (mut place, mut hint) = (0, super::arguments::ENVELOPE.len());
+        let (mut name, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: a live dict, which nobody changes meanwhile.
+        while unsafe { ffi::PyDict_Next(keywords, &mut place, &mut name, &mut value) } != 0 {
+            let index = self.find(py, name, hint).ok_or(name)?;
+            slots[index] = value;
+            hint = index + 1;
+        }
+        Ok(())
+    }
+
+    /// Fills the slots from a vectorcall's arguments: some by position, the rest by name. `None`
+    /// where they do not fit the signature; Python's own function then says how.
+    ///
+    /// # Safety
+    ///
+    /// As `METH_FASTCALL | METH_KEYWORDS` gives them.
+    #[inline]
+    pub(crate) unsafe fn from_call(
+        &self,
+        py: Python<'_>,
+        arguments: *const *mut ffi::PyObject,
+        count: isize,
+        keywords: *mut ffi::PyObject,
+        slots: &mut Slots,
+    ) -> Option<()> {
+        let count = count as usize;
+        if count > self.len() {
+            return None;
+        }
+        // SAFETY: so many arguments stand there, and behind them the keywords' values.
+        let arguments = unsafe { std::slice::from_raw_parts(arguments, count) };
+        slots[..count].copy_from_slice(arguments);
+        if keywords.is_null() {
+            return Some(());
+        }
+        // SAFETY: a tuple of names.
+        let named = unsafe { ffi::PyTuple_Size(keywords) } as usize;
+        let mut hint = count;
+        for number in 0..named {
+            // SAFETY: within the tuple, and its value behind the positional ones.
+            let (name, value) = unsafe {
+                (
+                    ffi::PyTuple_GetItem(keywords, number as isize),
+                    *arguments.as_ptr().add(count + number),
+                )
+            };
+            let index = self.find(py, name, hint)?;
+            if !slots[index].is_null() {
+                return None;
+            }
+            slots[index] = value;
+            hint = index + 1;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,48 @@
+//! `carbon_events._native`: the core for Python.
+//!
+//! Conversion only: what is retried, batched, written, read or refused is decided in the core. The
+//! rules of this crate:
+//!
+//! - the GIL is released to block and never to enqueue;
+//! - no thread of the core's or of librdkafka's ever takes it: event loops are woken through a file
+//!   descriptor ([`asyncio`]), callbacks and log lines wait for a thread of Python's own
+//!   ([`dispatch`]);
+//! - whoever blocks looks for signals ten times a second.
+
+mod arrow;
+mod asyncio;
+mod blocking;
+mod consumer;
+mod delivery;
+mod dispatch;
+mod dropin;
+mod errors;
+mod events;
+mod headers;
+mod logs;
+mod many;
+mod producer;
+mod records;
+mod settings;
+mod shutdown;
+mod testing;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = true)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    logs::install();
+    events::register(module)?;
+    asyncio::register(module)?;
+    consumer::register(module)?;
+    delivery::register(module)?;
+    dispatch::register(module)?;
+    dropin::register(module)?;
+    many::register(module)?;
+    producer::register(module)?;
+    records::register(module)?;
+    settings::register(module)?;
+    shutdown::register(module)?;
+    testing::register(module)
+}

@@ -1,0 +1,234 @@
+//! Many events in one call: one crossing into Rust for all of them.
+
+use carbon_events::events::EncodedEvent;
+use carbon_events::{Delivery as CoreDelivery, Error};
+use pyo3::exceptions::{PyIndexError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::asyncio::{self, Answer};
+use crate::delivery::Delivery;
+use crate::errors::{self, Raise};
+use crate::producer::{ProducerBase, Running};
+use crate::{blocking, events};
+
+/// The fates of the records of one call.
+#[pyclass(frozen, module = "carbon_events")]
+pub(crate) struct Deliveries(Vec<CoreDelivery>);
+
+impl Deliveries {
+    /// The number of the first record that failed, and why.
+    fn first_error(&self) -> Option<(usize, Error)> {
+        self.0.iter().enumerate().find_map(|(index, one)| {
+            one.outcome()
+                .and_then(Result::err)
+                .map(|error| (index, error))
+        })
+    }
+
+    fn outcome(&self, py: Python<'_>) -> PyResult<usize> {
+        match self.first_error() {
+            None => Ok(self.0.len()),
+            Some((index, error)) => Err(errors::raised(py, &error.with("index", index))),
+        }
+    }
+}
+
+#[pymethods]
+impl Deliveries {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__(&self, index: isize) -> PyResult<Delivery> {
+        let from_end = index.checked_add_unsigned(self.0.len()).unwrap_or(index);
+        let place = if index < 0 { from_end } else { index };
+        let found = usize::try_from(place).ok().and_then(|at| self.0.get(at));
+        let delivery = found.ok_or_else(|| PyIndexError::new_err("no such record"))?;
+        Ok(Delivery(delivery.clone()))
+    }
+
+    /// Whether all outcomes are known.
+    fn done(&self) -> bool {
+        self.0.iter().all(|one| one.outcome().is_some())
+    }
+
+    /// Waits for all of them: how many were delivered, or the error of the first that was not,
+    /// raised with its `index`.
+    #[pyo3(signature = (timeout=None))]
+    fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<usize> {
+        let timeout = blocking::seconds(timeout)?;
+        let settled = blocking::until(py, timeout, |step| {
+            let until = std::time::Instant::now() + step;
+            let settled = self.0.iter().all(|one| {
+                let left = until.saturating_duration_since(std::time::Instant::now());
+                one.outcome().is_some() || {
+                    let _ = one.wait_timeout(left);
+                    one.outcome().is_some()
+                }
+            });
+            settled.then_some(())
+        })?;
+        if settled.is_none() {
+            let left = self.0.iter().filter(|one| one.outcome().is_none()).count();
+            let message = format!("{left} records are not acknowledged yet");
+            let late = Error::new(carbon_events::ErrorKind::Timeout, message);
+            return Err(late).or_raise(py);
+        }
+        self.outcome(py)
+    }
+
+    /// The records that failed so far: (index, error) each.
+    fn errors(&self, py: Python<'_>) -> PyResult<Vec<(usize, Py<PyAny>)>> {
+        let failed = self.0.iter().enumerate().filter_map(|(index, one)| {
+            let error = one.outcome()?.err()?;
+            let error = errors::exception(py, &error);
+            Some(error.map(|error| (index, error.into_value(py).into_any())))
+        });
+        failed.collect()
+    }
+
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.clone().unbind();
+        let deliveries = slf.get().0.clone();
+        let work = async move {
+            for delivery in deliveries {
+                // Its error is looked for below, with the others'.
+                let _ = delivery.await;
+            }
+            Box::new(move |py: Python<'_>| {
+                let count = this.get().outcome(py)?;
+                Ok(count.into_pyobject(py)?.into_any().unbind())
+            }) as Answer
+        };
+        asyncio::future_of(py, Box::pin(work))?.call_method0("__await__")
+    }
+
+    fn __repr__(&self) -> String {
+        let pending = self.0.iter().filter(|one| one.outcome().is_none()).count();
+        format!(
+            "<Deliveries of {} records, {pending} pending>",
+            self.0.len()
+        )
+    }
+}
+
+/// Sends a list: events, or dicts of one record's fields.
+#[pyfunction]
+fn send_many(
+    producer: &Bound<'_, ProducerBase>,
+    items: &Bound<'_, PyList>,
+    class: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Deliveries> {
+    let py = producer.py();
+    let running = producer.get().running();
+    let mut deliveries = Vec::with_capacity(items.len());
+    // Converting may run code that changes the list.
+    let mut index = 0;
+    while let Ok(item) = items.get_item(index) {
+        let delivery = match events::encoded_of(&item) {
+            Some(event) => send(py, running, event),
+            None => {
+                let event = of_dict(&item, class);
+                event.and_then(|event| send(py, running, &event))
+            }
+        };
+        deliveries.push(delivery.map_err(|error| at_index(py, error, index))?);
+        index += 1;
+    }
+    Ok(Deliveries(deliveries))
+}
+
+fn send(py: Python<'_>, running: &Running, event: &EncodedEvent) -> PyResult<CoreDelivery> {
+    running.send(py, || running.core.encoded(event).try_send())
+}
+
+/// Adds the number of the item to an error's facts, where it has any.
+pub(crate) fn at_index(py: Python<'_>, error: PyErr, index: usize) -> PyErr {
+    if let Ok(context) = error.value(py).getattr("context") {
+        // An exception without facts is told as it is.
+        let _ = context.set_item("index", index);
+    }
+    error
+}
+
+fn of_dict(item: &Bound<'_, PyAny>, class: Option<&Bound<'_, PyAny>>) -> PyResult<EncodedEvent> {
+    let py = item.py();
+    let dict = item.cast::<PyDict>().map_err(|_| {
+        PyTypeError::new_err("items must be events, or dicts of one record's fields")
+    })?;
+    let class = class.ok_or_else(|| {
+        PyTypeError::new_err(
+            "dicts need the class of their record: send_many(items, DataQualityEvent)",
+        )
+    })?;
+    events::class_of(class)?.build_dict(py, dict)
+}
+
+/// Sends columns: for each field a list, all of one length.
+#[pyfunction]
+fn send_columns(
+    producer: &Bound<'_, ProducerBase>,
+    class: &Bound<'_, PyAny>,
+    columns: &Bound<'_, PyDict>,
+) -> PyResult<Deliveries> {
+    let py = producer.py();
+    let running = producer.get().running();
+    let class = events::class_of(class)?;
+    let mut places = Vec::with_capacity(columns.len());
+    let mut rows = None;
+    for (name, column) in columns {
+        let place = class.place(&name)?;
+        let column = column
+            .cast_into::<PyList>()
+            .map_err(|_| PyTypeError::new_err(format!("column {name} must be a list")))?;
+        if *rows.get_or_insert(column.len()) != column.len() {
+            let message = format!(
+                "column {name} has {} rows, others have more or fewer",
+                column.len()
+            );
+            return Err(PyTypeError::new_err(message));
+        }
+        places.push((place, column));
+    }
+    let rows = rows.unwrap_or(0);
+    let mut deliveries = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let mut slots: events::Slots = [std::ptr::null_mut(); events::MAX_FIELDS];
+        for (place, column) in &places {
+            // SAFETY: a live list; null where another thread has made it shorter.
+            let value = unsafe { ffi::PyList_GetItem(column.as_ptr(), row as isize) };
+            if value.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            slots[*place] = value;
+        }
+        let delivery = class
+            .build(py, slots)
+            .and_then(|event| send(py, running, &event));
+        deliveries.push(delivery.map_err(|error| at_index(py, error, row))?);
+    }
+    Ok(Deliveries(deliveries))
+}
+
+/// Sends a table: anything with the Arrow PyCapsule interface.
+#[pyfunction]
+fn send_table(
+    producer: &Bound<'_, ProducerBase>,
+    class: &Bound<'_, PyAny>,
+    table: &Bound<'_, PyAny>,
+) -> PyResult<Deliveries> {
+    let py = producer.py();
+    let running = producer.get().running();
+    let class = events::class_of(class)?;
+    crate::arrow::send_table(table, class, |event| send(py, running, &event)).map(Deliveries)
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Deliveries>()?;
+    module.add_function(wrap_pyfunction!(send_many, module)?)?;
+    module.add_function(wrap_pyfunction!(send_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(send_table, module)?)
+}

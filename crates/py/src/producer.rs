@@ -1,0 +1,325 @@
+//! The producer of `carbon_events.EventProducer` and `AsyncEventProducer`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carbon_events::events::EncodedEvent;
+use carbon_events::producer::Outgoing;
+use carbon_events::{Delivery as CoreDelivery, ErrorKind, EventProducer};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::delivery::Delivery;
+use crate::errors::Raise;
+use crate::{blocking, dispatch, events, headers, settings, shutdown};
+
+/// A producer that closes at the interpreter's exit.
+pub(crate) struct Running {
+    pub(crate) core: EventProducer,
+    pub(crate) close_timeout: Duration,
+    block_timeout: Duration,
+}
+
+impl Running {
+    pub(crate) fn new(
+        core: EventProducer,
+        settings: &carbon_events::config::ProducerSettings,
+    ) -> Arc<Self> {
+        let running = Arc::new(Running {
+            core,
+            close_timeout: settings.close_timeout,
+            block_timeout: settings.block_timeout,
+        });
+        shutdown::close_at_exit(&running);
+        running
+    }
+
+    /// Sends, and waits without the GIL while the queue is full.
+    #[inline]
+    pub(crate) fn send(
+        &self,
+        py: Python<'_>,
+        send: impl Fn() -> carbon_events::Result<CoreDelivery>,
+    ) -> PyResult<CoreDelivery> {
+        match send() {
+            Ok(delivery) => Ok(delivery),
+            Err(error) if error.kind() == ErrorKind::QueueFull => {
+                self.send_when_there_is_room(py, send)
+            }
+            other => other.or_raise(py),
+        }
+    }
+
+    #[cold]
+    fn send_when_there_is_room(
+        &self,
+        py: Python<'_>,
+        send: impl Fn() -> carbon_events::Result<CoreDelivery>,
+    ) -> PyResult<CoreDelivery> {
+        let deadline = Instant::now().checked_add(self.block_timeout);
+        loop {
+            let left = deadline.map_or(Duration::MAX, |at| {
+                at.saturating_duration_since(Instant::now())
+            });
+            blocking::until(py, left, |step| self.core.wait_for_room(step).then_some(()))?;
+            match send() {
+                Err(error) if error.kind() == ErrorKind::QueueFull && !left.is_zero() => {}
+                other => return other.or_raise(py),
+            }
+        }
+    }
+
+    pub(crate) fn flush(&self, py: Python<'_>, timeout: Duration) -> PyResult<()> {
+        let flushed = blocking::until(py, timeout, |step| self.core.flush(step).ok())?;
+        match flushed {
+            Some(()) => Ok(()),
+            // What it says of the time is about the last moment alone.
+            None => py.detach(|| self.core.flush(Duration::ZERO)).or_raise(py),
+        }
+    }
+
+    pub(crate) fn close(&self, py: Python<'_>, timeout: Duration) -> PyResult<()> {
+        // In steps first, so that Ctrl-C is heard; then for good.
+        let began = Instant::now();
+        blocking::until(py, timeout, |step| self.core.flush(step).ok())?;
+        let left = timeout.saturating_sub(began.elapsed());
+        py.detach(|| self.core.close(left)).or_raise(py)
+    }
+}
+
+/// See `carbon_events._producer`.
+#[pyclass(subclass, frozen, weakref, module = "carbon_events._native")]
+pub(crate) struct ProducerBase {
+    running: Option<Arc<Running>>,
+}
+
+impl ProducerBase {
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        // Only `Drop` takes it.
+        self.running
+            .as_ref()
+            .unwrap_or_else(|| std::process::abort())
+    }
+}
+
+impl Drop for ProducerBase {
+    fn drop(&mut self) {
+        // The last reference delivers what was accepted, which blocks.
+        if let Some(running) = self.running.take() {
+            drop_detached(running);
+        }
+    }
+}
+
+/// Drops what may block at that, without the GIL; at the interpreter's end it is left alone, because
+/// everything was closed before.
+pub(crate) fn drop_detached<T: Send>(value: T) {
+    let mut value = Some(value);
+    let dropped = Python::try_attach(|py| {
+        let value = value.take();
+        py.detach(move || drop(value));
+    });
+    if dropped.is_none() {
+        std::mem::forget(value);
+    }
+}
+
+/// The options of a record.
+#[derive(Default)]
+pub(crate) struct Options {
+    key: Option<Vec<u8>>,
+    headers: Vec<carbon_events::producer::Header>,
+    partition: Option<i32>,
+}
+
+impl Options {
+    pub(crate) fn new(
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+    ) -> PyResult<Self> {
+        Ok(Options {
+            key: key.map(|key| headers::bytes_of(key, "a key")).transpose()?,
+            headers: headers.map_or_else(|| Ok(Vec::new()), headers::from_python)?,
+            partition,
+        })
+    }
+
+    pub(crate) fn apply<'a, C>(&'a self, mut outgoing: Outgoing<'a, C>) -> Outgoing<'a, C> {
+        if let Some(key) = &self.key {
+            outgoing = outgoing.key(key.as_slice());
+        }
+        if let Some(partition) = self.partition {
+            outgoing = outgoing.partition(partition);
+        }
+        if self.headers.is_empty() {
+            outgoing
+        } else {
+            outgoing.headers(self.headers.iter().cloned())
+        }
+    }
+}
+
+/// The event that a caller gave.
+pub(crate) fn event_of<'a>(event: &'a Bound<'_, PyAny>) -> PyResult<&'a EncodedEvent> {
+    events::encoded_of(event).ok_or_else(|| {
+        let class = event.get_type().qualname();
+        let class = class.map_or_else(|_| String::new(), |class| class.to_string());
+        PyTypeError::new_err(format!(
+            "an event of carbon_events.events must be given, got {class}"
+        ))
+    })
+}
+
+#[pymethods]
+impl ProducerBase {
+    #[new]
+    #[pyo3(signature = (options, properties))]
+    fn new(
+        py: Python<'_>,
+        options: &Bound<'_, PyDict>,
+        properties: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let settings = settings::read(options, properties, settings::Role::Producer)?;
+        let producer = settings.producer.clone();
+        let core = EventProducer::builder()
+            .settings(settings)
+            .build()
+            .or_raise(py)?;
+        dispatch::start(py)?;
+        Ok(ProducerBase {
+            running: Some(Running::new(core, &producer)),
+        })
+    }
+
+    /// Sends an event; waits while the queue is full.
+    #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        event: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<Py<Delivery>> {
+        let (running, event) = (self.running(), event_of(event)?);
+        let delivery = if key.is_none() && headers.is_none() && partition.is_none() {
+            running.send(py, || running.core.encoded(event).try_send())?
+        } else {
+            let options = Options::new(key, headers, partition)?;
+            running.send(py, || options.apply(running.core.encoded(event)).try_send())?
+        };
+        accepted(py, delivery, on_delivery)
+    }
+
+    /// Sends an event, or raises `QueueFullError` at once.
+    #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
+    fn try_send(
+        &self,
+        py: Python<'_>,
+        event: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<Py<Delivery>> {
+        let event = event_of(event)?;
+        let options = Options::new(key, headers, partition)?;
+        let outgoing = options.apply(self.running().core.encoded(event));
+        let delivery = outgoing.try_send().or_raise(py)?;
+        accepted(py, delivery, on_delivery)
+    }
+
+    /// Sends raw bytes to any topic; without a value a tombstone.
+    #[pyo3(signature = (topic, value, *, key=None, headers=None, partition=None, on_delivery=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python's")]
+    fn send_raw(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        value: Option<&Bound<'_, PyAny>>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<Py<Delivery>> {
+        let options = Options::new(key, headers, partition)?;
+        let value = value
+            .map(|value| headers::bytes_of(value, "a value"))
+            .transpose()?;
+        let running = self.running();
+        let delivery = running.send(py, || {
+            let raw = running.core.raw(topic);
+            let raw = match &value {
+                Some(value) => raw.value(value.as_slice()),
+                None => raw,
+            };
+            options.apply(raw).try_send()
+        })?;
+        accepted(py, delivery, on_delivery)
+    }
+
+    /// Waits until everything that was accepted is settled.
+    #[pyo3(signature = (timeout=None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.running().flush(py, blocking::seconds(timeout)?)
+    }
+
+    /// Delivers what was accepted, and ends.
+    #[pyo3(signature = (timeout=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let running = self.running();
+        let timeout = match timeout {
+            None => running.close_timeout,
+            given => blocking::seconds(given)?,
+        };
+        running.close(py, timeout)
+    }
+
+    /// How many records were accepted, delivered, failed, and are on their way.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.running().core.stats();
+        let dict = PyDict::new(py);
+        dict.set_item("accepted", stats.accepted)?;
+        dict.set_item("delivered", stats.delivered)?;
+        dict.set_item("failed", stats.failed)?;
+        dict.set_item("queued", stats.queued)?;
+        Ok(dict)
+    }
+
+    /// Prometheus' text of what this producer counts.
+    fn metrics(&self) -> String {
+        self.running().core.metrics().to_prometheus()
+    }
+
+    /// How long a send may wait for room, in seconds.
+    #[getter]
+    fn block_timeout(&self) -> f64 {
+        self.running().block_timeout.as_secs_f64()
+    }
+
+    /// How long closing waits unless it is told, in seconds.
+    #[getter]
+    fn close_timeout(&self) -> f64 {
+        self.running().close_timeout.as_secs_f64()
+    }
+}
+
+/// The handle of an accepted record.
+fn accepted(
+    py: Python<'_>,
+    delivery: CoreDelivery,
+    on_delivery: Option<Py<PyAny>>,
+) -> PyResult<Py<Delivery>> {
+    let delivery = Py::new(py, Delivery(delivery))?;
+    if let Some(callback) = on_delivery {
+        dispatch::call_when_settled(py, delivery.clone_ref(py), callback)?;
+    }
+    Ok(delivery)
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<ProducerBase>()
+}

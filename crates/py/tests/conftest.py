@@ -1,0 +1,170 @@
+"""Real services for the tests, and what several of them need.
+
+The wheel is tested as it is installed, never from the source tree. Services are started by the
+repository's `carbon-events-services`, whose path is in CARBON_EVENTS_SERVICES.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SCHEMAS = REPOSITORY / "schemas"
+START_WITHIN_SECONDS = 300
+TOPICS = {
+    "data-ingestion": 12,
+    "data-quality": 6,
+    "data-lineage": 3,
+    "data-transformation": 6,
+    "system-health": 3,
+    "deployment-events": 3,
+    "config-changes": 3,
+    "security-events": 6,
+    "audit-user-actions": 12,
+    "audit-api-calls": 12,
+    "audit-data-access": 12,
+    "audit-admin-operations": 3,
+    "market-data": 3,
+}
+
+
+@dataclass
+class Services:
+    """A real Kafka and a real registry."""
+
+    bootstrap_servers: str
+    schema_registry_url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def settings(self, **options: Any) -> dict[str, Any]:
+        """Keywords for a producer or a consumer."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": "PLAINTEXT",
+            "schema_registry_url": self.schema_registry_url,
+            **options,
+        }
+
+    def group(self) -> str:
+        return f"test-{uuid.uuid4()}"
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    program = os.environ.get("CARBON_EVENTS_SERVICES")
+    if program is None:
+        raise pytest.fail.Exception("CARBON_EVENTS_SERVICES names no program; run cargo xtask test")
+    # A socket's path may have about 100 bytes.
+    directory = tempfile.mkdtemp(prefix="ce-", dir="/tmp")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{directory}/socket")
+    listener.listen()
+    environment = {**os.environ, "CARBON_EVENTS_RUN_DIR": f"{directory}/run"}
+    with open(f"{directory}/log", "w+b") as log:
+        keeper = subprocess.Popen(
+            [program, "keep", "--brokers=1"],
+            cwd=directory,
+            stdin=listener,
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
+        listener.close()
+        try:
+            yield _started(keeper, Path(directory))
+        finally:
+            try:
+                with socket.socket(socket.AF_UNIX) as asking:
+                    asking.connect(f"{directory}/socket")
+                    asking.sendall(b"down")
+                    asking.shutdown(socket.SHUT_WR)
+                    asking.recv(1)
+            except OSError:
+                keeper.kill()
+            keeper.wait(30)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _started(keeper: subprocess.Popen[bytes], directory: Path) -> Services:
+    variables = directory / "env"
+    deadline = time.monotonic() + START_WITHIN_SECONDS
+    while not variables.exists():
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            raise pytest.fail.Exception(f"no services: {(directory / 'log').read_text()}")
+        time.sleep(0.1)
+    found = dict(re.findall(r"^export (\w+)='(.*)'$", variables.read_text(), re.MULTILINE))
+    _make_topics(found["KAFKA_BOOTSTRAP_SERVERS"])
+    return Services(
+        found["KAFKA_BOOTSTRAP_SERVERS"], found["KAFKA_SCHEMA_REGISTRY_URL"], found
+    )
+
+
+def _make_topics(bootstrap_servers: str) -> None:
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    wanted = [NewTopic(name, partitions, 1) for name, partitions in TOPICS.items()]
+    for future in admin.create_topics(wanted).values():
+        future.result(30)
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in an interpreter of its own, for what happens at a process's edges."""
+
+    def run(
+        script: str, *arguments: str, timeout: float = 60, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / f"script_{uuid.uuid4().hex}.py"
+        path.write_text(textwrap.dedent(script))
+        return subprocess.run(
+            [sys.executable, "-X", "faulthandler", str(path), *arguments],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """What `condition` gives once that is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def count_records(services: Services) -> Callable[[str, str], int]:
+    """How many records of a topic have a key."""
+    from carbon_events import EventConsumer
+
+    def count(topic: str, key: str) -> int:
+        consumer = EventConsumer(
+            topic, **services.settings(standalone=True, detect_end=True)
+        )
+        with consumer:
+            return sum(record.key == key.encode() for record in consumer)
+
+    return count

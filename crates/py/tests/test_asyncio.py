@@ -1,0 +1,197 @@
+"""asyncio: awaiting deliveries, several loops, cancellation, uvloop, consuming."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from carbon_events import (
+    AsyncEventConsumer,
+    AsyncEventProducer,
+    AuditAPICallEvent,
+    ClosedError,
+    EventError,
+    EventProducer,
+)
+from carbon_events.testing import Platform
+from conftest import Services
+from test_events import CALL, quality
+from test_event_producer import read
+
+Runner = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def run_asyncio(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def run_uvloop(work: Coroutine[Any, Any, Any]) -> Any:
+    import uvloop
+
+    return uvloop.run(work)
+
+
+@pytest.fixture(params=[run_asyncio, run_uvloop])
+def run(request: pytest.FixtureRequest) -> Runner:
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_a_send_is_awaited(run: Runner, services: Services) -> None:
+    async def work() -> None:
+        async with AsyncEventProducer(**services.settings()) as producer:
+            report = await producer.send(quality())
+            assert report.topic == "data-quality" and report.offset >= 0
+            # A handle gives the same answer however often it is awaited.
+            delivery = producer.try_send(quality())
+            assert await delivery == await delivery == delivery.result(0)
+
+    run(work())
+
+
+def test_ten_thousand_sends_at_once(run: Runner, services: Services) -> None:
+    async def work() -> None:
+        async with AsyncEventProducer(**services.settings()) as producer:
+            reports = await asyncio.gather(*(producer.send(quality()) for _ in range(10_000)))
+            assert len({(report.partition, report.offset) for report in reports}) == 10_000
+
+    run(work())
+
+
+def test_a_failure_is_raised_where_it_is_awaited(run: Runner) -> None:
+    async def work() -> None:
+        producer = AsyncEventProducer(
+            bootstrap_servers="127.0.0.1:1", security_protocol="PLAINTEXT", delivery_timeout_ms=300
+        )
+        with pytest.raises(EventError):
+            await producer.send(quality())
+        await producer.close()
+        with pytest.raises(ClosedError):
+            producer.send(quality())
+
+    run(work())
+
+
+def test_a_full_queue_does_not_block_the_loop(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer(queue_max_records=5) as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                sends = [asyncio.ensure_future(producer.send(quality())) for _ in range(20)]
+                beats = 0
+                for _ in range(20):
+                    await asyncio.sleep(0.01)
+                    beats += 1
+                assert beats == 20 and not any(send.done() for send in sends)
+                platform.broker_up()
+                assert len(await asyncio.wait_for(asyncio.gather(*sends), 30)) == 20
+
+    run(work())
+
+
+def test_a_cancelled_wait_recalls_nothing(run: Runner, services: Services) -> None:
+    key = f"cancelled-{uuid.uuid4()}"
+
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer() as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                delivery = producer.try_send(quality())
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(delivery, 0.05)
+                platform.broker_up()
+                assert (await delivery).offset >= 0
+        async with AsyncEventProducer(**services.settings()) as producer:
+            task = asyncio.ensure_future(producer.send(quality(dataset_name=key)))
+            await asyncio.sleep(0)
+            task.cancel()
+
+    run(work())
+    assert len(read(services, "data-quality", key)) == 1
+
+
+def test_a_loop_may_close_with_sends_in_flight(run: Runner, services: Services) -> None:
+    key = f"in-flight-{uuid.uuid4()}"
+    producer = AsyncEventProducer(**services.settings())
+
+    async def leave() -> None:
+        for _ in range(100):
+            asyncio.ensure_future(producer.send(quality(dataset_name=key)))
+        await asyncio.sleep(0)
+
+    async def finish() -> None:
+        await producer.send(quality(dataset_name=key))
+        await producer.close()
+
+    run(leave())
+    run(finish())
+    assert len(read(services, "data-quality", key)) == 101
+
+
+def test_several_loops_share_a_producer(run: Runner, services: Services) -> None:
+    producer = EventProducer(**services.settings())
+    failed: list[BaseException] = []
+
+    async def work() -> None:
+        for _ in range(20):
+            await asyncio.gather(*(producer.send(quality()) for _ in range(20)))
+
+    def in_thread() -> None:
+        try:
+            run(work())
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=in_thread) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    producer.close()
+    assert not failed
+    assert producer.stats()["delivered"] == 4 * 20 * 20
+
+
+def test_many_are_awaited_at_once(run: Runner, services: Services) -> None:
+    async def work() -> None:
+        async with AsyncEventProducer(**services.settings()) as producer:
+            deliveries = await producer.send_many([CALL] * 1000, AuditAPICallEvent)
+            assert await deliveries == 1000
+
+    run(work())
+
+
+def test_events_are_consumed(run: Runner, services: Services) -> None:
+    service = f"async-{uuid.uuid4()}"
+
+    async def work() -> None:
+        async with AsyncEventProducer(**services.settings()) as producer:
+            events = [AuditAPICallEvent(**{**CALL, "service": service}) for _ in range(100)]
+            await (await producer.send_many(events))
+        options = services.settings(group_id=services.group(), detect_end=True)
+        async with AsyncEventConsumer("audit-api-calls", **options) as consumer:
+            found = [record.event async for record in consumer if record.key == service.encode()]
+            await consumer.commit()
+        assert sorted(event.event_id for event in found) == sorted(
+            event.event_id for event in events
+        )
+        options.pop("detect_end")
+        async with AsyncEventConsumer("audit-api-calls", **options) as consumer:
+            # Everything is committed, so nothing comes; a cancelled wait loses nothing.
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(consumer.next_batch(), 2)
+
+    run(work())
+
+
+def test_a_delivery_is_awaited_on_a_loop_only(services: Services) -> None:
+    with EventProducer(**services.settings()) as producer:
+        delivery = producer.send(quality())
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            delivery.__await__()
+        assert delivery.result(30)

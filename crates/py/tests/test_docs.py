@@ -1,0 +1,41 @@
+"""The documents' snippets run, and what is generated from the settings is fresh."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from carbon_events.testing import Platform
+from conftest import REPOSITORY
+
+PAGES = ["docs/python.md", "README.md"]
+SNIPPET = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
+SNIPPETS = [
+    pytest.param(kind, code, id=f"{page}-{number}")
+    for page in PAGES
+    for number, (kind, code) in enumerate(
+        SNIPPET.findall((REPOSITORY / page).read_text(encoding="utf-8"))
+    )
+]
+
+
+@pytest.mark.parametrize("kind, code", SNIPPETS)
+def test_a_snippet_runs(kind: str, code: str, carbon_environment: Platform, tmp_path: Path) -> None:
+    script = tmp_path / "test_snippet.py"
+    script.write_text(code)
+    command = ["-m", "pytest", "-q", str(script)] if kind == "pytest" else [str(script)]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_settings_make_is_fresh() -> None:
+    script = REPOSITORY / "crates/py/tools/options.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
