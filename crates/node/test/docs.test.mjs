@@ -39,7 +39,8 @@ function program(code) {
     const request = "{ url: '/x', method: 'GET', headers: {} }";
     return `${code}\nhandle(${request}, { statusCode: 200 }).then(() => producer.disconnect());`;
   }
-  const declares = (name) => new RegExp(`\\b(const|import).*\\b${name}\\b`).test(code);
+  const declares = (name) =>
+    new RegExp(`\\bconst (\\{[^}]*)?\\b${name}\\b|import [^;]*\\b${name}\\b`).test(code);
   const uses = (name) => new RegExp(`\\b${name}\\b`).test(code) && !declares(name);
   const before = Object.keys(given).filter(uses).map((name) => given[name]);
   const imports = code.includes("from '@254carbon/event-producer'")

@@ -38,7 +38,14 @@ class Packer {
     cells[start + 2] = this.text.length;
     cells[start + 3] = mends ? MENDS : 0;
     this.at = start + HEAD;
-    if (options !== undefined && options !== null) this.#options(start, options);
+    if (options !== undefined && options !== null) {
+      try {
+        this.#options(start, options);
+      } catch (error) {
+        this.undo(start);
+        throw error;
+      }
+    }
     return start;
   }
 
