@@ -39,12 +39,15 @@ pub(crate) fn read(
 
 fn set(settings: &mut Settings, name: &str, value: &str, role: Role) -> carbon_events::Result<()> {
     let known = match name.strip_prefix(REGISTRY) {
-        Some(rest) => settings.registry.set(rest, value),
-        None if name == "schema_registry_url" => settings.registry.set("urls", value),
-        None => settings.connection.set(name, value).or_else(|| match role {
-            Role::Producer => settings.producer.set(name, value),
-            Role::Consumer => settings.consumer.set(name, value),
-        }),
+        Some(rest) => settings.registry.set_text(rest, value),
+        None if name == "schema_registry_url" => settings.registry.set_text("urls", value),
+        None => settings
+            .connection
+            .set_text(name, value)
+            .or_else(|| match role {
+                Role::Producer => settings.producer.set_text(name, value),
+                Role::Consumer => settings.consumer.set_text(name, value),
+            }),
     };
     known.unwrap_or_else(|| {
         let message = format!("there is no setting {name}");

@@ -47,9 +47,9 @@ fn binary() -> PathBuf {
         assert!(output.status.success(), "{told}");
         let artifacts = output.stdout.split(|byte| *byte == b'\n');
         let artifacts = artifacts.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-        let programs =
+        let mut programs =
             artifacts.filter_map(|artifact| Some(artifact["executable"].as_str()?.into()));
-        programs.last().expect("a program")
+        programs.next_back().expect("a program")
     });
     BINARY.clone()
 }

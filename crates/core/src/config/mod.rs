@@ -238,7 +238,12 @@ mod tests {
     #[test]
     fn a_setting_is_set_by_its_name_and_text() {
         let mut settings = ConnectionSettings::default().ssl_ca_pem("pem");
-        assert!(settings.set_text("ssl_ca_location", "ca.pem").unwrap().is_ok());
+        assert!(
+            settings
+                .set_text("ssl_ca_location", "ca.pem")
+                .unwrap()
+                .is_ok()
+        );
         assert_eq!(settings.ssl_ca_location.as_deref(), Some("ca.pem"));
         assert_eq!(settings.ssl_ca_pem, None, "replaced");
         assert!(settings.set_text("ssl_ca_lokation", "ca.pem").is_none());
