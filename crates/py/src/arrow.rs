@@ -102,7 +102,7 @@ pub(crate) fn send_table(
     // SAFETY: a live stream, which is ours once the capsule's is marked as released.
     let mut stream = unsafe {
         let mut taken = empty::<ArrowArrayStream>();
-        std::mem::swap(&mut taken.0, &mut *stream);
+        std::ptr::swap(&mut taken.0, stream);
         taken
     };
     let mut schema = empty::<ArrowSchema>();
@@ -127,7 +127,7 @@ pub(crate) fn send_table(
         for row in 0..batch.0.length as usize {
             let event = class.build_row(py, &columns, row + first);
             let index = deliveries.len();
-            let sent = event.and_then(|event| send(event));
+            let sent = event.and_then(&mut send);
             deliveries.push(sent.map_err(|error| crate::many::at_index(py, error, index))?);
         }
     }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -108,7 +108,7 @@ pub(crate) fn call_when_settled(
     let settled = Arc::new(Settled(Mutex::new(Some(Callback { delivery, function }))));
     let waker = Waker::from(Arc::clone(&settled));
     let poll = std::pin::Pin::new(&mut core).poll(&mut Context::from_waker(&waker));
-    if let Poll::Ready(_) = poll {
+    if poll.is_ready() {
         py.detach(|| settled.wake());
     }
     Ok(())

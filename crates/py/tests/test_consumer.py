@@ -16,25 +16,49 @@ from carbon_events import (
     UndecodableError,
     UnknownTopicError,
 )
-from carbon_events.testing import Platform
 from conftest import Services
 from test_events import CALL, quality
 
 
+class Place:
+    """Topics of a test's own on the real broker."""
+
+    def __init__(self, services: Services) -> None:
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        self.services, self.prefix, self.group = services, f"{uuid.uuid4()}-", services.group()
+        admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+        topics = [NewTopic(self.prefix + name, 3, 1) for name in ("audit-api-calls", "data-quality")]
+        for future in admin.create_topics(topics).values():
+            future.result(30)
+
+    def producer(self) -> EventProducer:
+        return EventProducer(**self.services.settings(topic_prefix=self.prefix))
+
+    def consumer(self, *topics: str, **options: Any) -> EventConsumer:
+        options.setdefault("group_id", self.group)
+        return EventConsumer(
+            [self.prefix + topic for topic in topics], **self.services.settings(**options)
+        )
+
+    def records(self, topic: str) -> list[Any]:
+        with self.consumer(topic, standalone=True, detect_end=True) as consumer:
+            return sorted(consumer, key=lambda record: (record.partition, record.offset))
+
+
 @pytest.fixture
-def platform() -> Any:
-    with Platform() as made:
-        yield made
+def platform(services: Services) -> Place:
+    return Place(services)
 
 
-def sent(platform: Platform, count: int, **fields: Any) -> list[Any]:
-    events = [AuditAPICallEvent(**{**CALL, **fields}) for _ in range(count)]
+def sent(platform: Place, count: int, **fields: Any) -> list[Any]:
+    events = [AuditAPICallEvent(**{**CALL, "source": "test", **fields}) for _ in range(count)]
     with platform.producer() as producer:
         assert producer.send_many(events).result(30) == count
     return events
 
 
-def test_a_record_is_handled_once_the_next_is_asked_for(platform: Platform) -> None:
+def test_a_record_is_handled_once_the_next_is_asked_for(platform: Place) -> None:
     events = sent(platform, 10)
     with platform.consumer("audit-api-calls") as consumer:
         for _ in range(4):
@@ -45,7 +69,7 @@ def test_a_record_is_handled_once_the_next_is_asked_for(platform: Platform) -> N
     assert rest == events[3:]
 
 
-def test_a_batch_is_handled_once_the_next_is_asked_for(platform: Platform) -> None:
+def test_a_batch_is_handled_once_the_next_is_asked_for(platform: Place) -> None:
     events = sent(platform, 10)
     with platform.consumer("audit-api-calls") as consumer:
         batch = consumer.next_batch(30)
@@ -57,7 +81,7 @@ def test_a_batch_is_handled_once_the_next_is_asked_for(platform: Platform) -> No
         assert list(consumer) == []
 
 
-def test_records_that_are_kept_hold_nothing_back(platform: Platform) -> None:
+def test_records_that_are_kept_hold_nothing_back(platform: Place) -> None:
     events = sent(platform, 1000)
     with platform.consumer("audit-api-calls", detect_end=True) as consumer:
         kept = list(consumer)
@@ -66,7 +90,7 @@ def test_records_that_are_kept_hold_nothing_back(platform: Platform) -> None:
         assert list(consumer) == []
 
 
-def test_offsets_are_committed_by_hand(platform: Platform) -> None:
+def test_offsets_are_committed_by_hand(platform: Place) -> None:
     events = sent(platform, 10)
     with platform.consumer("audit-api-calls", auto_commit=False) as consumer:
         records = [consumer.next_record(30) for _ in range(5)]
@@ -79,7 +103,7 @@ def test_offsets_are_committed_by_hand(platform: Platform) -> None:
         assert list(consumer) == []
 
 
-def test_reading_goes_on_where_it_is_told(platform: Platform) -> None:
+def test_reading_goes_on_where_it_is_told(platform: Place) -> None:
     events = sent(platform, 5)
     with platform.consumer("audit-api-calls") as consumer:
         first = consumer.next_record(30)
@@ -90,13 +114,14 @@ def test_reading_goes_on_where_it_is_told(platform: Platform) -> None:
         assert consumer.next_record(30).event == events[3]
         assert (first.topic, first.partition) in consumer.assignment()
         with pytest.raises(UnknownTopicError):
-            consumer.seek(("audit-api-calls", 99, 0))
+            consumer.seek((first.topic, 99, 0))
 
 
-def test_a_record_that_is_no_event_says_why(platform: Platform) -> None:
+def test_a_record_that_is_no_event_says_why(platform: Place) -> None:
     with platform.producer() as producer:
-        producer.send_raw("data-quality", b"\x01secret", key="k").result(30)
-        producer.send_raw("data-quality", None, key="k").result(30)
+        topic = platform.prefix + "data-quality"
+        producer.send_raw(topic, b"\x01secret", key="k").result(30)
+        producer.send_raw(topic, None, key="k").result(30)
         producer.send(quality(), key="k").result(30)
     records = platform.records("data-quality")
     assert [record.error is None for record in records] == [False, False, True]
@@ -109,32 +134,34 @@ def test_a_record_that_is_no_event_says_why(platform: Platform) -> None:
         broken.event
 
 
-def test_json_of_older_producers_is_the_same_event(platform: Platform) -> None:
+def test_json_of_older_producers_is_the_same_event(platform: Place) -> None:
     event = quality(source="old")
     with platform.producer() as producer:
-        producer.send_raw("data-quality", event.to_json(), key="k").result(30)
+        topic = platform.prefix + "data-quality"
+        producer.send_raw(topic, event.to_json(), key="k").result(30)
         sloppy = {**json.loads(event.to_json()), "score": "0.5", "extra": 1}
-        producer.send_raw("data-quality", json.dumps(sloppy), key="k").result(30)
+        producer.send_raw(topic, json.dumps(sloppy), key="k").result(30)
     assert [record.event for record in platform.records("data-quality")] == [event, event]
 
 
-def test_the_end_is_noticed(platform: Platform) -> None:
+def test_the_end_is_noticed(platform: Place) -> None:
     sent(platform, 3)
     with platform.consumer("audit-api-calls", detect_end=True) as consumer:
         assert len(list(consumer)) == 3
         assert consumer.at_end() and list(consumer) == []
 
 
-def test_topics_are_named_by_their_records(platform: Platform) -> None:
-    sent(platform, 1)
-    with platform.producer() as producer:
+def test_topics_are_named_by_their_records(services: Services) -> None:
+    with EventProducer(**services.settings()) as producer:
+        producer.send(AuditAPICallEvent(**CALL)).result(30)
         producer.send(quality()).result(30)
     classes = [AuditAPICallEvent, "data-quality"]
-    with platform.consumer(classes, detect_end=True) as consumer:
+    options = services.settings(standalone=True, detect_end=True)
+    with EventConsumer(classes, **options) as consumer:
         assert {record.topic for record in consumer} == {"audit-api-calls", "data-quality"}
 
 
-def test_iterating_ends_when_the_consumer_is_closed(platform: Platform) -> None:
+def test_iterating_ends_when_the_consumer_is_closed(platform: Place) -> None:
     consumer = platform.consumer("audit-api-calls")
     consumer.close()
     assert list(consumer) == []

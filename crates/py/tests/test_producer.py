@@ -258,6 +258,7 @@ def test_a_lone_send_is_not_delayed_by_linger(services: Services) -> None:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_confluents_deserializer_reads_ours(producer: Any, services: Services) -> None:
     from confluent_kafka.schema_registry import SchemaRegistryClient
     from confluent_kafka.schema_registry.avro import AvroDeserializer
@@ -278,6 +279,7 @@ def test_confluents_deserializer_reads_ours(producer: Any, services: Services) -
     assert read.keys() == expected.keys()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_confluents_serializer_is_read_by_us(services: Services) -> None:
     from confluent_kafka import Producer
     from confluent_kafka.schema_registry import SchemaRegistryClient

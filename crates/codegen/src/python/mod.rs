@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! records.rs     the rows from which its Rust makes the twelve native classes
-//! _types.py      the enums and the records within records
+//! _types.py(i)   the enums and the records within records
 //! events.py      the names, for `import`
 //! events.pyi     the classes as editors and type checkers see them
 //! ```
@@ -25,7 +25,16 @@ pub(crate) fn emit(model: &Model) -> Vec<(PathBuf, String)> {
     };
     vec![
         file("src/events/records.rs", "//", rows::file(model)),
-        file("python/carbon_events/_types.py", "#", types::file(model)),
+        file(
+            "python/carbon_events/_types.py",
+            "#",
+            types::file(model, false),
+        ),
+        file(
+            "python/carbon_events/_types.pyi",
+            "#",
+            types::file(model, true),
+        ),
         file("python/carbon_events/events.py", "#", stubs::module(model)),
         file("python/carbon_events/events.pyi", "#", stubs::file(model)),
     ]

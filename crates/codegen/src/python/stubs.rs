@@ -24,8 +24,15 @@ pub(super) fn module(model: &Model) -> String {
         "\"\"\"The events of the platform: one class a record, immutable, made with keywords.\"\"\"\n\n",
     );
     out.push_str(&import("._native", &events));
-    out.push_str(&import("._types", &types));
-    out.push_str(&all(&events, &types));
+    out.push_str(all(&events, &types).trim_start());
+    out.push_str(
+        "\n\ndef __getattr__(name: str) -> object:\n    \
+         # The enums are made when one is asked for: it takes longer than all the rest.\n    \
+         if name in __all__:\n        from . import _types\n\n        \
+         value = getattr(_types, name)\n        globals()[name] = value\n        \
+         return value\n    \
+         raise AttributeError(f\"module {__name__!r} has no attribute {name!r}\")\n",
+    );
     out
 }
 

@@ -1,15 +1,16 @@
-//! `_types.py`: enums, and the records that events have within them.
+//! `_types.py` and `_types.pyi`: enums, and the records that events have within them.
 
 use super::{attribute_type, docstring, wrapped};
 use crate::model::{Model, Record, Type};
 use crate::rust::names::snake;
 
-pub(super) fn file(model: &Model) -> String {
-    let mut out = String::from(
-        "from __future__ import annotations\n\n\
-         from typing import NamedTuple\n\n\
-         from ._enum import StrEnum\n",
-    );
+/// `_types.py`, light to import, and `_types.pyi`, with every type.
+pub(super) fn file(model: &Model, stub: bool) -> String {
+    let mut out = String::from(if stub {
+        "from typing import NamedTuple\n\nfrom ._enum import StrEnum\n"
+    } else {
+        "from collections import namedtuple\n\nfrom ._enum import StrEnum\n"
+    });
     for definition in &model.enums {
         out.push_str(&format!("\n\nclass {}(StrEnum):\n", definition.name));
         out.push_str(&docstring(&definition.doc, "    "));
@@ -23,7 +24,7 @@ pub(super) fn file(model: &Model) -> String {
     for record in model.topics.iter().flat_map(|topic| &topic.event.nested) {
         if !done.contains(&record.name.as_str()) {
             done.push(&record.name);
-            out.push_str(&tuple(record));
+            out.push_str(&tuple(record, stub));
         }
     }
     let mut names: Vec<&str> = model.enums.iter().map(|it| it.name.as_str()).collect();
@@ -37,12 +38,30 @@ pub(super) fn file(model: &Model) -> String {
     out
 }
 
-fn tuple(record: &Record) -> String {
+fn tuple(record: &Record, stub: bool) -> String {
+    let is_optional = |ty: &Type| matches!(ty, Type::Optional(_));
+    if !stub {
+        let names: Vec<_> = record
+            .fields
+            .iter()
+            .map(|field| format!("\"{}\"", snake(&field.name)))
+            .collect();
+        let optional = record.fields.iter().filter(|field| is_optional(&field.ty));
+        let defaults = "None, ".repeat(optional.count());
+        return format!(
+            "\n\nclass {0}(namedtuple(\"{0}\", [{1}], defaults=({2}))):\n{3}\n    \
+             __slots__ = ()\n",
+            record.name,
+            names.join(", "),
+            defaults.trim_end(),
+            docstring(&record.doc, "    ")
+        );
+    }
     let mut out = format!("\n\nclass {}(NamedTuple):\n", record.name);
     out.push_str(&docstring(&record.doc, "    "));
     out.push('\n');
     for field in &record.fields {
-        let default = if matches!(field.ty, Type::Optional(_)) {
+        let default = if is_optional(&field.ty) {
             " = None"
         } else {
             ""

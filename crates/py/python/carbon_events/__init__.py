@@ -8,7 +8,6 @@ from ._dispatch import shutdown as _shutdown
 from ._native import Deliveries, Delivery, DeliveryReport, Record, __version__
 from ._producer import AsyncEventProducer, EventProducer
 from .errors import *  # noqa: F403
-from .events import *  # noqa: F403
 
 _atexit.register(_shutdown)
 
@@ -27,3 +26,16 @@ __all__ = [
     *errors.__all__,
     *events.__all__,
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Events and enums are named once, in `events`; enums are made when one is asked for.
+    if name in events.__all__:
+        value = getattr(events, name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

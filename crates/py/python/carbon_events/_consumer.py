@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ._native import ConsumerBase
 from ._settings import texts
 from .errors import ClosedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _GROUPS = frozenset({"connection", "registry", "consumer"})
 
 
 class _Consumer(ConsumerBase):
     def __new__(cls, topics: Any = None, /, **options: Any) -> Any:
+        topics = options.pop("topics", None) if topics is None else topics
         if topics is not None:
-            options["topics"] = [topics] if isinstance(topics, str) else topics
-        if options.get("topics") is not None:
-            named = options["topics"]
-            options["topics"] = [
-                getattr(topic, "TOPIC", topic) for topic in ([named] if isinstance(named, str) else named)
-            ]
+            several = [topics] if isinstance(topics, (str, type)) else topics
+            # A record's class stands for its topic.
+            options["topics"] = [getattr(topic, "TOPIC", topic) for topic in several]
         return super().__new__(cls, *texts(options, _GROUPS))
 
     def __repr__(self) -> str:

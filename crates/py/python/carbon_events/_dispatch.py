@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import threading
 
 from ._native import after_fork_in_child, close_all, wait_for_news
-
-_logger = logging.getLogger("carbon_events")
 
 
 def start() -> None:
     """Starts the thread; called once a process."""
+    import threading
+
     threading.Thread(target=_run, name="carbon-events", daemon=True).start()
 
 
 def _run() -> None:
+    import logging
+
+    logger = logging.getLogger("carbon_events")
     while (news := wait_for_news()) is not None:
         settled, lines, dropped = news
         for level, target, text in lines:
             logging.getLogger(target).log(level, "%s", text)
         if dropped:
-            _logger.warning("%d lines of the log were dropped", dropped)
+            logger.warning("%d lines of the log were dropped", dropped)
         for function, delivery in settled:
             try:
                 function(delivery)
             except Exception:
-                _logger.exception("a delivery callback raised")
+                logger.exception("a delivery callback raised")
 
 
 def shutdown() -> None:

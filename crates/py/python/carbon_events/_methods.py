@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping
-from typing import Any
-
 from . import _native
 from ._native import Event
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Mapping
+    from typing import Any
+
 _ENVELOPE = (
     "event_id",
     "timestamp",
@@ -104,7 +105,10 @@ def replace(self: Any, **changes: Any) -> Any:
 
 def time(self: Any) -> datetime.datetime:
     """`timestamp` as a datetime in UTC."""
-    return _EPOCH + datetime.timedelta(milliseconds=self.timestamp)
+    import datetime
+
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    return epoch + datetime.timedelta(milliseconds=self.timestamp)
 
 
 def _repr(self: Any) -> str:
@@ -129,12 +133,17 @@ def _itself(self: Any, memo: Any = None) -> Any:
     return self
 
 
+def _is_final(cls: Any, **_: Any) -> None:
+    raise TypeError("events have no subclasses: wrap one, or use `replace`")
+
+
 def _attach() -> None:
     for method in (to_dict, to_json, to_avro, replace):
         setattr(Event, method.__name__, method)
     for method in (from_dict, from_json, from_avro):
         setattr(Event, method.__name__, classmethod(method))
     setattr(Event, "time", property(time))
+    setattr(Event, "__init_subclass__", classmethod(_is_final))
     setattr(Event, "__repr__", _repr)
     setattr(Event, "__reduce__", _reduce)
     setattr(Event, "__copy__", _itself)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from . import _native
 from ._native import ProducerBase
 from ._settings import texts
 from .errors import QueueFullError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
 
 _GROUPS = frozenset({"connection", "registry", "producer"})
 
@@ -70,21 +72,28 @@ class AsyncEventProducer(_Producer):
 
     async def send_many(self, items: Any, record: Any = None) -> Any:
         """Sends many events; the loop goes on while the queue is full."""
-        return await asyncio.to_thread(self._send_many, items, record)
+        return await _in_thread(self._send_many, items, record)
 
     async def flush(self, timeout: float | None = None) -> None:  # type: ignore[override]
         """Waits until everything that was accepted is settled."""
-        await asyncio.to_thread(super().flush, timeout)
+        await _in_thread(super().flush, timeout)
 
     async def close(self, timeout: float | None = None) -> None:  # type: ignore[override]
         """Delivers what was accepted, and ends."""
-        await asyncio.to_thread(super().close, timeout)
+        await _in_thread(super().close, timeout)
 
     async def __aenter__(self) -> AsyncEventProducer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _in_thread(function: Any, *arguments: Any) -> Any:
+    """What blocks, on a thread of the loop's."""
+    import asyncio
+
+    return await asyncio.to_thread(function, *arguments)
 
 
 class _Waiting:
@@ -94,9 +103,14 @@ class _Waiting:
     _LOOK = 0.005
 
     def __init__(self, producer: AsyncEventProducer, event: Any, options: dict[str, Any]) -> None:
+        import asyncio
+
         self._sending = asyncio.ensure_future(self._send(producer, event, options))
 
     async def _send(self, producer: AsyncEventProducer, event: Any, options: dict[str, Any]) -> Any:
+        import asyncio
+        import time
+
         deadline = time.monotonic() + producer.block_timeout
         while True:
             try:

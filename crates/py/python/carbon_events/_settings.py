@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import enum
 import os
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import Any
 
 from . import _native
 from .errors import InvalidConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, enum.Enum):
+    if hasattr(value, "value"):
+        # An enum's member.
         return _text(value.value)
-    if isinstance(value, timedelta):
-        return str(value // timedelta(milliseconds=1))
+    if hasattr(value, "total_seconds"):
+        return str(round(value.total_seconds() * 1000))
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if isinstance(value, Mapping):
@@ -47,6 +48,8 @@ def texts(options: Mapping[str, Any], groups: frozenset[str]) -> tuple[dict[str,
 
 def unknown(name: str, known: list[str]) -> Exception:
     """The error of a mistyped setting, with the nearest right name."""
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return InvalidConfigError(f"there is no setting {name}{hint}", {"setting": name})

@@ -7,8 +7,10 @@ the facts by name: `topic`, `partition`, `event`, `field`, `setting`, …
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
 
 
 class EventError(Exception):

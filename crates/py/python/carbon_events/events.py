@@ -17,22 +17,6 @@ from ._native import (
     SecurityEvent,
     ServiceHealthEvent,
 )
-from ._types import (
-    ActionResult,
-    ColumnLineage,
-    ConfigChangeType,
-    DataAccessType,
-    DeploymentAction,
-    HealthStatus,
-    IngestionStatus,
-    QualityResult,
-    SecurityCategory,
-    SecurityOutcome,
-    Severity,
-    TransformationStatus,
-    TransformationType,
-)
-
 __all__ = [
     "ActionResult",
     "AuditAPICallEvent",
@@ -61,3 +45,14 @@ __all__ = [
     "TransformationStatus",
     "TransformationType",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # The enums are made when one is asked for: it takes longer than all the rest.
+    if name in __all__:
+        from . import _types
+
+        value = getattr(_types, name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

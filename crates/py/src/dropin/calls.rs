@@ -333,7 +333,7 @@ unsafe fn take<const NUMBER: usize>(
     };
     let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
     // SAFETY: the interpreter's arguments.
-    let fits = unsafe { names[NUMBER].from_call(py, arguments, count, keywords, &mut slots) };
+    let fits = unsafe { names[NUMBER].fill_from_call(py, arguments, count, keywords, &mut slots) };
     if fits.is_none() {
         return Ok(false);
     }

@@ -386,8 +386,7 @@ impl<'a> FromArrow<'a> for StringMap<'a> {
             let pair = (keys.text(at + first)?, values.text(at + first)?);
             Ok((Cow::Borrowed(pair.0), Cow::Borrowed(pair.1)))
         });
-        let pairs: Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Refusal> = pairs.collect();
-        Ok(pairs?.into())
+        pairs.collect()
     }
 }
 

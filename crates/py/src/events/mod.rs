@@ -12,6 +12,7 @@ mod arguments;
 mod from_arrow;
 mod from_python;
 mod functions;
+mod meta;
 mod names;
 mod object;
 mod records;

@@ -56,7 +56,7 @@ impl Names {
     /// # Safety
     ///
     /// `keywords` is null or a live dict.
-    pub(crate) unsafe fn from_dict(
+    pub(crate) unsafe fn fill_from_dict(
         &self,
         py: Python<'_>,
         keywords: *mut ffi::PyObject,
@@ -83,7 +83,7 @@ impl Names {
     ///
     /// As `METH_FASTCALL | METH_KEYWORDS` gives them.
     #[inline]
-    pub(crate) unsafe fn from_call(
+    pub(crate) unsafe fn fill_from_call(
         &self,
         py: Python<'_>,
         arguments: *const *mut ffi::PyObject,
@@ -120,5 +120,40 @@ impl Names {
             hint = index + 1;
         }
         Some(())
+    }
+
+    /// Fills the slots from the keywords of a vectorcall that has nothing else. Gives a name that is
+    /// none of ours.
+    ///
+    /// # Safety
+    ///
+    /// `arguments` are the values of the names in `keywords`, a tuple or null.
+    #[inline]
+    pub(crate) unsafe fn fill_from_keywords(
+        &self,
+        py: Python<'_>,
+        arguments: *const *mut ffi::PyObject,
+        keywords: *mut ffi::PyObject,
+        slots: &mut Slots,
+    ) -> Result<(), *mut ffi::PyObject> {
+        if keywords.is_null() {
+            return Ok(());
+        }
+        // SAFETY: a tuple of names.
+        let named = unsafe { ffi::PyTuple_Size(keywords) } as usize;
+        let mut hint = super::arguments::ENVELOPE.len();
+        for number in 0..named {
+            // SAFETY: within the tuple, and its value beside it.
+            let (name, value) = unsafe {
+                (
+                    ffi::PyTuple_GetItem(keywords, number as isize),
+                    *arguments.add(number),
+                )
+            };
+            let index = self.find(py, name, hint).ok_or(name)?;
+            slots[index] = value;
+            hint = index + 1;
+        }
+        Ok(())
     }
 }

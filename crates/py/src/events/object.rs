@@ -1,5 +1,5 @@
-//! The native classes: made by hand through the stable C API, because pyo3's way of passing
-//! keywords to a class costs more than encoding the event.
+//! The native classes: made by hand through the stable C API, because the usual ways of passing
+//! keywords to a class cost more than encoding the event.
 //!
 //! One base class, `Event`, and a final class for each record. An instance is the Python object's
 //! head, an [`EncodedEvent`], and the event decoded from it once an attribute was asked for. There
@@ -16,11 +16,12 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::arguments::{Arguments, ENVELOPE, MAX_FIELDS, Refused, Row, Slots};
 use super::from_arrow::Column;
 use super::from_python::Refusal;
+use super::meta::{COUNT, Meta, add_getter};
 use super::names::Names;
 use super::records::RECORDS;
 use super::spec::{Field, Record};
@@ -68,9 +69,10 @@ pub(super) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let base = BASE.get_or_try_init(py, || make_base(py))?.bind(py);
     module.add("Event", base)?;
+    let meta = Meta::new(py)?;
     let classes = RECORDS
         .iter()
-        .map(|record| make_class(py, record, base))
+        .map(|record| make_class(&meta, record, base))
         .collect::<PyResult<Vec<_>>>()?;
     for class in CLASSES.get_or_init(py, || classes) {
         module.add(class.record.name, class.class.bind(py))?;
@@ -119,6 +121,8 @@ unsafe fn allocate(class: *mut ffi::PyTypeObject, encoded: EncodedEvent) -> *mut
     unsafe {
         let object = ffi::PyType_GenericAlloc(class, 0);
         if !object.is_null() {
+            // It holds no Python object, so there is nothing to collect.
+            ffi::PyObject_GC_UnTrack(object.cast());
             let event = object.cast::<EventObject>();
             (&raw mut (*event).encoded).write(encoded);
             (&raw mut (*event).decoded).write(OnceLock::new());
@@ -135,7 +139,9 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         let event = object.cast::<EventObject>();
         std::ptr::drop_in_place(&raw mut (*event).decoded);
         std::ptr::drop_in_place(&raw mut (*event).encoded);
-        ffi::PyObject_Free(object.cast());
+        // A class that `type` made has instances that the collector looks after; see `allocate`.
+        let free = ffi::PyType_GetSlot(class, ffi::Py_tp_free);
+        std::mem::transmute::<*mut c_void, ffi::freefunc>(free)(object.cast());
         ffi::Py_DECREF(class.cast());
     }
 }
@@ -171,17 +177,48 @@ unsafe extern "C" fn new(
         }
         let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
         // SAFETY: the dict that a constructor gets, or null.
-        if let Err(name) = unsafe { found.names.from_dict(py, keywords, &mut slots) } {
-            // SAFETY: a key of that dict.
-            let name = unsafe { Bound::from_borrowed_ptr(py, name) };
-            found.unknown(&name).restore(py);
+        match unsafe { found.names.fill_from_dict(py, keywords, &mut slots) } {
+            Ok(()) => found.make(py, slots),
+            Err(name) => {
+                // SAFETY: a key of that dict.
+                let name = unsafe { Bound::from_borrowed_ptr(py, name) };
+                found.unknown(&name).restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    })
+}
+
+/// As [`new`], with the keywords on the stack.
+unsafe extern "C" fn vectorcall(
+    class: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guarded(std::ptr::null_mut(), |py| {
+        let found = classes(py).iter().find(|one| one.class.as_ptr() == class);
+        let Some(found) = found else {
+            PyTypeError::new_err("the class is not made yet").restore(py);
+            return std::ptr::null_mut();
+        };
+        if count & COUNT > 0 {
+            let message = format!("{}() takes keywords only", found.record.name);
+            errors::field_type(py, found.record.name, "", &message).restore(py);
             return std::ptr::null_mut();
         }
-        match found.build(py, slots) {
-            // SAFETY: one of our classes.
-            Ok(encoded) => unsafe { allocate(class, encoded) },
-            Err(error) => {
-                error.restore(py);
+        let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
+        // SAFETY: the arguments of a vectorcall.
+        match unsafe {
+            found
+                .names
+                .fill_from_keywords(py, arguments, keywords, &mut slots)
+        } {
+            Ok(()) => found.make(py, slots),
+            Err(name) => {
+                // SAFETY: a name of that tuple.
+                let name = unsafe { Bound::from_borrowed_ptr(py, name) };
+                found.unknown(&name).restore(py);
                 std::ptr::null_mut()
             }
         }
@@ -189,6 +226,19 @@ unsafe extern "C" fn new(
 }
 
 impl Class {
+    /// A new object of these values, or null with an exception set.
+    #[inline]
+    fn make(&self, py: Python<'_>, slots: Slots) -> *mut ffi::PyObject {
+        match self.build(py, slots) {
+            // SAFETY: one of our classes.
+            Ok(encoded) => unsafe { allocate(self.class.as_ptr().cast(), encoded) },
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    }
+
     /// The event of these values.
     #[inline]
     pub(crate) fn build(&self, py: Python<'_>, slots: Slots) -> PyResult<EncodedEvent> {
@@ -253,7 +303,7 @@ impl Class {
     ) -> PyResult<EncodedEvent> {
         let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
         // SAFETY: a live dict.
-        match unsafe { self.names.from_dict(py, fields.as_ptr(), &mut slots) } {
+        match unsafe { self.names.fill_from_dict(py, fields.as_ptr(), &mut slots) } {
             Ok(()) => self.build(py, slots),
             Err(name) => {
                 // SAFETY: a key of that dict.
@@ -492,30 +542,6 @@ fn slot(slot: c_int, value: *mut c_void) -> ffi::PyType_Slot {
     ffi::PyType_Slot { slot, pfunc: value }
 }
 
-fn make_type(
-    py: Python<'_>,
-    name: &str,
-    flags: std::ffi::c_ulong,
-    base: *mut ffi::PyObject,
-    slots: Vec<ffi::PyType_Slot>,
-) -> PyResult<Py<PyType>> {
-    let mut slots = slots;
-    slots.push(slot(0, std::ptr::null_mut()));
-    let mut spec = ffi::PyType_Spec {
-        name: leaked(&format!("carbon_events.{name}"))?,
-        basicsize: size_of::<EventObject>() as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | flags) as _,
-        slots: slots.leak().as_mut_ptr(),
-    };
-    // SAFETY: the specification and what it points to are complete and live on.
-    unsafe {
-        let made = ffi::PyType_FromSpecWithBases(&mut spec, base);
-        let made = Bound::from_owned_ptr_or_err(py, made)?;
-        Ok(made.cast_into::<PyType>()?.unbind())
-    }
-}
-
 fn make_base(py: Python<'_>) -> PyResult<Py<PyType>> {
     let doc = "What all events have: an immutable record, equal by content, picklable.";
     let slots = vec![
@@ -525,60 +551,63 @@ fn make_base(py: Python<'_>) -> PyResult<Py<PyType>> {
         slot(ffi::Py_tp_hash, hash as *mut c_void),
         slot(ffi::Py_tp_richcompare, compare as *mut c_void),
         slot(ffi::Py_tp_getset, getters(&ENVELOPE_FIELDS)?),
+        slot(0, std::ptr::null_mut()),
     ];
-    make_type(
-        py,
-        "Event",
-        ffi::Py_TPFLAGS_BASETYPE,
-        std::ptr::null_mut(),
-        slots,
-    )
+    let mut spec = ffi::PyType_Spec {
+        name: c"carbon_events.Event".as_ptr(),
+        basicsize: size_of::<EventObject>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE) as _,
+        slots: slots.leak().as_mut_ptr(),
+    };
+    // SAFETY: the specification and what it points to are complete and live on.
+    unsafe {
+        let made = ffi::PyType_FromSpec(&mut spec);
+        let made = Bound::from_owned_ptr_or_err(py, made)?;
+        Ok(made.cast_into::<PyType>()?.unbind())
+    }
 }
 
-/// A class's signature and documentation, as `help()` shows them.
-fn documented(record: &Record) -> String {
-    let mut parameters = Vec::new();
+/// A class's signature, as `help()` shows it.
+fn signature(record: &Record) -> String {
     let (required, others): (Vec<_>, Vec<_>) =
         record.fields.iter().partition(|field| field.required);
-    parameters.extend(required.iter().map(|field| field.name.to_owned()));
-    parameters.extend(others.iter().map(|field| format!("{}=...", field.name)));
-    parameters.extend(ENVELOPE.iter().map(|name| format!("{name}=...")));
+    let required = required.iter().map(|field| field.name.to_owned());
+    let others = others.iter().map(|field| field.name);
+    let optional = others.chain(ENVELOPE).map(|name| format!("{name}=..."));
+    let parameters: Vec<_> = required.chain(optional).collect();
+    format!("(*, {})", parameters.join(", "))
+}
+
+/// A class's documentation, as `help()` shows it.
+fn documented(record: &Record) -> String {
     let fields = record.fields.iter();
     let explained: String = fields
         .map(|field| format!("\n    {}: {}", field.name, field.doc))
         .collect();
-    format!(
-        "{}(*, {})\n--\n\n{}\n\nFields:{explained}",
-        record.name,
-        parameters.join(", "),
-        record.doc
-    )
+    format!("{}\n\nFields:{explained}", record.doc)
 }
 
-fn make_class(
-    py: Python<'_>,
-    record: &'static Record,
-    base: &Bound<'_, PyType>,
-) -> PyResult<Class> {
-    let slots = vec![
-        slot(
-            ffi::Py_tp_doc,
-            leaked(&documented(record))?.cast_mut().cast(),
-        ),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_new, new as *mut c_void),
-        slot(ffi::Py_tp_getset, getters(record.fields)?),
-    ];
-    let class = make_type(py, record.name, 0, base.as_ptr(), slots)?;
+fn make_class(meta: &Meta, record: &'static Record, base: &Bound<'_, PyType>) -> PyResult<Class> {
+    let py = base.py();
     let own: Vec<_> = record.fields.iter().map(|field| field.name).collect();
-    let match_args = PyTuple::new(py, own.iter().map(|name| PyString::intern(py, name)))?;
-    class.bind(py).setattr("__match_args__", match_args)?;
-    class.bind(py).setattr("TOPIC", record.topic.name())?;
+    let attributes = PyDict::new(py);
+    attributes.set_item("__module__", "carbon_events")?;
+    attributes.set_item("__qualname__", record.name)?;
+    attributes.set_item("__doc__", documented(record))?;
+    attributes.set_item("__text_signature__", signature(record))?;
+    attributes.set_item("__match_args__", PyTuple::new(py, &own)?)?;
+    attributes.set_item("TOPIC", record.topic.name())?;
+    let class = meta.make(record.name, base, &attributes, vectorcall)?;
+    for field in record.fields {
+        let closure = std::ptr::from_ref(field).cast_mut().cast();
+        add_getter(&class, field.name, field.doc, get, closure)?;
+    }
     let names = Names::new(py, ENVELOPE.into_iter().chain(own));
     Ok(Class {
         record,
         names,
-        class,
+        class: class.unbind(),
     })
 }
 
