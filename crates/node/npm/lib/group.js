@@ -1,14 +1,5 @@
 'use strict';
 
-/** One `send` that waits for its record. */
-class Waiter {
-  constructor(resolve, reject, topic) {
-    this.resolve = resolve;
-    this.reject = reject;
-    this.topic = topic;
-  }
-}
-
 /** One `sendMany` that waits for its records. */
 class Tally {
   delivered = 0;
@@ -45,44 +36,48 @@ class Tally {
 class Group {
   count = 0;
   failures = 0;
-  /** Who waits for each record, where anybody waits for one alone. */
+  /** Who waits for each record: resolve, reject and topic, one after the other. */
   waiters = null;
-  /** Whose records these are, and the place of each there. */
+  /** Whose records these are, and the index of the first of them there. */
   tally = null;
-  places = null;
+  first = 0;
 
   constructor(producer) {
     this.producer = producer;
   }
 
   /** The next record has somebody who waits for it. */
-  wait(waiter) {
-    this.waiters ??= new Array(this.count).fill(null);
-    this.waiters[this.count++] = waiter;
-  }
-
-  /** All records are those of one `sendMany`. */
-  countFor(tally) {
-    this.tally = tally;
-    this.places = [];
+  wait(resolve, reject, topic) {
+    this.waiters ??= new Array(3 * this.count).fill(null);
+    this.waiters.push(resolve, reject, topic);
+    this.count++;
   }
 
   /** Nobody waits for the next record. */
   pass() {
-    if (this.waiters !== null) this.waiters.push(null);
+    if (this.waiters !== null) this.waiters.push(null, null, null);
     this.count++;
   }
 
+  /** All records are those of one `sendMany`, from its event of that index on. */
+  countFor(tally, first) {
+    this.tally = tally;
+    this.first = first;
+  }
+
   delivered(index, partition, offset, timestamp) {
-    const waiter = this.waiters === null ? null : this.waiters[index];
-    if (waiter !== null) waiter.resolve({ topic: waiter.topic, partition, offset, timestamp });
+    const { waiters } = this;
+    if (waiters === null) return;
+    const resolve = waiters[3 * index];
+    if (resolve === null) return;
+    resolve({ topic: waiters[3 * index + 2], partition, offset, timestamp });
   }
 
   failed(index, error) {
     this.failures++;
-    const waiter = this.waiters === null ? null : this.waiters[index];
-    if (waiter !== null) waiter.reject(error);
-    else if (this.tally !== null) this.tally.fail(this.places[index], error);
+    const reject = this.waiters === null ? null : this.waiters[3 * index + 1];
+    if (reject !== null) reject(error);
+    else if (this.tally !== null) this.tally.fail(this.first + index, error);
     else this.producer.onFailure(error);
   }
 
@@ -97,4 +92,4 @@ class Group {
   }
 }
 
-module.exports = { Group, Tally, Waiter };
+module.exports = { Group, Tally };

@@ -2,7 +2,7 @@
 
 // The package as it was before: the same methods, options, defaults and tolerances.
 
-const { records, topics } = require('./events/index.js');
+const { records } = require('./events/index.js');
 const { TypedProducer } = require('./producer.js');
 
 const RAW = {};
@@ -140,7 +140,7 @@ class EventProducer extends TypedProducer {
         reject(error);
         return;
       }
-      this.wait(resolve, reject, this.prefix + topics[name]);
+      this.wait(resolve, reject, this.topicOf(name));
     });
   }
 

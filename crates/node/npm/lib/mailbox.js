@@ -40,13 +40,19 @@ function read() {
     more = drained.more;
     const news = drained.news === undefined || drained.news === null ? undefined : JSON.parse(drained.news);
     const errors = news?.errors;
+    let last = -1;
+    let group;
     for (let i = 0, end = drained.rows * 5; i < end; i += 5) {
-      const group = groups.get(rows[i]);
+      if (rows[i] !== last) {
+        last = rows[i];
+        group = groups.get(last);
+      }
       if (group === undefined) continue;
       const index = rows[i + 1];
       if (index < 0) {
-        groups.delete(rows[i]);
+        groups.delete(last);
         group.end();
+        group = undefined;
         stay(-1);
       } else if (rows[i + 2] < 0) {
         group.failed(index, fromParts(errors[rows[i + 3]]));

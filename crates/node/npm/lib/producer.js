@@ -4,7 +4,7 @@ const { EventEmitter } = require('node:events');
 const { Packer } = require('./cells.js');
 const { classes, call, invalidEvent } = require('./errors.js');
 const { records, topics, names } = require('./events/index.js');
-const { Group, Tally, Waiter } = require('./group.js');
+const { Group, Tally } = require('./group.js');
 const { clients, groups, mailbox, number, operate, stay } = require('./mailbox.js');
 const native = require('./native.js');
 const { toJson } = require('./options.js');
@@ -24,11 +24,21 @@ const STRICT = 100;
 
 const soon = Promise.resolve();
 
+let resolveCaptured;
+let rejectCaptured;
+
+/** Every promise's executor: one function for all of them instead of one each. */
+function capture(resolve, reject) {
+  resolveCaptured = resolve;
+  rejectCaptured = reject;
+}
+
 /** Sends typed events. Many of them go to the addon in one call, on the next microtask. */
 class TypedProducer extends EventEmitter {
   #options;
   #native = null;
   #prefix;
+  #topics = Object.create(null);
   #id = number();
   #packer = new Packer();
   #group = new Group(this);
@@ -52,22 +62,23 @@ class TypedProducer extends EventEmitter {
 
   /** Sends an event. Resolves with where it is once the brokers have acknowledged it. */
   send(name, event, options) {
-    return new Promise((resolve, reject) => {
-      if (options !== undefined && options !== null && options.signal !== undefined) {
-        const settle = abortable(options.signal, resolve, reject);
-        if (settle === undefined) return;
-        ({ resolve, reject } = settle);
-      }
-      try {
-        this.#pack(name, event, options);
-      } catch (error) {
-        this.#errors++;
-        reject(error);
-        return;
-      }
-      this.#group.wait(new Waiter(resolve, reject, this.#prefix + topics[name]));
-      this.#packed();
-    });
+    const promise = new Promise(capture);
+    let resolve = resolveCaptured;
+    let reject = rejectCaptured;
+    if (options !== undefined && options !== null && options.signal !== undefined) {
+      const settle = abortable(options.signal, resolve, reject);
+      if (settle === undefined) return promise;
+      ({ resolve, reject } = settle);
+    }
+    try {
+      this.#pack(name, event, options, false);
+    } catch (error) {
+      this.#errors++;
+      reject(error);
+      return promise;
+    }
+    this.wait(resolve, reject, this.topicOf(name));
+    return promise;
   }
 
   /** Sends an event without a promise; a failure comes as an `error` event. */
@@ -95,27 +106,31 @@ class TypedProducer extends EventEmitter {
     const signal = options?.signal;
     let index = 0;
     let packed = 0;
+    let left = MAX_RECORDS;
     for (const event of events) {
       // What others have gathered goes first, in a call of its own.
       if (packed === 0) {
         signal?.throwIfAborted();
         this.#flush();
-        this.#group.countFor(tally);
+        this.#group.countFor(tally, index);
       }
       try {
-        this.#pack(name, event, options);
+        this.#pack(name, event, options, false);
         this.#group.pass();
         packed++;
         tally.left++;
-        this.#group.places.push(index);
       } catch (error) {
         this.#errors++;
         tally.fail(index, error);
-      }
-      index++;
-      if (packed === MAX_RECORDS || this.#isFull()) {
+        // The records of a group are neighbours.
         this.#flush();
         packed = 0;
+      }
+      index++;
+      if (--left === 0 || this.#isFull()) {
+        this.#flush();
+        packed = 0;
+        left = MAX_RECORDS;
         await (this.#waiting > 0 ? this.#room() : immediate());
       }
     }
@@ -281,13 +296,13 @@ class TypedProducer extends EventEmitter {
 
   /** @internal Somebody waits for the record that was just packed. */
   wait(resolve, reject, topic) {
-    this.#group.wait(new Waiter(resolve, reject, topic));
+    this.#group.wait(resolve, reject, topic);
     this.#packed();
   }
 
-  /** @internal */
-  get prefix() {
-    return this.#prefix;
+  /** @internal The topic of a record's events. */
+  topicOf(name) {
+    return (this.#topics[name] ??= this.#prefix + topics[name]);
   }
 
   #isFull() {

@@ -18,9 +18,9 @@ function size(name) {
 const services = await Services.start('--steady');
 const { plain } = services.addresses;
 const topic = 'bench.audit-api-calls';
-for (const name of [topic, `${topic}-json`]) {
-  await services.order(`create-topic ${name} 12 compression.type=lz4`);
-}
+await services.order(`create-topic ${topic} 12 compression.type=lz4`);
+// kafkajs knows no LZ4.
+await services.order(`create-topic ${topic}-json 12`);
 const env = { ...process.env, CARBON_EVENTS_SERVED: JSON.stringify(services.addresses) };
 const run = (...words) =>
   JSON.parse(execFileSync(process.execPath, ['cases.mjs', ...words, topic], { env, encoding: 'utf8', maxBuffer: 1 << 24 }));
