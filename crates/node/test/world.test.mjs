@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -25,8 +27,8 @@ const prelude = (topicPrefix) => `
 `;
 
 /** Runs a program; gives its exit code, its signal and what it wrote. */
-function run(code, { signal } = {}) {
-  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'pipe'] });
+function run(code, { signal, file } = {}) {
+  const child = spawn(process.execPath, file === undefined ? ['-e', code] : [file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let written = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (data) => {
@@ -165,7 +167,29 @@ test('workers have producers of their own, and may be terminated with records on
   assert.ok((await countRecords(`${topicPrefix}system-health`)) >= 4_000);
 });
 
-test('the event loop is not held up while a million events are sent', async (t) => {
+test('the processes of a cluster have producers of their own', async () => {
+  const topicPrefix = await platformTopics();
+  const file = join(dirname(fileURLToPath(import.meta.url)), `cluster-${process.pid}.cjs`);
+  writeFileSync(
+    file,
+    `const cluster = require('node:cluster');
+    ${prelude(topicPrefix)}
+    if (cluster.isPrimary) {
+      producer.send('ServiceHealthEvent', health).then(() => {
+        for (let i = 0; i < 3; i++) cluster.fork();
+      });
+    } else {
+      Promise.all(Array.from({ length: 500 }, () => producer.send('ServiceHealthEvent', health)))
+        .then(() => process.exit(0));
+    }`,
+  );
+  const { code } = await run('', { file });
+  rmSync(file);
+  assert.equal(code, 0);
+  assert.equal(await countRecords(`${topicPrefix}system-health`), 1_501);
+});
+
+test('the event loop is not held up while 200,000 events are sent', async (t) => {
   const topicPrefix = await platformTopics();
   const producer = typed(t, { topicPrefix, schemaRegistryUrl: undefined });
   await producer.send('ServiceHealthEvent', health);
