@@ -8,10 +8,11 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use arc_swap::ArcSwapOption;
 use reqwest::{Certificate, Client, Identity, Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -87,8 +88,9 @@ pub(super) struct Http {
     addresses: Vec<Address>,
     last_good: AtomicUsize,
     /// The client and the process that made it: a forked child must not write into the connections
-    /// that it shares with its parent.
-    client: Mutex<Option<(u32, Client)>>,
+    /// that it shares with its parent. Not behind a lock: making one takes a while, and a fork
+    /// meanwhile would leave the lock locked for ever in the child.
+    client: ArcSwapOption<(u32, Client)>,
     metrics: Metrics,
 }
 
@@ -115,7 +117,7 @@ impl Http {
             settings: settings.clone(),
             addresses,
             last_good: AtomicUsize::new(0),
-            client: Mutex::new(None),
+            client: ArcSwapOption::empty(),
             metrics,
         })
     }
@@ -219,16 +221,19 @@ impl Http {
     }
 
     fn client(&self) -> Result<Client> {
-        let mut client = self.client.lock();
         let pid = std::process::id();
-        match client.as_ref() {
-            Some((owner, client)) if *owner == pid => return Ok(client.clone()),
-            _ => {}
+        if let Some(made) = &*self.client.load()
+            && made.0 == pid
+        {
+            return Ok(made.1.clone());
         }
-        let made = self.build_client()?;
-        // Dropping a parent's client would wake tasks on a runtime whose thread is not here.
-        std::mem::forget(client.replace((pid, made.clone())));
-        Ok(made)
+        let client = self.build_client()?;
+        let before = self.client.swap(Some(Arc::new((pid, client.clone()))));
+        if before.as_ref().is_some_and(|made| made.0 != pid) {
+            // Dropping a parent's client would wake tasks on a runtime whose thread is not here.
+            std::mem::forget(before);
+        }
+        Ok(client)
     }
 
     fn build_client(&self) -> Result<Client> {
