@@ -31,6 +31,14 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // SAFETY: called by the interpreter that imports the module.
+    let interpreter =
+        unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
+    if interpreter != 0 {
+        let message =
+            "carbon_events works in the main interpreter only: its threads belong to no other";
+        return Err(pyo3::exceptions::PyImportError::new_err(message));
+    }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     logs::install();
     events::register(module)?;

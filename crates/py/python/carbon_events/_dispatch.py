@@ -47,10 +47,14 @@ _after_fork = _AfterFork()
 
 def _in_child() -> None:
     after_fork_in_child()
-    # A child of multiprocessing ends without atexit; it clears its own list of last things first
-    # and then runs what is registered here.
+    _close_with_multiprocessing()
+
+
+def _close_with_multiprocessing() -> None:
+    """Delivers at the end of a child of multiprocessing, which may end without atexit."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
+        # A child clears its own list of last things first, and then runs what is registered here.
         util.register_after_fork(_after_fork, _finalize_with_multiprocessing)  # type: ignore[attr-defined]
 
 
@@ -60,5 +64,9 @@ def _finalize_with_multiprocessing(_: object) -> None:
     Finalize(None, shutdown, exitpriority=0)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)
+_close_with_multiprocessing()
+_process = sys.modules.get("multiprocessing.process")
+if _process is not None and _process.parent_process() is not None:  # type: ignore[attr-defined]
+    # Imported by a child that has begun already.
+    _finalize_with_multiprocessing(None)
