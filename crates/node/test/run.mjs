@@ -17,7 +17,7 @@ for (const name of Object.keys(env)) {
 }
 const tests = spawn(
   process.execPath,
-  ['--expose-gc', '--test', '--test-concurrency=1', '--test-timeout=120000', ...files],
+  ['--expose-gc', '--test', '--test-concurrency=1', '--test-timeout=600000', ...files],
   { stdio: 'inherit', env },
 );
 tests.on('exit', async (code) => {

@@ -58,7 +58,10 @@ enum Verb {
         /// Install what was packed into a clean folder and run the package's tests there
         #[arg(long)]
         test: bool,
-        /// Arguments of the tests, such as a file's name
+        /// Install it and measure it beside kafkajs and @platformatic/kafka
+        #[arg(long, conflicts_with = "test")]
+        bench: bool,
+        /// Arguments of the tests, such as a file's name, or of the benchmark: rounds and cases
         #[arg(last = true)]
         arguments: Vec<String>,
     },
@@ -124,6 +127,7 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
         Verb::Npm {
             target,
             test: false,
+            bench: false,
             ..
         } => {
             prerequisites::check(Needs::Npm)?;
@@ -131,9 +135,12 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
                 println!("{}", packed.display());
             }
         }
-        Verb::Npm { arguments, .. } => {
+        Verb::Npm {
+            bench, arguments, ..
+        } => {
             prerequisites::check(Needs::Test)?;
-            npm::test(&root, &arguments)?;
+            let run = if bench { npm::bench } else { npm::test };
+            run(&root, &arguments)?;
         }
         Verb::Services { arguments } => {
             return run::exit_code(run::services(&root).args(arguments));

@@ -256,6 +256,16 @@ fn unpack(tarball: &Path, folder: &Path) -> Result<()> {
 
 /// Runs the tests of the installed packages.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
+    run(root, "test/run.mjs", arguments)
+}
+
+/// Measures the installed package beside others.
+pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
+    run(root, "test/bench/bench.mjs", arguments)
+}
+
+/// Runs a program of the tests' folder with the packages installed and services at hand.
+fn run(root: &Path, program: &str, arguments: &[String]) -> Result<()> {
     let packed = pack(root, None)?;
     let folder = install(root, &packed)?;
     step(&mut cargo(
@@ -263,14 +273,15 @@ pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
         &["build", "--release", "-p", "carbon-events-services"],
     ))?;
     let services = target_dir(root).join("release/carbon-events-services");
+    let program = folder.join(program);
     let mut node = Command::new("node");
-    node.arg("run.mjs")
+    node.arg(&program)
         .args(arguments)
         .env("CARBON_EVENTS_SERVICES", services)
         .env("CARBON_EVENTS_ROOT", root)
         .env("CARBON_EVENTS_TARBALLS", env::join_paths(&packed)?)
         .env_remove("CARBON_EVENTS_ADDON")
-        .current_dir(folder.join("test"));
+        .current_dir(program.parent().unwrap_or(&folder));
     step(&mut node)
 }
 

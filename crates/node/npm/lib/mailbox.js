@@ -57,7 +57,7 @@ function read() {
       } else if (rows[i + 2] < 0) {
         group.failed(index, fromParts(errors[rows[i + 3]]));
       } else {
-        group.delivered(index, rows[i + 2], rows[i + 3], rows[i + 4]);
+        group.delivered(index, rows[i + 2] | 0, rows[i + 3], rows[i + 4]);
       }
     }
     if (news === undefined) continue;
