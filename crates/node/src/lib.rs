@@ -22,6 +22,7 @@ mod errors;
 mod events;
 mod group;
 mod mailbox;
+mod outgoing;
 mod reader;
 mod sender;
 mod settings;

@@ -7,49 +7,24 @@
 //!  backlog ── in order ──▶ feeder: a thread that lives while there is one, and may block
 //! ```
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::codec::Rules;
 use carbon_events::config::EventFormat;
-use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventProducer, Result, Topic};
+use carbon_events::{Delivery, Error, ErrorKind, EventProducer, Result};
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
-use crate::cells::{Cells, Head, Text, options};
+use crate::cells::{Cells, Text};
 use crate::errors::thrown;
 use crate::group::Group;
 use crate::mailbox::{Mailbox, Post, in_background};
 use crate::settings::{self, Client};
 
-/// The options on a record of whatever content.
-macro_rules! apply {
-    ($options:expr, $outgoing:expr) => {{
-        let Options {
-            key,
-            partition,
-            headers,
-        } = $options;
-        let mut outgoing = $outgoing;
-        match key {
-            Some(Some(key)) => outgoing = outgoing.key(key.into_owned()),
-            Some(None) => outgoing = outgoing.no_key(),
-            None => {}
-        }
-        if let Some(partition) = partition {
-            outgoing = outgoing.partition(partition);
-        }
-        if !headers.is_empty() {
-            outgoing = outgoing.headers(headers);
-        }
-        outgoing
-    }};
-}
 /// A producer.
 #[napi]
 pub struct Producer {
@@ -187,15 +162,15 @@ pub(crate) fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX)
 }
 
-struct Sender {
+pub(crate) struct Sender {
     id: u32,
     post: Arc<Post>,
-    producer: EventProducer,
+    pub(crate) producer: EventProducer,
     /// The `source` of events that name none.
-    service: String,
+    pub(crate) service: String,
     /// Whether the old package's callers are written as JSON, which takes anything.
-    json: bool,
-    topic_prefix: String,
+    pub(crate) json: bool,
+    pub(crate) topic_prefix: String,
     close_timeout: Duration,
     max_waiting: u64,
     state: Mutex<State>,
@@ -371,146 +346,6 @@ impl Sender {
         run
     }
 
-    fn deliver(&self, head: &Head, cells: &mut Cells<'_>, wait: bool) -> Result<Delivery> {
-        let options = Options::read(head.options, cells)?;
-        match head.kind {
-            -1 => {
-                let topic: Cow<'_, str> = cells.take()?;
-                let value = cells.bytes()?;
-                self.raw(&topic, value, options, wait)
-            }
-            0..100 => {
-                let event = crate::events::take(head.kind, cells)?;
-                self.event(&event, options, wait)
-            }
-            100..200 => {
-                let json: Cow<'_, str> = cells.take()?;
-                self.json(head.kind - 100, &json, Rules::Strict, options, wait)
-            }
-            _ => self.old(head.kind - 200, cells, options, wait),
-        }
-    }
-
-    /// An event of the old package's callers: what they meant is taken where it can be. Where JSON
-    /// is written, what cannot goes as it is, as it ever did.
-    fn old(
-        &self,
-        number: i32,
-        cells: &mut Cells<'_>,
-        options: Options<'_>,
-        wait: bool,
-    ) -> Result<Delivery> {
-        let key = cells.bytes()?;
-        let json: Cow<'_, str> = cells.take()?;
-        let headers = options.headers.clone();
-        match self.json(number, &json, Rules::Lenient, options, wait) {
-            Err(error)
-                if self.json
-                    && matches!(
-                        error.kind(),
-                        ErrorKind::InvalidEvent | ErrorKind::Undecodable
-                    ) =>
-            {
-                let topic = format!("{}{}", self.topic_prefix, topic(number)?.name());
-                let options = Options {
-                    key: Some(key),
-                    partition: None,
-                    headers,
-                };
-                let json = self.with_envelope(number, &json)?;
-                self.raw(&topic, Some(json.into()), options, wait)
-            }
-            Err(error) if error.kind() == ErrorKind::Undecodable => {
-                // To the one who sent it, it is a value that is refused.
-                let refused = Error::new(ErrorKind::InvalidEvent, error.message());
-                Err(error
-                    .context()
-                    .fold(refused, |refused, (name, value)| refused.with(name, value)))
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// A JSON object with the envelope before its members.
-    fn with_envelope(&self, number: i32, json: &str) -> Result<Vec<u8>> {
-        let envelope = Envelope::new(topic(number)?.spec().record);
-        let head = serde_json::json!({
-            "eventId": envelope.event_id.as_str(),
-            "eventType": envelope.event_type,
-            "timestamp": envelope.timestamp_ms,
-            "source": self.service,
-            "version": envelope.version,
-        });
-        let mut object = head.to_string();
-        object.pop();
-        let members = json.trim_start_matches('{');
-        if members != "}" {
-            object.push(',');
-        }
-        object.push_str(members);
-        Ok(object.into_bytes())
-    }
-
-    fn json(
-        &self,
-        number: i32,
-        json: &str,
-        rules: Rules,
-        options: Options<'_>,
-        wait: bool,
-    ) -> Result<Delivery> {
-        self.with_json(number, json, rules, |event| {
-            self.event(event, options, wait)
-        })
-    }
-
-    /// Gives the event that is this JSON to `work`.
-    fn with_json<T>(
-        &self,
-        number: i32,
-        json: &str,
-        rules: Rules,
-        work: impl FnOnce(&Event<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let topic = topic(number)?;
-        let envelope = Envelope::new(topic.spec().record);
-        let fill = Fill {
-            source: &self.service,
-            ..Fill::from_envelope(&envelope)
-        };
-        let mut scratch = Vec::new();
-        let decoded = event_from_json(topic, json.as_bytes(), rules, &fill, &mut scratch)?;
-        work(&decoded.event)
-    }
-
-    fn event(&self, event: &Event<'_>, options: Options<'_>, wait: bool) -> Result<Delivery> {
-        let outgoing = apply!(options, self.producer.any(event));
-        if wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
-    }
-
-    fn raw(
-        &self,
-        topic: &str,
-        value: Option<Cow<'_, [u8]>>,
-        options: Options<'_>,
-        wait: bool,
-    ) -> Result<Delivery> {
-        let mut outgoing = self.producer.raw(topic);
-        if let Some(value) = value {
-            outgoing = outgoing.value(value.into_owned());
-        }
-        let outgoing = apply!(options, outgoing);
-        if wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
-    }
-
     /// Waits until the backlog is empty.
     fn wait_fed(&self, deadline: Instant) -> Result<()> {
         let mut state = self.state.lock();
@@ -544,44 +379,4 @@ impl Sender {
 fn deadline(timeout: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
     Instant::now() + timeout.min(FAR)
-}
-
-fn topic(number: i32) -> Result<Topic> {
-    let topic = usize::try_from(number)
-        .ok()
-        .and_then(|number| Topic::ALL.get(number));
-    topic.copied().ok_or_else(crate::cells::no_symbol)
-}
-
-/// What a caller chose for a record beside its content.
-struct Options<'a> {
-    /// `Some(None)` is no key.
-    key: Option<Option<Cow<'a, [u8]>>>,
-    partition: Option<i32>,
-    headers: Vec<Header>,
-}
-
-impl<'a> Options<'a> {
-    fn read(given: u32, cells: &mut Cells<'a>) -> Result<Self> {
-        let mut options = Options {
-            key: (given & options::NO_KEY != 0).then_some(None),
-            partition: None,
-            headers: Vec::new(),
-        };
-        if given & options::KEY != 0 {
-            options.key = Some(cells.bytes()?);
-        }
-        if given & options::PARTITION != 0 {
-            options.partition = Some(cells.int()?);
-        }
-        if given & options::HEADERS != 0 {
-            for _ in 0..cells.count()? {
-                options.headers.push(Header {
-                    name: cells.take::<Cow<'_, str>>()?.into_owned(),
-                    value: cells.bytes()?.map(Cow::into_owned),
-                });
-            }
-        }
-        Ok(options)
-    }
 }
