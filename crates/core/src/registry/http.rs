@@ -17,7 +17,7 @@ use reqwest::{Certificate, Client, Identity, Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer;
+use super::{answer, fork};
 use crate::config::{RegistrySettings, Secret, without_credentials};
 use crate::metrics::Metrics;
 use crate::{Error, ErrorKind, Result};
@@ -227,7 +227,7 @@ impl Http {
         {
             return Ok(made.1.clone());
         }
-        let client = self.build_client()?;
+        let client = fork::undisturbed(|| self.build_client())?;
         let before = self.client.swap(Some(Arc::new((pid, client.clone()))));
         if before.as_ref().is_some_and(|made| made.0 != pid) {
             // Dropping a parent's client would wake tasks on a runtime whose thread is not here.

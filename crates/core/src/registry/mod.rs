@@ -24,6 +24,7 @@
 //! read before the first call.
 
 mod answer;
+mod fork;
 mod http;
 mod once;
 mod source;
