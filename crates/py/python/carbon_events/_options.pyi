@@ -169,10 +169,14 @@ class ConsumerOptions(ConnectionOptions, total=False):
     commit_interval_ms: int | timedelta | None
     #: Who shares out the partitions. Default: `classic`.
     group_protocol: Literal["classic", "consumer"] | None
+    #: How long the group hears nothing of a member before its partitions go to others. With
+    #: `group_protocol` `consumer` the broker says how long. Default: `45000`.
+    session_timeout_ms: int | timedelta | None
     #: Which records of transactional producers are seen. Default: `read_committed`.
     isolation_level: Literal["read_committed", "read_uncommitted"] | None
-    #: How many bytes of records may wait to be handled before fetching pauses. Default:
-    #: `67108864`.
+    #: How many bytes of records may wait to be handled before fetching pauses. What was
+    #: asked for by then still comes: a quarter of this, or a megabyte, as it is compressed.
+    #: Default: `67108864`.
     max_buffered_bytes: int | None
     #: The most records that one batch holds. Default: `4096`.
     max_batch_records: int | None
