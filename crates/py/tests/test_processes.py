@@ -154,6 +154,9 @@ def test_ctrl_c_ends_a_wait(services: Services, tmp_path: Path) -> None:
     script.write_text(
         HEAD.replace("sys.argv[1]", "'127.0.0.1:1'")
         + """
+import signal
+# A shell's background job begins with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 p = producer(close_timeout_ms=100)
 d = p.send(quality(key))
 print("waiting", flush=True)
