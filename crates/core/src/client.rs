@@ -82,7 +82,8 @@ pub(crate) fn check_token_source(
     {
         return Ok(());
     }
-    let message = "OAUTHBEARER needs a token_provider, or a server to ask for tokens                    (the properties sasl.oauthbearer.method=oidc and sasl.oauthbearer.*)";
+    let message = "OAUTHBEARER needs a token_provider, or a server to ask for tokens \
+                   (the properties sasl.oauthbearer.method=oidc and sasl.oauthbearer.*)";
     Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", "sasl_mechanism"))
 }
 

@@ -13,7 +13,6 @@
 mod objects;
 
 use std::os::raw::c_char;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -25,11 +24,11 @@ use rdkafka_sys as sys;
 
 use super::errors::{operation_error, why_late};
 use crate::config::TokenProvider;
-use crate::kafka::{Handle, Health, Queue};
+use crate::kafka::{Asked, Handle, Health, Queue, millis};
 use crate::{Error, ErrorKind, Result};
 use objects::{
-    Owned, array, c_text, config_entries, destroy_metadata, millis, new_topic, pointers, refused,
-    resource_outcomes, text, topic_outcomes, topic_resource,
+    Owned, array, c_text, config_entries, new_topic, pointers, refused, resource_outcomes, text,
+    topic_outcomes, topic_resource,
 };
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -140,27 +139,11 @@ impl Client {
     }
 
     fn metadata(&self, timeout: Duration) -> Result<Cluster, RDKafkaRespErr> {
-        let mut found = ptr::null();
-        // SAFETY: the instance is live; `found` is set on success and destroyed below.
-        let code = unsafe {
-            let all_topics = 1;
-            let only = ptr::null_mut();
-            sys::rd_kafka_metadata(
-                self.handle.ptr(),
-                all_topics,
-                only,
-                &mut found,
-                millis(timeout),
-            )
-        };
-        if code != NO_ERROR {
-            return Err(code);
-        }
-        let found = Owned::new(found.cast_mut(), destroy_metadata).ok_or(code)?;
+        let found = self.handle.metadata(Asked::All, timeout)?;
         // SAFETY: the metadata and all that it points to live until `found` is dropped; each count
         // says how long the array beside it is.
         let cluster = unsafe {
-            let metadata = found.ptr.as_ref();
+            let metadata = found.get();
             let topics = array(metadata.topics, metadata.topic_cnt);
             let existing = topics.iter().filter(|topic| topic.err == NO_ERROR);
             let topics = existing.map(|topic| {
@@ -375,22 +358,19 @@ impl Client {
     /// Whether the controller that the cluster names is one of its brokers. Where nobody answers, the
     /// request itself will say so.
     fn has_controller(&self, deadline: Instant) -> bool {
-        let client = self.handle.ptr();
-        let left = millis(deadline.saturating_duration_since(Instant::now()));
-        let mut metadata = ptr::null();
-        // SAFETY: the instance is live; on success `metadata` points to `broker_cnt` brokers until it
-        // is destroyed, once.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(found) = self
+            .handle
+            .metadata(Asked::Known, left.max(Duration::from_millis(1)))
+        else {
+            return true;
+        };
+        // SAFETY: the instance is live; the brokers live until `found` is dropped, and the count says
+        // how many there are.
         unsafe {
-            let code =
-                sys::rd_kafka_metadata(client, 0, ptr::null_mut(), &mut metadata, left.max(1));
-            if code != NO_ERROR {
-                return true;
-            }
-            let controller = sys::rd_kafka_controllerid(client, 0);
-            let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
-            let found = (0..count).any(|index| (*(*metadata).brokers.add(index)).id == controller);
-            sys::rd_kafka_metadata_destroy(metadata);
-            found
+            let controller = sys::rd_kafka_controllerid(self.handle.ptr(), 0);
+            let brokers = array(found.get().brokers, found.get().broker_cnt);
+            brokers.iter().any(|broker| broker.id == controller)
         }
     }
 

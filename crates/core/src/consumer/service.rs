@@ -119,7 +119,7 @@ impl Service {
         }
         if !self.leaving {
             self.shared
-                .look_at_trouble(|| self.handle.is_reachable(ASK));
+                .look_at_trouble(|| self.handle.reach(ASK).is_ok());
             self.store_handled();
             self.report_lag();
         }

@@ -166,27 +166,6 @@ impl Handle {
         (code == NO_ERROR && high >= 0).then_some(high)
     }
 
-    /// Asks any broker for anything; whether one answered within `timeout`.
-    pub(crate) fn is_reachable(&self, timeout: Duration) -> bool {
-        let mut metadata = std::ptr::null();
-        // SAFETY: the instance is live; what it gives on success is destroyed once.
-        unsafe {
-            let (known_topics, all_of_them) = (0, std::ptr::null_mut());
-            let code = sys::rd_kafka_metadata(
-                self.ptr(),
-                known_topics,
-                all_of_them,
-                &mut metadata,
-                millis(timeout),
-            );
-            if code != NO_ERROR {
-                return false;
-            }
-            sys::rd_kafka_metadata_destroy(metadata);
-        }
-        true
-    }
-
     /// Begins to leave the group; `events` must then be served until [`Self::has_left`].
     pub(crate) fn leave(&self, events: &Queue) -> Result<()> {
         // SAFETY: instance and queue are live; the error is ours.

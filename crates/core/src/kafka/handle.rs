@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::types::{RDKafka, RDKafkaQueue, RDKafkaRespErr, RDKafkaTopic, RDKafkaType};
+use rdkafka::types::{RDKafka, RDKafkaQueue, RDKafkaTopic, RDKafkaType};
 use rdkafka_sys as sys;
 
-use super::errors::broker_error;
 use super::events::Event;
+use super::message::millis;
 use crate::{Error, ErrorKind, Result};
 
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
@@ -112,63 +112,6 @@ impl Handle {
             ptr,
             arrival: None,
             handle: Arc::clone(self),
-        }
-    }
-
-    /// Waits until a broker answers, up to `timeout`.
-    pub(crate) fn reach(&self, timeout: Duration) -> Result<()> {
-        let mut metadata = std::ptr::null();
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the instance is live; without a topic only those known here are asked for, and
-        // what is set on success is destroyed below.
-        let code = unsafe {
-            let none = std::ptr::null_mut();
-            sys::rd_kafka_metadata(self.ptr(), 0, none, &mut metadata, millis)
-        };
-        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(broker_error(code, "reach a broker"));
-        }
-        // SAFETY: set by the call that succeeded.
-        unsafe { sys::rd_kafka_metadata_destroy(metadata) };
-        Ok(())
-    }
-
-    /// How many partitions a topic has, asked of the cluster; blocks up to `timeout`.
-    pub(crate) fn partition_count(&self, topic: &TopicHandle, timeout: Duration) -> Result<u32> {
-        let mut metadata = std::ptr::null();
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: instance and topic are live; `metadata` is set on success and destroyed below.
-        let code =
-            unsafe { sys::rd_kafka_metadata(self.ptr(), 0, topic.ptr(), &mut metadata, millis) };
-        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(
-                broker_error(code, "ask for the topic's partitions").with("topic", topic.name())
-            );
-        }
-        // SAFETY: on success `metadata` points to `topic_cnt` topics until it is destroyed.
-        let (code, partitions) = unsafe {
-            let found = &*metadata;
-            let answer = if found.topic_cnt > 0 {
-                ((*found.topics).err, (*found.topics).partition_cnt)
-            } else {
-                (RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, 0)
-            };
-            sys::rd_kafka_metadata_destroy(metadata);
-            answer
-        };
-        match u32::try_from(partitions) {
-            Ok(count) if count > 0 && code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                Ok(count)
-            }
-            // A topic without partitions and without an error is still being created.
-            _ => {
-                let code = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                    RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
-                } else {
-                    code
-                };
-                Err(broker_error(code, "find the topic").with("topic", topic.name()))
-            }
         }
     }
 }
@@ -272,9 +215,8 @@ impl Queue {
 
     /// The next event, waiting up to `timeout` (in whole milliseconds) for one.
     pub(crate) fn poll(&self, timeout: Duration) -> Option<Event> {
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is live; the event is ours to destroy.
-        unsafe { Event::from_ptr(sys::rd_kafka_queue_poll(self.ptr, millis)) }
+        unsafe { Event::from_ptr(sys::rd_kafka_queue_poll(self.ptr, millis(timeout))) }
     }
 
     /// How many events or records wait in it.

@@ -245,6 +245,6 @@ unsafe fn bytes<'a>(start: *const u8, len: usize) -> Option<&'a [u8]> {
 }
 
 /// A deadline in whole milliseconds, as librdkafka takes it.
-pub(super) fn millis(timeout: Duration) -> i32 {
+pub(crate) fn millis(timeout: Duration) -> i32 {
     i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
 }

@@ -8,10 +8,12 @@ mod events;
 mod group;
 mod handle;
 mod message;
+mod metadata;
 mod partitions;
 
 pub(crate) use errors::{broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
-pub(crate) use message::{FetchBuffer, Message, Messages};
+pub(crate) use message::{FetchBuffer, Message, Messages, millis};
+pub(crate) use metadata::Asked;
 pub(crate) use partitions::{PartitionEntry, PartitionList, logical};

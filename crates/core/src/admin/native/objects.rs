@@ -3,7 +3,6 @@
 use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_int};
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use rdkafka_sys as sys;
 
@@ -28,12 +27,6 @@ impl<T> Drop for Owned<T> {
         // SAFETY: made with the function that destroys its kind, and destroyed once.
         unsafe { (self.destroy)(self.ptr.as_ptr()) }
     }
-}
-
-/// As the other destructors, which take no pointer to const.
-pub(super) unsafe extern "C" fn destroy_metadata(metadata: *mut sys::rd_kafka_metadata_t) {
-    // SAFETY: by this function's contract, which is that of the one it calls.
-    unsafe { sys::rd_kafka_metadata_destroy(metadata) }
 }
 
 pub(super) fn pointers<T>(objects: &[Owned<T>]) -> Vec<*mut T> {
@@ -199,8 +192,4 @@ pub(super) fn refused(doing: &str, why: &[c_char]) -> Error {
     // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
     let why = unsafe { text(why.as_ptr()) };
     Error::new(ErrorKind::InvalidConfig, format!("cannot {doing}: {why}"))
-}
-
-pub(super) fn millis(duration: Duration) -> c_int {
-    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
 }
