@@ -15,7 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::run::{cargo, output, step};
+use crate::run::{build_services, cargo, output, step, target_dir};
 
 /// The package's name on the registry.
 const PACKAGE: &str = "@254carbon/event-producer";
@@ -156,11 +156,6 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
     tarballs(&packages)
 }
 
-/// Where cargo builds.
-fn target_dir(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
-}
-
 fn library(platform: &Platform) -> &'static str {
     match platform.os {
         "win32" => "carbon_events_node.dll",
@@ -268,11 +263,7 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
 fn run(root: &Path, program: &str, arguments: &[String]) -> Result<()> {
     let packed = pack(root, None)?;
     let folder = install(root, &packed)?;
-    step(&mut cargo(
-        root,
-        &["build", "--release", "-p", "carbon-events-services"],
-    ))?;
-    let services = target_dir(root).join("release/carbon-events-services");
+    let services = build_services(root)?;
     let program = folder.join(program);
     let mut node = Command::new("node");
     node.arg(&program)

