@@ -12,9 +12,9 @@ use futures::StreamExt;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 
-use super::Bench;
 use super::report::Report;
 use super::work::{Taken, measure};
+use super::{Bench, Side};
 
 /// How long a reader may find nothing.
 const STALLED: Duration = Duration::from_secs(30);
@@ -43,6 +43,14 @@ impl Contender {
             Contender::Java => "Java ConsumerPerformance, raw",
         }
     }
+
+    fn side(self) -> Side {
+        match self {
+            Contender::Own => Side::Own,
+            Contender::Java => Side::Java,
+            _ => Side::Peer,
+        }
+    }
 }
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
@@ -53,24 +61,21 @@ pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> 
         drop(producer.send(&bench.work.event(number, 0)?)?);
     }
     producer.close(Duration::from_secs(120))?;
-    let contenders: Vec<_> = Contender::ALL
-        .into_iter()
-        .filter(|contender| match contender {
-            Contender::Own => true,
-            Contender::Java => bench.options.java.is_wanted(),
-            _ => !bench.options.no_peers,
-        })
-        .collect();
-    bench.rounds(&contenders, Contender::name, |contender| {
-        let taken = match contender {
-            Contender::Own => own(bench)?,
-            Contender::Base => base_consumer(bench)?,
-            Contender::Stream => stream_consumer(bench)?,
-            Contender::Java => bench.options.java.consume(bench)?,
-        };
-        report.throughput("consume", contender.name(), taken);
-        Ok(())
-    })
+    bench.rounds(
+        &Contender::ALL,
+        Contender::side,
+        Contender::name,
+        |contender| {
+            let taken = match contender {
+                Contender::Own => own(bench)?,
+                Contender::Base => base_consumer(bench)?,
+                Contender::Stream => stream_consumer(bench)?,
+                Contender::Java => bench.options.java.consume(bench)?,
+            };
+            report.throughput("consume", contender.name(), taken);
+            Ok(())
+        },
+    )
 }
 
 fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {

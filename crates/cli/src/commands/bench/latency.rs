@@ -17,7 +17,7 @@ use rdkafka::producer::{Producer, ThreadedProducer};
 
 use super::report::Report;
 use super::work::measure;
-use super::{Bench, consume, produce};
+use super::{Bench, Side, consume, produce};
 
 /// Awaited sends a round.
 const AWAITED: u64 = 2_000;
@@ -45,29 +45,36 @@ impl Contender {
             Contender::Linger1 => "rdkafka, linger 1 ms",
         }
     }
+
+    fn side(self) -> Side {
+        match self {
+            Contender::Own => Side::Own,
+            Contender::Linger0 | Contender::Linger1 => Side::Peer,
+        }
+    }
 }
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let contenders = if bench.options.no_peers {
-        &Contender::ALL[..1]
-    } else {
-        &Contender::ALL[..]
-    };
-    bench.rounds(contenders, Contender::name, |contender| {
-        let latencies = match contender {
-            Contender::Own => own(bench)?,
-            Contender::Linger0 => peer(bench, "0")?,
-            Contender::Linger1 => peer(bench, "1")?,
-        };
-        report.latency(contender.name(), latencies);
-        let taken = match contender {
-            Contender::Own => own_awaited(bench)?,
-            Contender::Linger0 => peer_awaited(bench, "0")?,
-            Contender::Linger1 => peer_awaited(bench, "1")?,
-        };
-        report.throughput("awaited sends", contender.name(), taken);
-        Ok(())
-    })
+    bench.rounds(
+        &Contender::ALL,
+        Contender::side,
+        Contender::name,
+        |contender| {
+            let latencies = match contender {
+                Contender::Own => own(bench)?,
+                Contender::Linger0 => peer(bench, "0")?,
+                Contender::Linger1 => peer(bench, "1")?,
+            };
+            report.latency(contender.name(), latencies);
+            let taken = match contender {
+                Contender::Own => own_awaited(bench)?,
+                Contender::Linger0 => peer_awaited(bench, "0")?,
+                Contender::Linger1 => peer_awaited(bench, "1")?,
+            };
+            report.throughput("awaited sends", contender.name(), taken);
+            Ok(())
+        },
+    )
 }
 
 /// Calls `send` with each event's number and stamp, at the bench's rate.

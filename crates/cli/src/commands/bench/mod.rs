@@ -118,6 +118,14 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Whose clients a contender is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Own,
+    Peer,
+    Java,
+}
+
 /// What every phase needs.
 struct Bench<'a> {
     settings: Settings,
@@ -135,15 +143,21 @@ impl Bench<'_> {
         settings
     }
 
-    /// Runs `contenders` round by round, in turn.
+    /// Runs those of `contenders` that are asked for, round by round, in turn.
     fn rounds<C: Copy>(
         &self,
         contenders: &[C],
+        side: impl Fn(C) -> Side,
         name: impl Fn(C) -> &'static str,
         mut measure: impl FnMut(C) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        let asked_for = |contender: &&C| match side(**contender) {
+            Side::Own => true,
+            Side::Peer => !self.options.no_peers,
+            Side::Java => self.options.java.is_wanted(),
+        };
         for round in 1..=self.options.rounds {
-            for contender in contenders {
+            for contender in contenders.iter().filter(asked_for) {
                 if !self.quiet {
                     output::note(format!(
                         "round {round} of {}: {}",

@@ -14,7 +14,7 @@ use rdkafka::producer::{
 
 use super::report::Report;
 use super::work::{Taken, Work, measure};
-use super::{Bench, native};
+use super::{Bench, Side, native};
 
 pub(super) const FLUSH: Duration = Duration::from_secs(120);
 /// As many as keep rdkafka's queue from running full.
@@ -47,28 +47,33 @@ impl Contender {
             Contender::Java => "Java ProducerPerformance, ready bytes, no keys",
         }
     }
+
+    fn side(self) -> Side {
+        match self {
+            Contender::Own => Side::Own,
+            Contender::Java => Side::Java,
+            _ => Side::Peer,
+        }
+    }
 }
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let contenders: Vec<_> = Contender::ALL
-        .into_iter()
-        .filter(|contender| match contender {
-            Contender::Own => true,
-            Contender::Java => bench.options.java.is_wanted(),
-            _ => !bench.options.no_peers,
-        })
-        .collect();
-    bench.rounds(&contenders, Contender::name, |contender| {
-        let taken = match contender {
-            Contender::Own => own(bench)?,
-            Contender::Future => future_producer(bench)?,
-            Contender::Threaded => threaded_producer(bench)?,
-            Contender::Native => native::produce(bench)?,
-            Contender::Java => bench.options.java.produce(bench)?,
-        };
-        report.throughput("produce", contender.name(), taken);
-        Ok(())
-    })
+    bench.rounds(
+        &Contender::ALL,
+        Contender::side,
+        Contender::name,
+        |contender| {
+            let taken = match contender {
+                Contender::Own => own(bench)?,
+                Contender::Future => future_producer(bench)?,
+                Contender::Threaded => threaded_producer(bench)?,
+                Contender::Native => native::produce(bench)?,
+                Contender::Java => bench.options.java.produce(bench)?,
+            };
+            report.throughput("produce", contender.name(), taken);
+            Ok(())
+        },
+    )
 }
 
 fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
