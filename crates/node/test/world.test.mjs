@@ -254,14 +254,21 @@ test('a million sends leave no growth', async (t) => {
       const sends = Array.from({ length: 10_000 }, () => producer.send('ServiceHealthEvent', health));
       await Promise.all(sends);
     }
+  };
+  const used = () => {
     globalThis.gc();
     const { heapUsed, external } = process.memoryUsage();
     return [heapUsed / 1e6, external / 1e6, residentMb()];
   };
-  const before = await send(200_000);
-  const after = await send(800_000);
+  await send(200_000);
+  const before = used();
+  await send(800_000);
+  let after;
+  // V8 gives pages back when it has time for that; what leaks stays.
+  await until('memory to be where it was', async () => {
+    await sleep(100);
+    after = used();
+    return [8, 8, 60].every((growth, of) => after[of] < before[of] + growth);
+  }).catch((error) => assert.fail(`${error.message}: ${before} MB, then ${after}`));
   t.diagnostic(`heap, external, resident MB: ${before.map(Math.round)} -> ${after.map(Math.round)}`);
-  assert.ok(after[0] < before[0] + 8);
-  assert.ok(after[1] < before[1] + 8);
-  assert.ok(after[2] < before[2] + 60);
 });
