@@ -25,8 +25,8 @@ use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
 use crate::{Error, ErrorKind, Result};
 
-/// Settled slabs kept for their memory.
-const POOLED_SLABS: usize = 64;
+/// Settled slabs that are kept for their memory while nothing is on its way.
+const IDLE_SLABS: usize = 16;
 
 /// A record as the producer's front hands it over, besides its value.
 pub(crate) struct Head<'a> {
@@ -348,10 +348,9 @@ impl Engine {
     /// queue empty finds every outcome.
     pub(crate) fn book(&self, settled: Settled) {
         if let Some(buffers) = settled.buffers {
-            let mut pool = self.pool.lock();
-            if pool.len() < POOLED_SLABS {
-                pool.push(buffers);
-            }
+            // All of them while records flow: they were in use a moment ago, and a slab of new
+            // memory costs a page fault every sixteen records.
+            self.pool.lock().push(buffers);
         }
         self.release(settled.records, settled.cost);
     }
@@ -368,6 +367,17 @@ impl Engine {
     fn release(&self, records: u64, cost: u64) {
         self.counts.released.fetch_add(records, Ordering::Relaxed);
         self.budget.release(records, cost);
+    }
+
+    /// Gives back the memory of a burst that is over.
+    pub(crate) fn trim_pool(&self) {
+        let mut pool = self.pool.lock();
+        if pool.len() > IDLE_SLABS {
+            let spare = pool.split_off(IDLE_SLABS);
+            pool.shrink_to_fit();
+            drop(pool);
+            drop(spare);
+        }
     }
 
     fn buffers(&self) -> Buffers {

@@ -32,6 +32,8 @@ pub(crate) struct LaneState {
     /// The next slab's capacity: doubled by a slab that fills up, halved by one that goes nearly
     /// empty, so that a lone record does not pay for a thousand.
     capacity: u32,
+    /// The bytes of a record of the last slab, on average.
+    record_bytes: usize,
 }
 
 impl Lane {
@@ -44,6 +46,7 @@ impl Lane {
                 handing_over: false,
                 noted: false,
                 capacity: SLAB_MIN_RECORDS,
+                record_bytes: 0,
             }),
         })
     }
@@ -59,13 +62,17 @@ impl LaneState {
         parts: Parts<'_>,
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> (Delivery, u64) {
-        let capacity = self.capacity;
-        let slab = self
-            .open
-            .get_or_insert_with(|| Slab::new(Arc::clone(topic), partition, capacity, buffers()));
+        let (capacity, record_bytes) = (self.capacity, self.record_bytes);
+        let slab = self.open.get_or_insert_with(|| {
+            // A little more, for records differ; no more than a slab is let grow to.
+            let expected = capacity as usize * (record_bytes + record_bytes / 8);
+            let expected = expected.min(SLAB_MAX_BYTES);
+            Slab::new(Arc::clone(topic), partition, capacity, expected, buffers())
+        });
         let appended = slab.append(parts, write);
         if slab.is_full(SLAB_MAX_BYTES) {
             self.capacity = (capacity * 2).min(SLAB_MAX_RECORDS);
+            self.record_bytes = slab.record_bytes();
             self.seal();
         }
         appended

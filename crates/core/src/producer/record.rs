@@ -23,7 +23,7 @@ pub(super) struct Options<'a> {
 /// What makes a record's key and value.
 pub(super) trait Content {
     /// Checks it, and finds its topic.
-    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>>;
+    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>>;
     /// Appends the key that it has of its own; `false` for none.
     fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool;
     /// No fewer bytes than the value has.
@@ -202,9 +202,9 @@ pub struct TypedContent<'a, E> {
 }
 
 impl<E: TypedEvent> Content for TypedContent<'_, E> {
-    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
         self.event.validate(engine.source())?;
-        Ok(Arc::clone(engine.event_topic(E::TOPIC)))
+        Ok(Cow::Borrowed(engine.event_topic(E::TOPIC)))
     }
 
     fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
@@ -236,9 +236,9 @@ pub struct AnyContent<'a> {
 }
 
 impl Content for AnyContent<'_> {
-    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
         self.event.validate(engine.source())?;
-        Ok(Arc::clone(engine.event_topic(self.event.topic())))
+        Ok(Cow::Borrowed(engine.event_topic(self.event.topic())))
     }
 
     fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
@@ -294,12 +294,12 @@ pub struct EncodedContent<'a> {
 }
 
 impl Content for EncodedContent<'_> {
-    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
+    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
         if self.event.key(engine.source())?.is_empty() {
             // Only an event whose key is its source has none: it says so itself.
             self.event.event()?.validate(engine.source())?;
         }
-        Ok(Arc::clone(engine.event_topic(self.event.topic())))
+        Ok(Cow::Borrowed(engine.event_topic(self.event.topic())))
     }
 
     fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
@@ -346,8 +346,8 @@ impl<'a> Outgoing<'a, RawContent<'a>> {
 }
 
 impl Content for RawContent<'_> {
-    fn prepare(&self, engine: &Engine) -> Result<Arc<Topic>> {
-        Ok(engine.topic(self.topic))
+    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
+        Ok(Cow::Owned(engine.topic(self.topic)))
     }
 
     fn write_key(&self, _: &Engine, _: &mut Vec<u8>) -> bool {

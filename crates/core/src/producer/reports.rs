@@ -45,6 +45,8 @@ pub(super) fn run(engine: &Arc<Engine>) {
             } else {
                 event.serve(&engine.handle, &engine.health, engine.tokens.as_ref());
             }
+        } else if !busy {
+            engine.trim_pool();
         }
         engine.hand_over_gathered();
         let now = Instant::now();

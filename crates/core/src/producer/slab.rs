@@ -78,9 +78,21 @@ pub(crate) struct Slab {
 unsafe impl Send for Slab {}
 
 impl Slab {
-    /// An empty slab for up to `capacity` records that reuses `buffers`.
-    pub(crate) fn new(topic: Arc<Topic>, partition: i32, capacity: u32, buffers: Buffers) -> Self {
+    /// An empty slab for up to `capacity` records of some `expected_bytes` together, that reuses
+    /// `buffers`.
+    pub(crate) fn new(
+        topic: Arc<Topic>,
+        partition: i32,
+        capacity: u32,
+        expected_bytes: usize,
+        buffers: Buffers,
+    ) -> Self {
         let Buffers { bytes, records } = buffers;
+        // Room for all of it at once: growing would copy what is there, again and again.
+        let (bytes, records) = (
+            with_room(bytes, expected_bytes),
+            with_room(records, capacity as usize),
+        );
         let outcomes = Outcomes::new(Arc::clone(topic.name()), capacity as usize);
         Slab {
             topic,
@@ -134,6 +146,11 @@ impl Slab {
 
     pub(crate) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// The bytes of a record, on average.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.bytes.len() / self.records.len().max(1)
     }
 
     /// Whether no record can be appended any more.
@@ -204,6 +221,15 @@ impl Record {
     /// The bytes of the queue's budget that the record takes.
     fn cost(&self) -> u64 {
         (self.key_len.max(0) as u64) + (self.value_len.max(0) as u64) + RECORD_OVERHEAD_BYTES
+    }
+}
+
+/// `empty`, or another where it has no room for that many.
+fn with_room<T>(empty: Vec<T>, room: usize) -> Vec<T> {
+    if empty.capacity() < room {
+        Vec::with_capacity(room)
+    } else {
+        empty
     }
 }
 
