@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage, RDKafkaRespErr};
@@ -21,7 +22,13 @@ use crate::{Error, ErrorKind};
 #[derive(Default)]
 pub(crate) struct Health {
     last_error: Mutex<Option<Error>>,
+    /// What was warned of lately, and when.
+    warned: Mutex<Vec<(String, Instant)>>,
 }
+
+/// How long the same trouble is not warned of again: librdkafka tells of a broker that is away with
+/// each attempt to reach it.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl Health {
     pub(crate) fn trouble(&self) -> Option<Error> {
@@ -43,6 +50,19 @@ impl Health {
         if telling(&error) || !last.as_ref().is_some_and(telling) {
             *last = Some(error);
         }
+    }
+
+    /// Whether a client's error is worth a warning: nobody was warned of the same one lately.
+    fn is_news(&self, reason: &str, now: Instant) -> bool {
+        // What comes behind it is how long the attempt took and how many were like it.
+        let trouble = reason.split(" (after ").next().unwrap_or(reason);
+        let mut warned = self.warned.lock();
+        warned.retain(|(_, at)| now.duration_since(*at) < WARN_EVERY);
+        let is_news = warned.iter().all(|(said, _)| said != trouble);
+        if is_news {
+            warned.push((trouble.to_owned(), now));
+        }
+        is_news
     }
 
     /// `error` with its real cause, where it is a deadline that passed or a connection that failed
@@ -200,7 +220,11 @@ impl Event {
                 sys::RD_KAFKA_EVENT_ERROR => {
                     let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event));
                     let reason = lossy(sys::rd_kafka_event_error_string(event));
-                    tracing::warn!(target: "carbon_events", %code, reason, "client error");
+                    if health.is_news(&reason, Instant::now()) {
+                        tracing::warn!(target: "carbon_events", %code, reason, "client error");
+                    } else {
+                        tracing::debug!(target: "carbon_events", %code, reason, "client error");
+                    }
                     health.note(client_error(code, &reason));
                 }
                 sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => refresh_token(handle, tokens),
@@ -289,5 +313,20 @@ fn refresh_token(handle: &Handle, tokens: Option<&TokenProvider>) {
     if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
         failed(&unsafe { lossy(why.as_ptr()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_warned_of_once_a_minute() {
+        let (health, now) = (Health::default(), Instant::now());
+        assert!(health.is_news("a:9093: Connect failed (after 3ms in state CONNECT)", now));
+        assert!(!health.is_news("a:9093: Connect failed (after 1ms in state CONNECT)", now));
+        assert!(health.is_news("b:9093: Connect failed (after 3ms in state CONNECT)", now));
+        let later = now + WARN_EVERY;
+        assert!(health.is_news("a:9093: Connect failed (after 3ms in state CONNECT)", later));
     }
 }
