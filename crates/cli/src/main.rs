@@ -19,6 +19,7 @@ mod logs;
 mod output;
 mod progress;
 mod settings;
+mod silence;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use carbon_events::admin::{Admin, Applied, ClusterDiff, Difference, TopicTable};
+use carbon_events::config::ConnectionSettings;
 use carbon_events::{Error, Topic};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::args::Cli;
 use crate::exit::Exit;
 use crate::format;
 use crate::output::{self, BAD, DIM, GOOD, NOTE, row, styled};
+use crate::silence::Silence;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -75,13 +77,26 @@ impl TableOptions {
         table
     }
 
-    fn admin(&self, cli: &Cli) -> anyhow::Result<Admin> {
+    /// The cluster, and how it differs from the table.
+    fn compare(&self, cli: &Cli) -> anyhow::Result<(Admin, ClusterDiff)> {
         let connection = cli.connection.settings()?.connection;
-        Ok(Admin::builder()
-            .connection(connection)
-            .timeout(self.timeout)
-            .build()?)
+        compare(connection, self.timeout, &self.table())
     }
+}
+
+/// A cluster and how it differs from a table; says so where it answers nothing.
+pub(crate) fn compare(
+    connection: ConnectionSettings,
+    timeout: Duration,
+    table: &TopicTable,
+) -> anyhow::Result<(Admin, ClusterDiff)> {
+    let silence = Silence::new(&connection, timeout);
+    let admin = Admin::builder()
+        .connection(connection)
+        .timeout(timeout)
+        .build()?;
+    let diff = silence.broken_by(|| admin.diff(table))?;
+    Ok((admin, diff))
 }
 
 pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
@@ -89,12 +104,12 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::List { topics } => list(&named_or_all(topics), json),
         Command::Diff(options) => {
-            let diff = options.admin(cli)?.diff(&options.table())?;
+            let (_, diff) = options.compare(cli)?;
             print_diff(&diff, json)?;
             Ok(Exit::Done)
         }
         Command::Verify(options) => {
-            let diff = options.admin(cli)?.diff(&options.table())?;
+            let (_, diff) = options.compare(cli)?;
             print_diff(&diff, json)?;
             Ok(if diff.is_empty() {
                 Exit::Done
@@ -107,10 +122,11 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
             create_only,
             dry_run,
         } => {
-            let (admin, table) = (options.admin(cli)?, options.table());
+            let (admin, diff) = options.compare(cli)?;
             if *dry_run {
-                return would_apply(&admin.diff(&table)?, *create_only, json);
+                return would_apply(&diff, *create_only, json);
             }
+            let table = options.table();
             let applied = if *create_only {
                 admin.create_missing(&table)?
             } else {

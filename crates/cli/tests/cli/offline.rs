@@ -90,6 +90,22 @@ fn a_cluster_that_cannot_be_reached_is_something_to_try_again() {
 }
 
 #[test]
+fn an_address_where_nobody_answers_is_told_long_before_the_command_gives_up() {
+    for command_line in [
+        &["topics", "verify", "--timeout", "4s"][..],
+        &["tail", "--exit"],
+    ] {
+        let nobody = ["-b", "127.0.0.1:1", "--security-protocol", "plaintext"];
+        let ran = run(command(), command_line.iter().chain(&nobody));
+        assert_eq!(ran.code, 3, "{ran:#?}");
+        let mut told = ran.stderr.lines();
+        let notice = told.find(|line| line.contains("nothing is heard yet of 127.0.0.1:1"));
+        assert!(notice.is_some(), "{ran:#?}");
+        assert!(told.any(|line| line.contains("error:")), "{ran:#?}");
+    }
+}
+
+#[test]
 fn the_topic_table_is_listed() {
     let list = run(command(), ["topics", "list", "--json"]).json();
     assert_eq!(list.as_array().unwrap().len(), Topic::ALL.len());

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use carbon_events::Topic;
+use carbon_events::admin::TopicTable;
 use carbon_events::config::Settings;
 use carbon_events::testkit::Broker;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+
+use crate::commands::topics;
 
 /// See the module.
 pub(super) struct BenchTopic {
@@ -21,14 +24,15 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl BenchTopic {
     pub(super) fn create(settings: &Settings, partitions: i32) -> anyhow::Result<Self> {
+        let no_topics = TopicTable::of([]);
+        let (_, cluster) = topics::compare(settings.connection.clone(), TIMEOUT, &no_topics)?;
         let config = settings.connection.client_config()?;
         let topic = BenchTopic {
             prefix: format!("bench-{}.", std::process::id()),
             config: Some(config.clone()),
         };
         let admin: AdminClient<DefaultClientContext> = config.create()?;
-        let brokers = admin.inner().fetch_metadata(None, TIMEOUT)?.brokers().len();
-        let replicas = i32::try_from(brokers.clamp(1, 3))?;
+        let replicas = i32::try_from(cluster.brokers.clamp(1, 3))?;
         let name = topic.name();
         let in_sync = (replicas - 1).max(1).to_string();
         let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(replicas))

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use carbon_events::admin::{Admin, TopicTable};
+use carbon_events::admin::TopicTable;
 use carbon_events::config::{Settings, StartPosition};
 use carbon_events::consumer::EventConsumer;
 use carbon_events::testkit::Platform;
@@ -34,6 +34,7 @@ use self::check::Check;
 use self::events::Events;
 use self::latency::Latencies;
 use self::report::Report;
+use super::topics;
 use crate::args::Cli;
 use crate::exit::Exit;
 use crate::output::{self, DIM, styled};
@@ -44,6 +45,8 @@ use crate::{format, interrupt, progress};
 const LEAD: u64 = 100_000;
 /// How long nothing may come back before the rest counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
+/// How long the cluster may take to answer at all.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -115,10 +118,9 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
 
 /// Creates the topics that a development cluster lacks.
 fn make_topics(settings: &Settings) -> anyhow::Result<()> {
-    let admin = Admin::new(settings.connection.clone())?;
-    let made = admin
-        .create_missing(&TopicTable::all().fit_cluster())?
-        .into_result()?;
+    let table = TopicTable::all().fit_cluster();
+    let (admin, _) = topics::compare(settings.connection.clone(), ANSWERS_WITHIN, &table)?;
+    let made = admin.create_missing(&table)?.into_result()?;
     if !made.done.is_empty() {
         let count = format::counted(made.done.len() as u64, "topic", "topics");
         output::note(styled(DIM, format!("created {count}")));

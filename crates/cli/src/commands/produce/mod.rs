@@ -12,7 +12,6 @@
 
 mod input;
 mod rejects;
-mod silence;
 mod summary;
 
 use std::collections::VecDeque;
@@ -28,12 +27,12 @@ use indicatif::ProgressBar;
 
 use self::input::{Line, Next};
 use self::rejects::Rejects;
-use self::silence::Silence;
 use self::summary::Summary;
 use super::{event_parser, topic_parser};
 use crate::args::Cli;
 use crate::exit::Exit;
 use crate::output::{self, BAD, NOTE, styled};
+use crate::silence::Silence;
 use crate::{format, interrupt, progress};
 
 /// How long the last records may take to be acknowledged; less than the delivery timeout would give
@@ -128,7 +127,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     settings.producer = options.producer(&settings)?;
     let tried_for = settings.producer.delivery_timeout;
     let patience = tried_for.saturating_add(EXTRA);
-    let brokers = settings.connection.bootstrap_servers.clone();
+    let silence = Silence::new(&settings.connection, tried_for);
     let service = settings.connection.service_name.clone();
     settings.connection.check_files()?;
     let producer = EventProducer::builder().settings(settings).build()?;
@@ -154,7 +153,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         rejects: Rejects::new(options.rejected_path()),
         bar,
         waiting: VecDeque::new(),
-        silence: Silence::new(brokers, tried_for),
+        silence,
         summary: Summary::default(),
         scratch: Vec::new(),
     };
@@ -225,7 +224,7 @@ impl Run<'_> {
     fn break_silence(&mut self) {
         let heard = self.summary.delivered + self.summary.undelivered > 0;
         if let Some(text) = self.silence.look(heard, self.waiting.is_empty()) {
-            self.say(styled(NOTE, text));
+            self.say(text);
         }
     }
 

@@ -22,6 +22,7 @@ use crate::args::Cli;
 use crate::exit::Exit;
 use crate::format::counted;
 use crate::output::{self, DIM, styled};
+use crate::silence::Silence;
 use crate::{interrupt, progress};
 
 #[derive(Debug, Args)]
@@ -94,6 +95,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let until_ms = options.until.map(|until| until.at(now_ms));
     let settings = cli.connection.settings()?;
     settings.connection.check_files()?;
+    let silence = Silence::new(&settings.connection, settings.consumer.unreachable_after);
     let mut builder = EventConsumer::builder()
         .settings(settings)
         .topics(options.topics())
@@ -116,6 +118,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         until_ms,
         shown: Shown::new(cli.output.json),
         undecodable: 0,
+        silence,
     };
     // A bar below lines of output would only be in their way.
     let searching = to_the_end && !(options.key.is_none() && options.conditions.is_empty());
@@ -134,6 +137,7 @@ struct Tail<'a> {
     until_ms: Option<i64>,
     shown: Shown,
     undecodable: u64,
+    silence: Silence,
 }
 
 impl Tail<'_> {
@@ -154,6 +158,9 @@ impl Tail<'_> {
                         return Ok(());
                     }
                     connected |= !consumer.assignment().is_empty();
+                    if let Some(text) = self.silence.look(connected, false) {
+                        bar.suspend(|| output::note(text));
+                    }
                     continue;
                 }
                 // Somebody who watches wants to go on watching when the brokers are back.
