@@ -98,6 +98,27 @@ pub(crate) fn spawn<T: Send + 'static>(
     }
 }
 
+/// Runs blocking work on a thread of its own, which needs no particular executor. For what is rare:
+/// the work goes on when the returned future is dropped.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread
+        .spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = sender.send(work());
+        })
+        .map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "cannot start a thread").because(error)
+        })?;
+    receiver
+        .await
+        .map_err(|_| Error::new(ErrorKind::Internal, format!("the thread {name} panicked")))
+}
+
 /// Runs a future on the background thread and waits for it, from inside any runtime or from none.
 pub(crate) fn block_on<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
@@ -148,6 +169,14 @@ mod tests {
         let outcome = block_on(async { std::hint::black_box(None::<u8>).expect("no value") });
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Internal);
         assert_eq!(block_on(async { 5 }).unwrap(), 5);
+    }
+
+    #[test]
+    fn a_panic_on_a_thread_of_its_own_is_an_error_too() {
+        let run = |work: fn() -> u8| futures::executor::block_on(on_a_thread("test", work));
+        assert_eq!(run(|| 6).unwrap(), 6);
+        let error = run(|| std::hint::black_box(None).expect("no value")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
     }
 
     #[test]

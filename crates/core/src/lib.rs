@@ -55,6 +55,7 @@
 //!     .group_id("invoice-audit")
 //!     .topics([Topic::AuditApiCalls, Topic::SecurityEvents])
 //!     .build()?;
+//! // Until nothing has come for half a minute.
 //! while let Some(batch) = consumer.next_batch(Duration::from_secs(30))? {
 //!     for record in &batch {
 //!         match record.event() {

@@ -49,7 +49,7 @@ pub(super) fn module(model: &Model) -> String {
     out.push_str("\n#[cfg(test)]\nmod tests;\n");
 
     let mut exports: Vec<(String, Vec<String>)> = [
-        ("builder", vec!["OptionalText"]),
+        ("builder", vec!["Cause", "OptionalText"]),
         ("encoded", vec!["EncodedEvent"]),
         ("envelope", vec!["Envelope"]),
         ("event", vec!["Event"]),

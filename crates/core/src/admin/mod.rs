@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::background::on_a_thread;
 use crate::client::check_token_source;
 use crate::config::{ConnectionSettings, TokenProvider};
 use crate::events::{Topic, TopicSpec};
@@ -177,25 +178,12 @@ impl Admin {
             .await
     }
 
-    /// Runs a blocking call on a thread of its own: admin calls are rare, and this way they need no
-    /// particular executor.
     async fn on_a_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Admin) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let admin = self.clone();
-        let (sender, answer) = tokio::sync::oneshot::channel();
-        let thread = thread::Builder::new().name("carbon-events-admin-call".to_owned());
-        thread
-            .spawn(move || {
-                let _ = sender.send(work(&admin));
-            })
-            .map_err(|error| {
-                Error::new(ErrorKind::Unavailable, "cannot start a thread").because(error)
-            })?;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "an admin call panicked")))
+        on_a_thread("carbon-events-admin-call", move || work(&admin)).await?
     }
 }
 

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use super::decoding::Decoding;
 use super::service::{Listener, Service};
 use super::shared::{Parts, Shared};
-use super::{AssignmentChange, EventConsumer, Running};
+use super::{AssignmentChange, EventConsumer, Offsets, Running};
 use crate::client::{check_token_source, client_setters, registry_client};
 use crate::config::{
     ConnectionSettings, ConsumerSettings, GroupProtocol, RegistrySettings, Settings, StartPosition,
@@ -32,6 +32,7 @@ pub struct EventConsumerBuilder {
     metrics: Metrics,
     tokens: Option<TokenProvider>,
     listener: Option<Listener>,
+    start_at: Offsets,
     deferred_error: Option<Error>,
 }
 
@@ -84,6 +85,15 @@ impl EventConsumerBuilder {
     /// Where reading starts in a partition for which the group has no committed offset.
     pub fn start(mut self, start: StartPosition) -> Self {
         self.consumer = self.consumer.start(start);
+        self
+    }
+
+    /// Where reading starts in these partitions, above [`start`](Self::start) and above what the
+    /// group has committed: once each, when the partition is first given to this consumer. For who
+    /// keeps offsets beside what they made of the records. An offset that is not there means the
+    /// nearest one that is.
+    pub fn start_at(mut self, offsets: impl Into<Offsets>) -> Self {
+        self.start_at = offsets.into();
         self
     }
 
@@ -158,7 +168,13 @@ impl EventConsumerBuilder {
             handle.subscribe(&shared.topics)?;
         }
         let (left, outcome) = mpsc::sync_channel(1);
-        let service = Service::new(Arc::clone(&shared), handle, events, self.listener);
+        let service = Service::new(
+            Arc::clone(&shared),
+            handle,
+            events,
+            self.listener,
+            self.start_at,
+        );
         let thread = std::thread::Builder::new()
             .name("carbon-events-consumer".to_owned())
             .spawn(move || service.run(&left))

@@ -66,7 +66,6 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 pub use batch::{Batch, Record, RecordHeader, Records};
@@ -75,6 +74,7 @@ pub use owned::{OwnedRecord, Undecodable};
 pub use position::{Offsets, Position, TopicPartition};
 pub use stream::{Any, Cursor, Decode, EventStream, One};
 
+use crate::background::on_a_thread;
 use crate::events::TypedEvent;
 use crate::metrics::Metrics;
 use crate::{Error, ErrorKind, Result};
@@ -120,7 +120,21 @@ impl EventConsumer {
     }
 
     /// The next batch; waits for one up to `timeout`. `None` where none came in time or, with
-    /// `detect_end`, as soon as everything has been read that there is ([`at_end`](Self::at_end)).
+    /// `detect_end`, as soon as everything has been read that there is; [`at_end`](Self::at_end)
+    /// tells the two apart. A service goes on after `None`, since more may come:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(consumer: &carbon_events::EventConsumer) -> carbon_events::Result<()> {
+    /// loop {
+    ///     match consumer.next_batch(Duration::from_secs(1))? {
+    ///         Some(batch) => println!("{} records", batch.len()),
+    ///         None if consumer.at_end() => break Ok(()), // with detect_end alone
+    ///         None => {} // nothing came for a second: a chance to look at something else
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// Says that the batches dropped before are handled.
     ///
@@ -351,22 +365,12 @@ impl EventConsumer {
             return Ok(());
         };
         self.begin_leaving(timeout);
-        let (done, outcome) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         // Ending librdkafka's threads blocks, in however small a way.
-        let closer = move || {
-            let _ = done.send(running.leave(&shared, timeout));
-        };
-        let closer = std::thread::Builder::new()
-            .name("carbon-events-close".to_owned())
-            .spawn(closer);
-        let no_thread = |error| {
-            Error::new(ErrorKind::Internal, format!("no thread to close: {error}")).because(error)
-        };
-        closer.map_err(no_thread)?;
-        outcome
-            .await
-            .map_err(|_| Error::new(ErrorKind::Internal, "closing panicked"))?
+        on_a_thread("carbon-events-close", move || {
+            running.leave(&shared, timeout)
+        })
+        .await?
     }
 
     fn leave(&self, timeout: Duration) -> Result<()> {

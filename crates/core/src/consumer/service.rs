@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use super::AssignmentChange;
 use super::position::{Offsets, TopicPartition};
 use super::shared::Shared;
-use super::{AssignmentChange, start};
+use super::start::{self, Starts};
 use crate::kafka::{Event, Handle, PartitionList, Queue, Rebalance, TopicHandle, logical};
 use crate::{Error, ErrorKind, Result};
 
@@ -39,6 +40,8 @@ pub(super) struct Service {
     handle: Arc<Handle>,
     events: Queue,
     listener: Option<Listener>,
+    /// Where reading starts in some partitions.
+    start_at: Offsets,
     /// Partitions that were given to us and whose start is still being looked up.
     pending: Option<PartitionList>,
     /// When to look for partitions to read without a group.
@@ -57,6 +60,7 @@ impl Service {
         handle: Arc<Handle>,
         events: Queue,
         listener: Option<Listener>,
+        start_at: Offsets,
     ) -> Self {
         Service {
             look_at: shared.settings.standalone.then(Instant::now),
@@ -64,6 +68,7 @@ impl Service {
             handle,
             events,
             listener,
+            start_at,
             pending: None,
             started: HashSet::new(),
             lag_at: Instant::now(),
@@ -164,11 +169,9 @@ impl Service {
         let Some(mut list) = self.pending.take() else {
             return;
         };
-        let settings = &self.shared.settings;
         // Once we are leaving nothing is read: it does not matter where.
         if !self.leaving
-            && let Err(error) =
-                start::resolve(&self.handle, settings, &self.started, &mut list, ASK)
+            && let Err(error) = start::resolve(&self.handle, &self.starts(), &mut list, ASK)
         {
             tracing::warn!(target: "carbon_events", %error, "cannot find where to start; trying on");
             self.shared.note(self.shared.health.explain(error), false);
@@ -176,6 +179,14 @@ impl Service {
             return;
         }
         self.assign(&list);
+    }
+
+    fn starts(&self) -> Starts<'_> {
+        Starts {
+            settings: &self.shared.settings,
+            given: &self.start_at,
+            started: &self.started,
+        }
     }
 
     fn assign(&mut self, list: &PartitionList) {
@@ -253,10 +264,9 @@ impl Service {
 
     /// Takes the partitions of the topics that it does not have yet, without a group.
     fn assign_alone(&mut self) {
-        let settings = &self.shared.settings;
         let found = self.partitions_to_take().and_then(|mut list| {
             if self.started.is_empty() {
-                start::resolve(&self.handle, settings, &self.started, &mut list, ASK)?;
+                start::resolve(&self.handle, &self.starts(), &mut list, ASK)?;
             }
             Ok(list)
         });

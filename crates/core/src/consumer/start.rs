@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::position::TopicPartition;
+use super::position::{Offsets, Position, TopicPartition};
 use crate::Result;
 use crate::config::{ConsumerSettings, StartPosition};
 use crate::kafka::{Handle, PartitionEntry, PartitionList, logical};
@@ -12,29 +12,61 @@ use crate::kafka::{Handle, PartitionEntry, PartitionList, logical};
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 
-/// Sets the offsets to start at. Partitions among `started` go on where the group has committed,
-/// as do all unless committed offsets are to be ignored.
+/// Where a consumer is to start: as its settings say, and in these partitions at these offsets.
+pub(super) struct Starts<'a> {
+    pub(super) settings: &'a ConsumerSettings,
+    pub(super) given: &'a Offsets,
+    /// Partitions that it had before.
+    pub(super) started: &'a HashSet<TopicPartition>,
+}
+
+impl Starts<'_> {
+    fn is_first_time(&self, entry: &PartitionEntry<'_>) -> bool {
+        !self.started.contains(&TopicPartition::from(*entry))
+    }
+
+    /// The offset that was given for a partition; the last one, where there are several.
+    fn given(&self, entry: &PartitionEntry<'_>) -> Option<i64> {
+        let here = |position: &&Position| {
+            let TopicPartition { topic, partition } = &position.partition;
+            **topic == *entry.topic && *partition == entry.partition
+        };
+        let given = self.given.positions.iter().rev().find(here);
+        given
+            .filter(|_| self.is_first_time(entry))
+            .map(|position| position.next_offset)
+    }
+
+    /// Whether a partition starts without a look at what is committed.
+    fn is_anew(&self, entry: &PartitionEntry<'_>) -> bool {
+        let settings = self.settings;
+        settings.standalone || settings.ignore_committed && self.is_first_time(entry)
+    }
+}
+
+/// Sets the offsets to start at. Partitions that the consumer had before go on where the group has
+/// committed, as do all unless committed offsets are to be ignored or an offset was given.
 ///
 /// Fails where the brokers do not answer within `timeout`; to be tried again then, since starting
 /// anywhere else could lose records.
 pub(super) fn resolve(
     handle: &Handle,
-    settings: &ConsumerSettings,
-    started: &HashSet<TopicPartition>,
+    wanted: &Starts<'_>,
     list: &mut PartitionList,
     timeout: Duration,
 ) -> Result<()> {
-    let anew = |entry: &PartitionEntry<'_>| {
-        let first_time = || !started.contains(&TopicPartition::from(*entry));
-        settings.standalone || settings.ignore_committed && first_time()
-    };
-    let fresh: HashSet<TopicPartition> = match settings.start {
+    let start = wanted.settings.start;
+    let given = select(list, |entry| wanted.given(entry).is_some());
+    let anew = |entry: &PartitionEntry<'_>| wanted.given(entry).is_none() && wanted.is_anew(entry);
+    let fresh: HashSet<TopicPartition> = match start {
         // `auto.offset.reset` does it where nothing is committed.
         StartPosition::Earliest | StartPosition::Latest => select(list, anew),
         StartPosition::Offset(_) | StartPosition::TimestampMs(_) => {
             let mut fresh = select(list, anew);
             let mut committed = PartitionList::new();
-            for entry in list.iter().filter(|entry| !anew(entry)) {
+            let goes_on =
+                |entry: &PartitionEntry<'_>| wanted.given(entry).is_none() && !anew(entry);
+            for entry in list.iter().filter(goes_on) {
                 committed.push(entry.topic, entry.partition, logical::STORED, None);
             }
             if committed.len() > 0 {
@@ -44,37 +76,44 @@ pub(super) fn resolve(
             fresh
         }
     };
-    if fresh.is_empty() {
-        return Ok(());
-    }
-    let look_up = |time: i64| {
+    let look_up = |partitions: &HashSet<TopicPartition>, time: i64| {
         let mut times = PartitionList::new();
-        for TopicPartition { topic, partition } in &fresh {
+        for TopicPartition { topic, partition } in partitions {
             times.push(topic, *partition, time, None);
+        }
+        if partitions.is_empty() {
+            return Ok(times);
         }
         handle
             .offsets_for_times(&mut times, timeout)
             .map(|()| times)
     };
-    let starts = match settings.start {
-        StartPosition::Earliest => look_up(EARLIEST)?,
-        StartPosition::Latest => look_up(LATEST)?,
-        StartPosition::TimestampMs(time) => look_up(time)?,
-        StartPosition::Offset(offset) => {
-            // An offset that is not there would send librdkafka to where `auto.offset.reset` says.
-            let (mut starts, ends) = (look_up(EARLIEST)?, look_up(LATEST)?);
-            starts.set_offsets(|oldest| {
-                let newest = offset_of(&ends, &oldest).unwrap_or(offset);
-                offset.min(newest).max(oldest.offset)
-            });
-            starts
-        }
+    // An offset that is not there would send librdkafka to where `auto.offset.reset` says.
+    let nearest = |partitions: &HashSet<TopicPartition>,
+                   offset_in: &dyn Fn(&PartitionEntry<'_>) -> i64| {
+        let (mut starts, ends) = (look_up(partitions, EARLIEST)?, look_up(partitions, LATEST)?);
+        starts.set_offsets(|oldest| {
+            let offset = offset_in(&oldest);
+            let newest = offset_of(&ends, &oldest).unwrap_or(offset);
+            offset.min(newest).max(oldest.offset)
+        });
+        Ok(starts)
     };
-    list.set_offsets(|entry| match offset_of(&starts, &entry) {
-        // No record is as new as that: the next one that comes is.
-        Some(offset) if offset < 0 => logical::END,
-        Some(offset) => offset,
-        None => entry.offset,
+    let starts = match start {
+        StartPosition::Earliest => look_up(&fresh, EARLIEST)?,
+        StartPosition::Latest => look_up(&fresh, LATEST)?,
+        StartPosition::TimestampMs(time) => look_up(&fresh, time)?,
+        StartPosition::Offset(offset) => nearest(&fresh, &|_| offset)?,
+    };
+    let places = nearest(&given, &|entry| wanted.given(entry).unwrap_or(entry.offset))?;
+    list.set_offsets(|entry| {
+        let found = offset_of(&places, &entry).or_else(|| offset_of(&starts, &entry));
+        match found {
+            // No record is as new as that: the next one that comes is.
+            Some(offset) if offset < 0 => logical::END,
+            Some(offset) => offset,
+            None => entry.offset,
+        }
     });
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::{Envelope, Event, TypedEvent};
+
 /// What an optional text field's setter takes: text, or an `Option` of it.
 pub trait OptionalText<'a> {
     /// The text, if there is any.
@@ -29,6 +31,30 @@ macro_rules! optional_text {
 }
 
 optional_text!(&'a str, &'a String, String, Cow<'a, str>);
+
+/// What can have caused an event: an event of one type or of any, or the envelope of one.
+pub trait Cause {
+    /// The envelope that tells of it.
+    fn cause(&self) -> &Envelope<'_>;
+}
+
+impl<E: TypedEvent> Cause for E {
+    fn cause(&self) -> &Envelope<'_> {
+        self.envelope()
+    }
+}
+
+impl Cause for Event<'_> {
+    fn cause(&self) -> &Envelope<'_> {
+        self.envelope()
+    }
+}
+
+impl Cause for Envelope<'_> {
+    fn cause(&self) -> &Envelope<'_> {
+        self
+    }
+}
 
 /// The setters of the envelope, the same for each builder.
 macro_rules! envelope_setters {
@@ -77,8 +103,8 @@ macro_rules! envelope_setters {
 
         /// Says that `cause` caused this event: its id becomes the causation id, and its
         /// correlation id, or its id where it has none, becomes the correlation id.
-        pub fn caused_by(mut self, cause: &impl TypedEvent) -> Self {
-            self.envelope.caused_by(cause.envelope());
+        pub fn caused_by(mut self, cause: &impl $crate::events::Cause) -> Self {
+            self.envelope.caused_by(cause.cause());
             self
         }
     };

@@ -49,7 +49,7 @@ pub use audit_admin_operation_event::{AuditAdminOperationEvent, AuditAdminOperat
 pub use audit_api_call_event::{AuditAPICallEvent, AuditAPICallEventBuilder};
 pub use audit_data_access_event::{AuditDataAccessEvent, AuditDataAccessEventBuilder};
 pub use audit_user_action_event::{AuditUserActionEvent, AuditUserActionEventBuilder};
-pub use builder::OptionalText;
+pub use builder::{Cause, OptionalText};
 pub use config_change_event::{ConfigChangeEvent, ConfigChangeEventBuilder};
 pub use data_ingestion_event::{DataIngestionEvent, DataIngestionEventBuilder};
 pub use data_lineage_event::{ColumnLineage, DataLineageEvent, DataLineageEventBuilder};

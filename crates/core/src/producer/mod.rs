@@ -73,6 +73,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwapOption, Guard};
 use serde::Serialize;
 
+use crate::background::on_a_thread;
 use crate::config::{ConnectionSettings, ProducerSettings, TokenProvider};
 use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::metrics::Metrics;
@@ -285,6 +286,18 @@ impl EventProducer {
     /// [`ErrorKind::Aborted`] with the number of `records` that were given up.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.shared.close(timeout)
+    }
+
+    /// As [`close`](Self::close), without blocking the task's thread. Closing goes on if the future
+    /// is dropped once it was polled.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`close`](Self::close).
+    pub async fn close_async(&self, timeout: Duration) -> Result<()> {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        let shared = Arc::clone(&self.shared);
+        on_a_thread("carbon-events-close", move || shared.close(timeout)).await?
     }
 
     /// What became of the records so far.

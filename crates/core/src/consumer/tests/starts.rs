@@ -36,6 +36,24 @@ fn at_an_offset_or_the_nearest_that_there_is() {
 }
 
 #[test]
+fn at_offsets_of_ones_own_in_some_partitions() {
+    let broker = filled();
+    let at = || Offsets::at(TOPIC, 0, 2).and(TOPIC, 0, 8).and(TOPIC, 1, -3);
+    for standalone in [true, false, false] {
+        let settings = settings(&broker, "g")
+            .standalone(standalone)
+            .start(StartPosition::Offset(3));
+        let consumer = builder(&broker, "g").consumer(settings).start_at(at());
+        let consumer = consumer.build().unwrap();
+        let again = read(&consumer, 7);
+        assert_eq!(again[&0], [8, 9]);
+        assert_eq!(again[&1], Vec::from_iter(100..105));
+        // The group's next consumer starts there again, whatever this one commits.
+        consumer.close(SOON).unwrap();
+    }
+}
+
+#[test]
 fn behind_the_newest_record() {
     let broker = filled();
     let consumer = builder(&broker, "g")

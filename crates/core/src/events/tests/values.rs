@@ -183,6 +183,13 @@ fn an_event_names_what_caused_it() {
         Some(second.envelope.event_id.as_str())
     );
     assert_eq!(third.envelope.correlation_id.as_deref(), Some(id));
+    // As a reader has it, who knows only now which event it is.
+    let fourth = api_call().caused_by(&Event::from(third.clone()));
+    let fifth = api_call().caused_by(&third.envelope);
+    assert_eq!(
+        fourth.build().unwrap().envelope.causation_id,
+        fifth.build().unwrap().envelope.causation_id
+    );
 }
 
 #[test]

@@ -2,6 +2,20 @@
 
 use super::*;
 
+#[tokio::test]
+async fn a_task_closes_without_blocking_its_thread() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let delivery = producer.send(&event("a")).unwrap();
+    // On a runtime of one thread: the delivery's task goes on while the producer closes.
+    let (closed, delivered) = tokio::join!(producer.close_async(SOON), delivery);
+    closed.unwrap();
+    delivered.unwrap();
+    let error = producer.send(&event("a")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    producer.close_async(SOON).await.unwrap();
+}
+
 #[test]
 fn a_record_that_the_broker_does_not_take_fails_with_what_the_broker_said() {
     let broker = broker();
