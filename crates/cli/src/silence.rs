@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use carbon_events::config::ConnectionSettings;
 
+use crate::args::Cli;
 use crate::format;
 use crate::output::{self, NOTE, styled};
 
@@ -22,13 +23,14 @@ pub(crate) struct Silence {
 }
 
 impl Silence {
-    pub(crate) fn new(connection: &ConnectionSettings, tried_for: Duration) -> Self {
+    pub(crate) fn new(cli: &Cli, connection: &ConnectionSettings, tried_for: Duration) -> Self {
         let brokers = &connection.bootstrap_servers;
         let time = format::duration(tried_for);
         Silence {
             text: format!("nothing is heard yet of {brokers}; trying for up to {time}"),
             since: None,
-            over: false,
+            // A program that reads JSON has no use for it.
+            over: cli.output.json,
         }
     }
 
@@ -53,7 +55,8 @@ impl Silence {
         let (answered, waiting) = mpsc::channel::<()>();
         thread::scope(|scope| {
             let watch = move || {
-                if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let silent = waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+                if silent && !self.over {
                     output::note(styled(NOTE, &self.text));
                 }
             };

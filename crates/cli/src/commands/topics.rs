@@ -80,17 +80,18 @@ impl TableOptions {
     /// The cluster, and how it differs from the table.
     fn compare(&self, cli: &Cli) -> anyhow::Result<(Admin, ClusterDiff)> {
         let connection = cli.connection.settings()?.connection;
-        compare(connection, self.timeout, &self.table())
+        compare(cli, connection, self.timeout, &self.table())
     }
 }
 
 /// A cluster and how it differs from a table; says so where it answers nothing.
 pub(crate) fn compare(
+    cli: &Cli,
     connection: ConnectionSettings,
     timeout: Duration,
     table: &TopicTable,
 ) -> anyhow::Result<(Admin, ClusterDiff)> {
-    let silence = Silence::new(&connection, timeout);
+    let silence = Silence::new(cli, &connection, timeout);
     let admin = Admin::builder()
         .connection(connection)
         .timeout(timeout)

@@ -93,7 +93,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     };
     let topic = match &broker {
         Some(broker) => BenchTopic::embedded(broker, options.partitions)?,
-        None => BenchTopic::create(&settings, options.partitions)?,
+        None => BenchTopic::create(cli, &settings, options.partitions)?,
     };
     let bench = Bench {
         work: Work::new(options.events, options.keys),

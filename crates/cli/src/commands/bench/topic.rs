@@ -11,6 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use crate::args::Cli;
 use crate::commands::topics;
 
 /// See the module.
@@ -23,9 +24,9 @@ pub(super) struct BenchTopic {
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl BenchTopic {
-    pub(super) fn create(settings: &Settings, partitions: i32) -> anyhow::Result<Self> {
+    pub(super) fn create(cli: &Cli, settings: &Settings, partitions: i32) -> anyhow::Result<Self> {
         let no_topics = TopicTable::of([]);
-        let (_, cluster) = topics::compare(settings.connection.clone(), TIMEOUT, &no_topics)?;
+        let (_, cluster) = topics::compare(cli, settings.connection.clone(), TIMEOUT, &no_topics)?;
         let config = settings.connection.client_config()?;
         let topic = BenchTopic {
             prefix: format!("bench-{}.", std::process::id()),

@@ -74,7 +74,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     // the environment happens to name.
     let (settings, platform) = if cli.connection.names_a_cluster() {
         let settings = cli.connection.settings()?;
-        make_topics(&settings)?;
+        make_topics(cli, &settings)?;
         (settings, None)
     } else {
         let platform = Platform::start()?;
@@ -117,9 +117,9 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
 }
 
 /// Creates the topics that a development cluster lacks.
-fn make_topics(settings: &Settings) -> anyhow::Result<()> {
+fn make_topics(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
     let table = TopicTable::all().fit_cluster();
-    let (admin, _) = topics::compare(settings.connection.clone(), ANSWERS_WITHIN, &table)?;
+    let (admin, _) = topics::compare(cli, settings.connection.clone(), ANSWERS_WITHIN, &table)?;
     let made = admin.create_missing(&table)?.into_result()?;
     if !made.done.is_empty() {
         let count = format::counted(made.done.len() as u64, "topic", "topics");

@@ -127,7 +127,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     settings.producer = options.producer(&settings)?;
     let tried_for = settings.producer.delivery_timeout;
     let patience = tried_for.saturating_add(EXTRA);
-    let silence = Silence::new(&settings.connection, tried_for);
+    let silence = Silence::new(cli, &settings.connection, tried_for);
     let service = settings.connection.service_name.clone();
     settings.connection.check_files()?;
     let producer = EventProducer::builder().settings(settings).build()?;
@@ -328,7 +328,7 @@ impl Run<'_> {
     fn reject(&mut self, line: &Line, error: &Error) -> anyhow::Result<()> {
         self.summary.rejected += 1;
         self.rejects.add(line, error)?;
-        self.show(self.summary.rejected, line, error);
+        self.show(self.summary.rejected, line, error.message());
         Ok(())
     }
 
@@ -339,11 +339,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Shows a line's error; of many the first few.
-    fn show(&self, count: u64, line: &Line, error: &Error) {
+    /// Shows what is wrong with a line; of many the first few.
+    fn show(&self, count: u64, line: &Line, what: impl std::fmt::Display) {
         if count <= SHOWN {
             let place = format!("{}:{}:", self.options.input_name(), line.number);
-            self.say(format!("{place} {}", styled(BAD, error.message())));
+            self.say(format!("{place} {}", styled(BAD, what)));
         } else if count == SHOWN + 1 {
             let path = self.rejects.path().display().to_string();
             self.say(styled(NOTE, format!("more lines are set aside in {path}")));

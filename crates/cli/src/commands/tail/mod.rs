@@ -95,7 +95,11 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let until_ms = options.until.map(|until| until.at(now_ms));
     let settings = cli.connection.settings()?;
     settings.connection.check_files()?;
-    let silence = Silence::new(&settings.connection, settings.consumer.unreachable_after);
+    let silence = Silence::new(
+        cli,
+        &settings.connection,
+        settings.consumer.unreachable_after,
+    );
     let mut builder = EventConsumer::builder()
         .settings(settings)
         .topics(options.topics())
