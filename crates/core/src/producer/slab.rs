@@ -266,11 +266,13 @@ impl InFlight {
         slab.count();
         let mut slab = Box::new(slab);
         slab.unsettled = AtomicU32::new(slab.records.len() as u32);
-        let at: *const Slab = &*slab;
-        for record in &mut slab.records {
-            record.slab = at;
+        // The one pointer that the slab is read through and freed by from here on.
+        let at = NonNull::from(Box::leak(slab));
+        // SAFETY: it was just leaked, and nobody else has it yet.
+        for record in unsafe { &mut (*at.as_ptr()).records } {
+            record.slab = at.as_ptr();
         }
-        InFlight(NonNull::from(Box::leak(slab)))
+        InFlight(at)
     }
 
     pub(crate) fn slab(&self) -> &Slab {

@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind};
 
 mod ending;
 mod sending;
+mod slab;
 mod waiting;
 
 const SOON: Duration = Duration::from_secs(20);
