@@ -6,6 +6,7 @@ use carbon_events_tests::{plain, typical};
 use serde_json::json;
 
 use super::*;
+use crate::run::run_with_input;
 
 #[test]
 fn lines_of_a_file_are_published_and_shown_again() {
@@ -114,4 +115,36 @@ fn every_format_of_a_topic_is_shown_as_it_is_asked_for() {
     assert!(!behind.contains("json"), "{behind}");
     let two = ends(0, &["tail", topic, "--from", "earliest", "-n", "2"]);
     assert_eq!(two.stdout.lines().count(), 2);
+}
+
+#[test]
+fn an_unknown_topic_fails_in_one_line() {
+    let ran = ends(1, &["tail", "no-such-topic", "--exit"]);
+    let errors: Vec<_> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.contains("error:"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{ran:#?}");
+    assert!(errors[0].contains("no-such-topic"), "{ran:#?}");
+    let json = ends(1, &["tail", "no-such-topic", "--exit", "--json"]);
+    let last = json.stderr.lines().last().unwrap();
+    let error: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(error["error"]["kind"], "UnknownTopic");
+
+    let rejected = tempfile::tempdir().unwrap();
+    let path = rejected.path().join("r.jsonl");
+    let arguments = [
+        "produce",
+        "--topic",
+        "data-lineage",
+        "--rejected",
+        path.to_str().unwrap(),
+    ];
+    let line = typical(Topic::DataLineage).written_json.to_string();
+    let ran = run_with_input(connected(), arguments, &line);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("data-lineage"), "{ran:#?}");
+    let set_aside = std::fs::read_to_string(path).unwrap();
+    assert_eq!(set_aside.lines().count(), 1);
 }
