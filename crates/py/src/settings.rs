@@ -1,7 +1,6 @@
 //! Core's settings by name: what `carbon_events._settings` makes keywords of.
 
 use carbon_events::config::{self, SettingKind, Settings};
-use carbon_events::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -14,8 +13,14 @@ pub(crate) enum Role {
     Consumer,
 }
 
-/// What stands before the names of the registry's settings.
-const REGISTRY: &str = "registry_";
+impl Role {
+    fn group(self) -> &'static str {
+        match self {
+            Role::Producer => "producer",
+            Role::Consumer => "consumer",
+        }
+    }
+}
 
 /// The environment's settings, and above them the given ones: texts by name.
 pub(crate) fn read(
@@ -27,7 +32,9 @@ pub(crate) fn read(
     let mut settings = Settings::from_env().or_raise(py)?;
     for (name, value) in options {
         let (name, value): (String, String) = (name.extract()?, value.extract()?);
-        set(&mut settings, &name, &value, role).or_raise(py)?;
+        settings
+            .set_option(role.group(), &name, &value.into())
+            .or_raise(py)?;
     }
     for (name, value) in properties {
         settings.connection = settings
@@ -37,35 +44,12 @@ pub(crate) fn read(
     Ok(settings)
 }
 
-fn set(settings: &mut Settings, name: &str, value: &str, role: Role) -> carbon_events::Result<()> {
-    let known = match name.strip_prefix(REGISTRY) {
-        Some(rest) => settings.registry.set_text(rest, value),
-        None if name == "schema_registry_url" => settings.registry.set_text("urls", value),
-        None => settings
-            .connection
-            .set_text(name, value)
-            .or_else(|| match role {
-                Role::Producer => settings.producer.set_text(name, value),
-                Role::Consumer => settings.consumer.set_text(name, value),
-            }),
-    };
-    known.unwrap_or_else(|| {
-        let message = format!("there is no setting {name}");
-        Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", name))
-    })
-}
-
-/// Every setting: a dict each.
+/// Every setting: a dict each, for what is generated from them.
 #[pyfunction]
 fn settings(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let list = PyList::empty(py);
     for setting in config::settings() {
         let entry = PyDict::new(py);
-        let name = match setting.group {
-            "registry" if setting.name == "urls" => "schema_registry_url".to_owned(),
-            "registry" => format!("{REGISTRY}{}", setting.name),
-            _ => setting.name.to_owned(),
-        };
         let (kind, choices) = match setting.kind {
             SettingKind::Boolean => ("bool", None),
             SettingKind::Integer | SettingKind::Milliseconds => ("int", None),
@@ -75,7 +59,7 @@ fn settings(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
             _ => ("str", None),
         };
         entry.set_item("group", setting.group)?;
-        entry.set_item("name", name)?;
+        entry.set_item("name", setting.option())?;
         entry.set_item("env", setting.env)?;
         entry.set_item("kind", kind)?;
         entry.set_item("choices", choices)?;

@@ -206,7 +206,7 @@ def test_a_delivery_that_fails_raises_its_error() -> None:
 
 
 def test_settings_are_checked_by_name() -> None:
-    with pytest.raises(InvalidConfigError, match="did you mean linger_ms"):
+    with pytest.raises(InvalidConfigError, match="did you mean `linger_ms`"):
         EventProducer(lingr_ms=5)  # type: ignore[call-arg]
     with pytest.raises(InvalidConfigError, match="linger_ms=soon"):
         EventProducer(linger_ms="soon")  # type: ignore[arg-type]

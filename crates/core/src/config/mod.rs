@@ -93,40 +93,86 @@ impl Settings {
     /// Sets one setting of a group (`connection`, `registry`, `producer` or `consumer`) by its name
     /// in every serialised form, such as `delivery_timeout_ms`: how bindings pass on the options
     /// that they are given. It stands above what was there, as with the setter of that name.
+    /// A text may stand for any value, as it does in the environment.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidConfig`], naming `setting`: there is none of that name (with the nearest
     /// that there is), or the value is refused.
     pub fn set(&mut self, group: &str, name: &str, value: &serde_json::Value) -> Result<()> {
-        let set = match group {
-            "connection" => self.connection.set(name, value),
-            "registry" => self.registry.set(name, value),
-            "producer" => self.producer.set(name, value),
-            "consumer" => self.consumer.set(name, value),
-            _ => Ok(false),
-        };
-        let of_group = || settings().filter(|setting| setting.group == group);
-        let message = match set {
-            Ok(true) => return Ok(()),
-            // What serde says quotes the value.
-            Err(_) if of_group().any(|setting| setting.name == name && setting.secret) => {
-                format!("{name} must be text")
-            }
-            Err(error) => format!("{name} is refused: {error}"),
-            Ok(false) => {
-                let nearest = of_group()
-                    .map(|setting| (strsim::jaro_winkler(setting.name, name), setting.name))
-                    .max_by(|one, other| one.0.total_cmp(&other.0))
-                    .filter(|(likeness, _)| *likeness > 0.8);
-                let advice = nearest.map_or_else(String::new, |(_, nearest)| {
-                    format!(": did you mean `{nearest}`?")
-                });
-                format!("`{name}` is no setting of the {group}{advice}")
-            }
-        };
-        Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", name))
+        self.set_shown(group, name, name, value).unwrap_or_else(|| {
+            let names = settings().filter(|setting| setting.group == group);
+            Err(unknown(group, name, names.map(|it| it.name.into())))
+        })
     }
+
+    /// Sets an option of a `client`, `producer` or `consumer`: a setting of it, of its connection or
+    /// of its registry, by its name beside those of others ([`Setting::option`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::set`].
+    pub fn set_option(
+        &mut self,
+        client: &str,
+        name: &str,
+        value: &serde_json::Value,
+    ) -> Result<()> {
+        let options =
+            || settings().filter(|it| [client, "connection", "registry"].contains(&it.group));
+        options()
+            .find(|setting| setting.option() == name)
+            .and_then(|setting| self.set_shown(setting.group, setting.name, name, value))
+            .unwrap_or_else(|| Err(unknown(client, name, options().map(Setting::option))))
+    }
+
+    fn set_shown(
+        &mut self,
+        group: &str,
+        name: &str,
+        shown: &str,
+        value: &serde_json::Value,
+    ) -> Option<Result<()>> {
+        match group {
+            "connection" => self.connection.set(name, shown, value),
+            "registry" => self.registry.set(name, shown, value),
+            "producer" => self.producer.set(name, shown, value),
+            "consumer" => self.consumer.set(name, shown, value),
+            _ => None,
+        }
+    }
+}
+
+/// That there is no such setting, with the nearest of those that there are.
+fn unknown(
+    whose: &str,
+    name: &str,
+    names: impl Iterator<Item = std::borrow::Cow<'static, str>>,
+) -> Error {
+    let nearest = names
+        .map(|known| (strsim::jaro_winkler(&known, name), known))
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .filter(|(likeness, _)| *likeness > 0.8);
+    let message = format!("`{name}` is no setting of the {whose}");
+    let error = match nearest {
+        None => Error::new(ErrorKind::InvalidConfig, message),
+        Some((_, nearest)) => {
+            let message = format!("{message}: did you mean `{nearest}`?");
+            Error::new(ErrorKind::InvalidConfig, message).with("nearest", nearest)
+        }
+    };
+    error.with("setting", name)
+}
+
+/// That a value is of a wrong type.
+fn refused<T: SettingValue>(name: &str, error: &serde_json::Error) -> Error {
+    let message = if T::SECRET {
+        // What serde says quotes the value.
+        format!("{name} must be text")
+    } else {
+        format!("{name} is refused: {error}")
+    };
+    Error::new(ErrorKind::InvalidConfig, message).with("setting", name)
 }
 
 /// Every setting there is, group by group.
@@ -236,20 +282,47 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_set_by_its_name_and_text() {
-        let mut settings = ConnectionSettings::default().ssl_ca_pem("pem");
-        assert!(
-            settings
-                .set_text("ssl_ca_location", "ca.pem")
-                .unwrap()
-                .is_ok()
+    fn an_option_is_set_by_its_name_beside_others() {
+        let mut settings = Settings::default();
+        settings.connection.ssl_ca_pem = Some("pem".to_owned());
+        let mut set = |client: &str, name: &str, text: &str| {
+            settings.set_option(client, name, &text.into()).map(drop)
+        };
+        set("producer", "ssl_ca_location", "ca.pem").unwrap();
+        set("producer", "close_timeout_ms", "7").unwrap();
+        set("consumer", "topics", "a,b").unwrap();
+        set("consumer", "registry_schema_ids", "a=3").unwrap();
+        set("consumer", "schema_registry_url", "http://r").unwrap();
+        let message = |error: Error| {
+            (
+                error.message().to_owned(),
+                error.get("setting").map(str::to_owned),
+            )
+        };
+        let (text, setting) = message(set("producer", "registry_timeout_ms", "soon").unwrap_err());
+        assert_eq!(text, "registry_timeout_ms=soon: must be whole milliseconds");
+        assert_eq!(setting.as_deref(), Some("registry_timeout_ms"));
+        let (text, _) = message(set("producer", "lingr_ms", "5").unwrap_err());
+        assert_eq!(
+            text,
+            "`lingr_ms` is no setting of the producer: did you mean `linger_ms`?"
         );
-        assert_eq!(settings.ssl_ca_location.as_deref(), Some("ca.pem"));
-        assert_eq!(settings.ssl_ca_pem, None, "replaced");
-        assert!(settings.set_text("ssl_ca_lokation", "ca.pem").is_none());
-        let mut settings = ProducerSettings::default();
-        let error = settings.set_text("linger_ms", "soon").unwrap().unwrap_err();
-        assert_eq!(error.get("setting"), Some("linger_ms"));
+        let (text, _) = message(set("producer", "registry_timout_ms", "5").unwrap_err());
+        assert!(
+            text.ends_with("did you mean `registry_timeout_ms`?"),
+            "{text}"
+        );
+        let (text, _) = message(set("producer", "group_id", "g").unwrap_err());
+        assert_eq!(text, "`group_id` is no setting of the producer");
+        assert_eq!(
+            settings.connection.ssl_ca_location.as_deref(),
+            Some("ca.pem")
+        );
+        assert_eq!(settings.connection.ssl_ca_pem, None, "replaced");
+        assert_eq!(settings.producer.close_timeout.as_millis(), 7);
+        assert_eq!(settings.consumer.topics, ["a", "b"]);
+        assert_eq!(settings.registry.schema_ids.get("a"), Some(3));
+        assert!(settings.registry.is_configured());
     }
 
     #[test]
@@ -298,6 +371,8 @@ mod tests {
             "`bootstrap_server` is no setting of the connection: did you mean `bootstrap_servers`?"
         );
         let message = refused(&mut settings, "reject_unauthorized", "maybe".into());
+        assert_eq!(message, "reject_unauthorized=maybe: must be true or false");
+        let message = refused(&mut settings, "reject_unauthorized", 7.into());
         assert!(
             message.starts_with("reject_unauthorized is refused"),
             "{message}"

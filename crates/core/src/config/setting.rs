@@ -5,6 +5,7 @@
 //! `from_env` and a table of [`Setting`]s, from which the reference documentation and the options of
 //! the Python and Node packages are generated.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Secret, Urls};
@@ -30,6 +31,15 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The name beside the settings of other groups: the registry's say whose they are.
+    pub fn option(&self) -> Cow<'static, str> {
+        match (self.group, self.name) {
+            ("registry", "urls") => "schema_registry_url".into(),
+            ("registry", name) => format!("registry_{name}").into(),
+            (_, name) => name.into(),
+        }
+    }
+
     /// What it does, in Markdown.
     pub fn doc(&self) -> String {
         self.doc
@@ -266,33 +276,28 @@ macro_rules! settings {
                 Ok(settings)
             }
 
-            /// Sets one setting by its name in every serialised form, as the setter does; `false`
-            /// where there is none of that name.
+            /// Sets one setting by its name in every serialised form, as the setter does; `None` where
+            /// there is none of that name. Text is read as in the environment; errors call it `shown`.
             pub(super) fn set(
                 &mut self,
                 name: &str,
+                shown: &str,
                 value: &serde_json::Value,
-            ) -> Result<bool, serde_json::Error> {
+            ) -> Option<$crate::Result<()>> {
                 $(
                     if name == $crate::config::setting::settings!(@name $field $($key)?) {
-                        // Through the struct's own serialised form, which knows units and words.
-                        let alone: serde_json::Map<_, _> =
-                            [(name.to_owned(), value.clone())].into_iter().collect();
-                        let given: Self = serde_json::from_value(alone.into())?;
-                        self.$field = given.$field;
-                        $($(self.$other = None;)+)?
-                        return Ok(true);
-                    }
-                )+
-                Ok(false)
-            }
-
-            /// Sets one setting by its name in [`SETTINGS`](Self::SETTINGS), with its value as it would
-            /// stand in the environment. `None` where there is no setting of that name.
-            pub fn set_text(&mut self, name: &str, text: &str) -> Option<$crate::Result<()>> {
-                $(
-                    if name == $crate::config::setting::settings!(@name $field $($key)?) {
-                        return Some($crate::config::parse_value(name, text).map(|value| {
+                        let read = match value {
+                            serde_json::Value::String(text) => {
+                                $crate::config::parse_value(shown, text)
+                            }
+                            // Through the struct's own serialised form, which knows units.
+                            other => serde_json::from_value(serde_json::json!({ name: other }))
+                                .map(|given: Self| given.$field)
+                                .map_err(|error| {
+                                    $crate::config::refused::<$type>(shown, &error)
+                                }),
+                        };
+                        return Some(read.map(|value| {
                             self.$field = value;
                             $($(self.$other = None;)+)?
                         }));

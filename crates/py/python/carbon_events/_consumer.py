@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_GROUPS = frozenset({"connection", "registry", "consumer"})
-
 
 class _Consumer(ConsumerBase):
     def __new__(cls, topics: Any = None, /, **options: Any) -> Any:
@@ -20,7 +18,7 @@ class _Consumer(ConsumerBase):
             several = [topics] if isinstance(topics, (str, type)) else topics
             # A record's class stands for its topic.
             options["topics"] = [getattr(topic, "TOPIC", topic) for topic in several]
-        return super().__new__(cls, *texts(options, _GROUPS))
+        return super().__new__(cls, *texts(options))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

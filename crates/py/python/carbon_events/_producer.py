@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-_GROUPS = frozenset({"connection", "registry", "producer"})
-
 
 class _Producer(ProducerBase):
     """What both have in common."""
 
     def __new__(cls, **options: Any) -> Any:
-        return super().__new__(cls, *texts(options, _GROUPS))
+        return super().__new__(cls, *texts(options))
 
     def _send_many(self, items: Any, record: Any) -> Any:
         if isinstance(items, list):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-
-from . import _native
-from .errors import InvalidConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
 def _text(value: Any) -> str:
+    # Here, because it takes as long as importing all the rest does.
+    from collections.abc import Iterable, Mapping
+
     if isinstance(value, bool):
         return "true" if value else "false"
     if hasattr(value, "value"):
@@ -30,7 +30,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def texts(options: Mapping[str, Any], groups: frozenset[str]) -> tuple[dict[str, str], dict[str, str]]:
+def texts(options: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """Settings and librdkafka's properties, each value as text; `None` counts as not given."""
     properties = options.get("properties") or {}
     given = {
@@ -38,18 +38,4 @@ def texts(options: Mapping[str, Any], groups: frozenset[str]) -> tuple[dict[str,
         for name, value in options.items()
         if value is not None and name != "properties"
     }
-    if given:
-        known = [entry["name"] for entry in _native.settings() if entry["group"] in groups]
-        for name in given:
-            if name not in known:
-                raise unknown(name, known)
     return given, {name: _text(value) for name, value in properties.items() if value is not None}
-
-
-def unknown(name: str, known: list[str]) -> Exception:
-    """The error of a mistyped setting, with the nearest right name."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return InvalidConfigError(f"there is no setting {name}{hint}", {"setting": name})
