@@ -37,22 +37,10 @@ pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
                     settings.set("registry", &snake(name), value)?;
                 }
             }
-            _ => set(&mut settings, client, &snake(name), value)?,
+            _ => settings.set_option(client.group(), &snake(name), value)?,
         }
     }
     Ok(settings)
-}
-
-/// Sets an option of the client or of its connection.
-fn set(settings: &mut Settings, client: Client, name: &str, value: &Value) -> Result<()> {
-    let of_client =
-        config::settings().any(|setting| setting.group == client.group() && setting.name == name);
-    let group = if of_client {
-        client.group()
-    } else {
-        "connection"
-    };
-    settings.set(group, name, value)
 }
 
 /// What the old package's methods write: Avro where there is a registry, else JSON as ever.
