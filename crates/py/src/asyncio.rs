@@ -9,6 +9,7 @@
 //! One [`Port`] a loop. No thread of ours takes the GIL, a thousand outcomes wake the loop once,
 //! and a loop that is closed leaves a descriptor that nobody reads until the port is dropped.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::delivery::outcome;
 
@@ -44,7 +46,7 @@ struct Task {
 }
 
 /// A loop's end of the bridge.
-#[pyclass(frozen, module = "carbon_events._native")]
+#[pyclass(frozen, weakref, module = "carbon_events._native")]
 pub(crate) struct Port {
     shared: Arc<Shared>,
     tasks: Mutex<HashMap<u64, Task>>,
@@ -188,39 +190,86 @@ fn intern<'py>(
         .clone()
 }
 
-/// A future of the running loop for what a job gives.
-fn future(py: Python<'_>, job: Job) -> PyResult<Bound<'_, PyAny>> {
-    static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static CREATE: Name = PyOnceLock::new();
-    let current = CURRENT.get_or_try_init(py, || {
-        let current = py.import("carbon_events._loops")?.getattr("current")?;
-        PyResult::Ok(current.unbind())
-    })?;
-    let (running, port): (Bound<'_, PyAny>, Bound<'_, Port>) =
-        current.bind(py).call0()?.extract()?;
-    let target = running.call_method0(intern(py, &CREATE, "create_future"))?;
-    let task = Task {
-        job,
-        target: target.clone().unbind(),
-    };
-    let port = port.get();
-    let id = port.next.fetch_add(1, Ordering::Relaxed);
-    // A wake that comes before the task is there to be found is drained after this, by this thread.
-    port.poll(py, id, task)?;
-    Ok(target)
+/// The running loop and its port.
+pub(crate) struct Running<'py> {
+    running: Bound<'py, PyAny>,
+    port: Bound<'py, Port>,
 }
 
-/// A future of the running loop for a record's outcome.
-pub(crate) fn future_of_delivery<'py>(
-    py: Python<'py>,
-    delivery: &Delivery,
-) -> PyResult<Bound<'py, PyAny>> {
-    future(py, Job::Delivery(delivery.clone()))
+/// The loop and the port that a thread asked for last, neither kept alive by it.
+struct Last {
+    running: Py<PyWeakrefReference>,
+    port: Py<PyWeakrefReference>,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+impl<'py> Running<'py> {
+    /// Fails with Python's own error where no loop runs in this thread.
+    pub(crate) fn get(py: Python<'py>) -> PyResult<Self> {
+        static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let get = GET.get_or_try_init(py, || {
+            let get = py.import("asyncio")?.getattr("get_running_loop")?;
+            PyResult::Ok(get.unbind())
+        })?;
+        let running = get.bind(py).call0()?;
+        let known = LAST.with_borrow(|last| {
+            let last = last.as_ref()?;
+            let same = last.running.bind(py).upgrade()?.is(&running);
+            let port = same.then(|| last.port.bind(py).upgrade())??;
+            port.cast_into::<Port>().ok()
+        });
+        match known {
+            Some(port) => Ok(Running { running, port }),
+            None => Self::find(running),
+        }
+    }
+
+    #[cold]
+    fn find(running: Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = running.py();
+        let port = py
+            .import("carbon_events._loops")?
+            .call_method1("port_of", (&running,))?
+            .cast_into::<Port>()?;
+        let last = Last {
+            running: PyWeakrefReference::new(&running)?.unbind(),
+            port: PyWeakrefReference::new(&port)?.unbind(),
+        };
+        let before = LAST.replace(Some(last));
+        drop(before);
+        Ok(Running { running, port })
+    }
+
+    /// A future of this loop for what a job gives.
+    fn future(self, job: Job) -> PyResult<Bound<'py, PyAny>> {
+        static CREATE: Name = PyOnceLock::new();
+        let py = self.running.py();
+        let create = intern(py, &CREATE, "create_future");
+        let target = self.running.call_method0(create)?;
+        let port = self.port.get();
+        let task = Task {
+            job,
+            target: target.clone().unbind(),
+        };
+        let id = port.next.fetch_add(1, Ordering::Relaxed);
+        // A wake that comes before the task is there to be found is drained after this, by this
+        // thread.
+        port.poll(py, id, task)?;
+        Ok(target)
+    }
+
+    /// A future of this loop for a record's outcome.
+    pub(crate) fn future_of_delivery(self, delivery: Delivery) -> PyResult<Bound<'py, PyAny>> {
+        self.future(Job::Delivery(delivery))
+    }
 }
 
 /// A future of the running loop for what a future of core's gives.
 pub(crate) fn future_of(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
-    future(py, Job::Work(work))
+    Running::get(py)?.future(Job::Work(work))
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

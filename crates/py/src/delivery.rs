@@ -114,7 +114,7 @@ impl Delivery {
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static DUNDER: PyOnceLock<Py<pyo3::types::PyString>> = PyOnceLock::new();
-        let future = asyncio::future_of_delivery(py, &self.0)?;
+        let future = asyncio::Running::get(py)?.future_of_delivery(self.0.clone())?;
         let name = DUNDER.get_or_init(py, || {
             pyo3::types::PyString::intern(py, "__await__").unbind()
         });

@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 
 use crate::delivery::Delivery;
 use crate::errors::Raise;
-use crate::{blocking, dispatch, events, headers, settings, shutdown};
+use crate::{asyncio, blocking, dispatch, events, headers, settings, shutdown};
 
 /// A producer that closes at the interpreter's exit.
 pub(crate) struct Running {
@@ -230,6 +230,29 @@ impl ProducerBase {
         let outgoing = options.apply(self.running().core.encoded(event));
         let delivery = outgoing.try_send().or_raise(py)?;
         accepted(py, delivery, on_delivery)
+    }
+
+    /// As `try_send`: a future of the running loop for the delivery report.
+    #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
+    fn send_async<'py>(
+        &self,
+        py: Python<'py>,
+        event: &Bound<'py, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event = event_of(event)?;
+        let options = Options::new(key, headers, partition)?;
+        // Before anything is sent: without a running loop, nothing is.
+        let running = asyncio::Running::get(py)?;
+        let outgoing = options.apply(self.running().core.encoded(event));
+        let delivery = outgoing.try_send().or_raise(py)?;
+        if on_delivery.is_some() {
+            accepted(py, delivery.clone(), on_delivery)?;
+        }
+        running.future_of_delivery(delivery)
     }
 
     /// Sends raw bytes to any topic; without a value a tombstone.

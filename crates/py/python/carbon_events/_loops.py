@@ -1,4 +1,4 @@
-"""Which end of the bridge belongs to the running loop."""
+"""Which end of the bridge belongs to a loop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from ._native import Port
 _ports: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Port] = weakref.WeakKeyDictionary()
 
 
-def current() -> tuple[asyncio.AbstractEventLoop, Port]:
-    """The running loop and its port."""
-    loop = asyncio.get_running_loop()
+def port_of(loop: asyncio.AbstractEventLoop) -> Port:
+    """The port of a running loop."""
     port = _ports.get(loop)
     if port is None:
         port = Port()
         loop.add_reader(port.fileno(), port.drain)
         _ports[loop] = port
-    return loop, port
+    return port

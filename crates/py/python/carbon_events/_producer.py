@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from . import _native
 from ._native import ProducerBase
 from ._settings import texts
@@ -11,8 +9,12 @@ from .errors import QueueFullError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from asyncio import Future
     from typing import Any
+
+
+#: How often a task that waits for room looks at the queue.
+_LOOK_SECONDS = 0.005
 
 
 class _Producer(ProducerBase):
@@ -24,6 +26,8 @@ class _Producer(ProducerBase):
     def _send_many(self, items: Any, record: Any) -> Any:
         if isinstance(items, list):
             return _native.send_many(self, items, record)
+        from collections.abc import Mapping
+
         if isinstance(items, Mapping):
             if record is None:
                 raise TypeError("columns need the class of their record: send_many(columns, DataQualityEvent)")
@@ -61,12 +65,27 @@ class EventProducer(_Producer):
 class AsyncEventProducer(_Producer):
     """Sends events from asyncio's tasks; never blocks the loop."""
 
-    def send(self, event: Any, **options: Any) -> Any:
-        """Sends an event; await what it gives for the delivery report."""
+    def send(self, event: Any, **options: Any) -> Future[Any]:
+        """Sends an event; a future of the running loop for the delivery report."""
         try:
-            return self.try_send(event, **options)
+            return self.send_async(event, **options)
         except QueueFullError:
-            return _Waiting(self, event, options)
+            import asyncio
+
+            return asyncio.ensure_future(self._send_when_there_is_room(event, options))
+
+    async def _send_when_there_is_room(self, event: Any, options: dict[str, Any]) -> Any:
+        import asyncio
+        import time
+
+        deadline = time.monotonic() + self.block_timeout
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                return await self.try_send(event, **options)
+            except QueueFullError:
+                if time.monotonic() >= deadline:
+                    raise
 
     async def send_many(self, items: Any, record: Any = None) -> Any:
         """Sends many events; the loop goes on while the queue is full."""
@@ -92,33 +111,3 @@ async def _in_thread(function: Any, *arguments: Any) -> Any:
     import asyncio
 
     return await asyncio.to_thread(function, *arguments)
-
-
-class _Waiting:
-    """A record that found the queue full and is accepted once there is room."""
-
-    #: How often the queue is looked at, in seconds.
-    _LOOK = 0.005
-
-    def __init__(self, producer: AsyncEventProducer, event: Any, options: dict[str, Any]) -> None:
-        import asyncio
-
-        self._sending = asyncio.ensure_future(self._send(producer, event, options))
-
-    async def _send(self, producer: AsyncEventProducer, event: Any, options: dict[str, Any]) -> Any:
-        import asyncio
-        import time
-
-        deadline = time.monotonic() + producer.block_timeout
-        while True:
-            try:
-                delivery = producer.try_send(event, **options)
-            except QueueFullError:
-                if time.monotonic() >= deadline:
-                    raise
-                await asyncio.sleep(self._LOOK)
-            else:
-                return await delivery
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._sending.__await__()

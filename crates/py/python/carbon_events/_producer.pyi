@@ -1,5 +1,6 @@
 # The producers as editors and type checkers see them.
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
@@ -122,11 +123,6 @@ class EventProducer(ProducerBase):
         /,
     ) -> None: ...
 
-class AwaitableDelivery(Protocol):
-    """A record's fate, to be awaited."""
-
-    def __await__(self) -> Generator[Any, None, DeliveryReport]: ...
-
 class AsyncEventProducer(ProducerBase):
     """Sends events from asyncio's tasks; never blocks the loop.
 
@@ -147,11 +143,14 @@ class AsyncEventProducer(ProducerBase):
         headers: Headers | None = None,
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
-    ) -> AwaitableDelivery:
-        """Sends an event; await what it gives for the delivery report.
+    ) -> Future[DeliveryReport]:
+        """Sends an event; a future of the running loop for the delivery report.
 
-        Where the queue is full, it waits in the background for room. Cancelling the task that awaits
-        does not recall a record that was accepted.
+        Where the queue is full, it waits in the background for room. Cancelling does not recall a
+        record that was accepted.
+
+        Raises:
+            RuntimeError: no loop runs in this thread; nothing was sent then.
         """
 
     def try_send(
