@@ -261,6 +261,11 @@ impl<'py> Running<'py> {
         Ok(target)
     }
 
+    /// A coroutine as a task of this loop.
+    pub(crate) fn task_of(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.running.call_method1("create_task", (coroutine,))
+    }
+
     /// A future of this loop for a record's outcome.
     pub(crate) fn future_of_delivery(self, delivery: Delivery) -> PyResult<Bound<'py, PyAny>> {
         self.future(Job::Delivery(delivery))

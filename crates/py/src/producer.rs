@@ -232,23 +232,29 @@ impl ProducerBase {
         accepted(py, delivery, on_delivery)
     }
 
-    /// As `try_send`: a future of the running loop for the delivery report.
+    /// Sends an event; a future of the running loop for the delivery report.
     #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
     fn send_async<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         event: &Bound<'py, PyAny>,
-        key: Option<&Bound<'_, PyAny>>,
-        headers: Option<&Bound<'_, PyAny>>,
+        key: Option<&Bound<'py, PyAny>>,
+        headers: Option<&Bound<'py, PyAny>>,
         partition: Option<i32>,
         on_delivery: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let event = event_of(event)?;
+        let (py, core) = (slf.py(), &slf.get().running().core);
         let options = Options::new(key, headers, partition)?;
+        let outgoing = options.apply(core.encoded(event_of(event)?));
         // Before anything is sent: without a running loop, nothing is.
         let running = asyncio::Running::get(py)?;
-        let outgoing = options.apply(self.running().core.encoded(event));
-        let delivery = outgoing.try_send().or_raise(py)?;
+        let delivery = match outgoing.try_send() {
+            Err(error) if error.kind() == ErrorKind::QueueFull => {
+                let given = (event, key, headers, partition, on_delivery);
+                let waiting = slf.call_method1("_send_when_there_is_room", given)?;
+                return running.task_of(&waiting);
+            }
+            sent => sent.or_raise(py)?,
+        };
         if on_delivery.is_some() {
             accepted(py, delivery.clone(), on_delivery)?;
         }

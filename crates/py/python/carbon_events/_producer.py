@@ -9,7 +9,6 @@ from .errors import QueueFullError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from asyncio import Future
     from typing import Any
 
 
@@ -65,19 +64,15 @@ class EventProducer(_Producer):
 class AsyncEventProducer(_Producer):
     """Sends events from asyncio's tasks; never blocks the loop."""
 
-    def send(self, event: Any, **options: Any) -> Future[Any]:
-        """Sends an event; a future of the running loop for the delivery report."""
-        try:
-            return self.send_async(event, **options)
-        except QueueFullError:
-            import asyncio
+    send = ProducerBase.send_async
 
-            return asyncio.ensure_future(self._send_when_there_is_room(event, options))
-
-    async def _send_when_there_is_room(self, event: Any, options: dict[str, Any]) -> Any:
+    async def _send_when_there_is_room(
+        self, event: Any, key: Any, headers: Any, partition: Any, on_delivery: Any
+    ) -> Any:
         import asyncio
         import time
 
+        options = {"key": key, "headers": headers, "partition": partition, "on_delivery": on_delivery}
         deadline = time.monotonic() + self.block_timeout
         while True:
             await asyncio.sleep(_LOOK_SECONDS)

@@ -8,6 +8,7 @@
 
 mod calls;
 mod producer;
+mod table;
 
 use pyo3::prelude::*;
 
