@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carbon_events::Error;
 use carbon_events::consumer::Record as CoreRecord;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple, PyType};
 
 use crate::{errors, events};
 
@@ -160,6 +160,16 @@ impl Record {
     #[classattr]
     fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
         PyTuple::new(py, ["topic", "event"])
+    }
+
+    /// `Record[DataQualityEvent]`, for annotations that are evaluated.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        event: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let alias = cls.py().import("types")?.getattr("GenericAlias")?;
+        alias.call1((cls, event))
     }
 
     fn __repr__(&self) -> String {

@@ -43,6 +43,25 @@ TOPICS = {
 }
 
 
+SNIPPET = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
+
+
+@dataclass
+class Snippet:
+    """Python in a document, and how it is tested."""
+
+    name: str
+    kind: str
+    code: str
+
+
+def snippets() -> Iterator[Snippet]:
+    for page in ["docs/python.md", "README.md"]:
+        found = SNIPPET.findall((REPOSITORY / page).read_text(encoding="utf-8"))
+        for number, (kind, code) in enumerate(found):
+            yield Snippet(f"{page}-{number}", kind, code)
+
+
 @dataclass
 class Services:
     """A real Kafka and a real registry."""

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from carbon_events.testing import Platform
-from conftest import REPOSITORY
+from conftest import REPOSITORY, snippets
 
-PAGES = ["docs/python.md", "README.md"]
-SNIPPET = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
-SNIPPETS = [
-    pytest.param(kind, code, id=f"{page}-{number}")
-    for page in PAGES
-    for number, (kind, code) in enumerate(
-        SNIPPET.findall((REPOSITORY / page).read_text(encoding="utf-8"))
-    )
-]
+SNIPPETS = [pytest.param(one.kind, one.code, id=one.name) for one in snippets()]
 
 
 @pytest.mark.parametrize("kind, code", SNIPPETS)

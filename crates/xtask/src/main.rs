@@ -81,9 +81,16 @@ enum Verb {
     },
     /// Build the Python wheel, and check what it links to
     Wheel {
-        /// Also run its tests, as it is installed
+        /// Also run its tests, as it is installed: all on `python3`, the quick ones on every other
+        /// CPython of this machine
         #[arg(long)]
         test: bool,
+        /// All tests on this interpreter instead, by path or by version, such as 3.12; repeatable
+        #[arg(long, requires = "test", value_name = "WHICH")]
+        python: Vec<String>,
+        /// For machines with an older C library than this one's, such as 2_17; Zig links it
+        #[arg(long, value_name = "VERSION")]
+        manylinux: Option<String>,
     },
     /// Feed made-up bytes to everything that reads bytes (needs nightly Rust and cargo-fuzz)
     Fuzz {
@@ -150,11 +157,15 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
             let bench = ["run", "--release", "-p", "carbon-events-cli", "--", "bench"];
             run::step(cargo(&root, &bench).args(arguments))?;
         }
-        Verb::Wheel { test } => {
+        Verb::Wheel {
+            test,
+            python,
+            manylinux,
+        } => {
             prerequisites::check(if test { Needs::Test } else { Needs::Build })?;
-            let wheel = wheel::build(&root)?;
+            let wheel = wheel::build(&root, manylinux.as_deref())?;
             if test {
-                wheel::test(&root, &wheel)?;
+                wheel::test(&root, &wheel, &python)?;
             }
             println!("{}", wheel.display());
         }

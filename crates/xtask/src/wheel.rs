@@ -9,12 +9,24 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::{build_services, step, target_dir};
 
-/// What builds the wheel and looks at it, all of it pinned.
-const TOOLS: &str = "maturin==1.16.0 auditwheel==6.8.2 abi3audit==0.0.26";
+mod interpreters;
 
-/// Builds the wheel into `target/wheels`, checks it and gives its path.
-pub(crate) fn build(root: &Path) -> Result<PathBuf> {
-    let tools = environment(&target_dir(root).join("wheel-tools"), TOOLS)?;
+/// What builds the wheel and looks at it, all of it pinned.
+const TOOLS: &str = "maturin==1.16.0\nauditwheel==6.8.2\nabi3audit==0.0.26";
+/// What links against a C library that is older than this machine's.
+const ZIG: &str = "ziglang==0.17.1";
+/// The type checker that comes from npm; mypy is among the tests' requirements.
+const PYRIGHT: &str = "1.1.414";
+/// The tests that need no services: what they are about depends on the interpreter most.
+const QUICK: [&str; 2] = ["tests/test_events.py", "tests/test_testing.py"];
+
+/// Builds the wheel into `target/wheels`, checks it and gives its path. `manylinux` names the oldest
+/// C library that it is to run with, such as `2_17`; without one, it is this machine's.
+pub(crate) fn build(root: &Path, manylinux: Option<&str>) -> Result<PathBuf> {
+    let tools = match manylinux {
+        None => environment("wheel-tools", root, &python(), TOOLS)?,
+        Some(_) => environment("wheel-zig", root, &python(), &format!("{TOOLS}\n{ZIG}"))?,
+    };
     let out = target_dir(root).join("wheels");
     if out.exists() {
         fs::remove_dir_all(&out).context("cannot clear away earlier wheels")?;
@@ -24,6 +36,17 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
         .current_dir(root.join("crates/py"))
         .args(["build", "--release", "--locked", "--out"])
         .arg(&out);
+    if let Some(version) = manylinux {
+        // Everything in C is compiled anew, and apart from what was compiled for this machine.
+        maturin
+            .env("CARGO_TARGET_DIR", target_dir(root).join("manylinux"))
+            .env("PATH", with_programs(&tools)?)
+            .args(["--zig", "--compatibility", &format!("manylinux_{version}")])
+            .args([
+                "--target",
+                &format!("{}-unknown-linux-gnu", env::consts::ARCH),
+            ]);
+    }
     step(&mut maturin)?;
     let wheel = only_wheel(&out)?;
     step(
@@ -39,36 +62,71 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     Ok(wheel)
 }
 
-/// Installs the wheel into a clean environment and runs its tests there.
-pub(crate) fn test(root: &Path, wheel: &Path) -> Result<()> {
+/// Runs the wheel's tests as it is installed in clean environments: all of them on `python3` (or
+/// `PYTHON`), the quick ones on every other CPython of this machine; where `named` has interpreters,
+/// all of them on these alone.
+pub(crate) fn test(root: &Path, wheel: &Path, named: &[String]) -> Result<()> {
+    let pyright = pyright(root)?;
     let services = build_services(root)?;
-    let requirements = root.join("crates/py/tests/requirements.txt");
-    let requirements = fs::read_to_string(requirements).context("the tests' requirements")?;
-    let bin = environment(&target_dir(root).join("wheel-tests"), &requirements)?;
-    let mut install = pip(&bin);
-    step(install.args(["--force-reinstall", "--no-deps"]).arg(wheel))?;
-    let mut pytest = Command::new(bin.join("python"));
-    pytest
-        .current_dir(root.join("crates/py"))
-        .env("CARBON_EVENTS_SERVICES", services)
-        .args(["-m", "pytest", "--timeout=300", "-q", "tests"]);
-    step(&mut pytest)
+    let tests = root.join("crates/py/tests");
+    let read = |file: &str| {
+        let path = tests.join(file);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    let quick = read("requirements-quick.txt")?;
+    let all = format!("{quick}\n{}", read("requirements.txt")?);
+    let run = |name: &str, python: &Path, packages: &str, tests: &[&str]| {
+        eprintln!("\n# the wheel on {}", python.display());
+        let bin = environment(name, root, python, packages)?;
+        let mut install = pip(&bin);
+        step(install.args(["--force-reinstall", "--no-deps"]).arg(wheel))?;
+        let mut pytest = Command::new(bin.join("python"));
+        pytest
+            .current_dir(root.join("crates/py"))
+            .env("CARBON_EVENTS_SERVICES", &services)
+            .env("CARBON_EVENTS_PYRIGHT", &pyright)
+            .args(["-m", "pytest", "--timeout=300", "-q"])
+            .args(tests);
+        step(&mut pytest)
+    };
+    if !named.is_empty() {
+        for name in named {
+            let python = interpreters::named(name)?;
+            let version = interpreters::version(&python)
+                .with_context(|| format!("{name} is no CPython that can be started"))?;
+            run(&format!("wheel-tests-{version}"), &python, &all, &["tests"])?;
+        }
+        return Ok(());
+    }
+    let python = python();
+    run("wheel-tests", &python, &all, &["tests"])?;
+    for (version, other) in interpreters::others(&python) {
+        run(&format!("wheel-quick-{version}"), &other, &quick, &QUICK)?;
+    }
+    Ok(())
 }
 
-/// The programs of a virtual environment with these packages, made anew when they are others.
-fn environment(directory: &Path, packages: &str) -> Result<PathBuf> {
+fn python() -> PathBuf {
+    env::var_os("PYTHON")
+        .unwrap_or_else(|| "python3".into())
+        .into()
+}
+
+/// The programs of a virtual environment with these packages, one a line; made anew when they are
+/// others.
+fn environment(name: &str, root: &Path, python: &Path, packages: &str) -> Result<PathBuf> {
+    let directory = target_dir(root).join(name);
     let bin = directory.join("bin");
     let installed = directory.join("installed.txt");
     if fs::read_to_string(&installed).unwrap_or_default() != packages {
-        let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
         step(
             Command::new(python)
                 .args(["-m", "venv", "--clear"])
-                .arg(directory),
+                .arg(&directory),
         )?;
-        let words = packages.lines().map(|line| line.split('#').next());
-        let words = words.flatten().flat_map(str::split_whitespace);
-        step(pip(&bin).args(words))?;
+        let lines = packages.lines().map(str::trim);
+        let wanted = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        step(pip(&bin).args(wanted))?;
         fs::write(installed, packages)?;
     }
     Ok(bin)
@@ -80,6 +138,28 @@ fn pip(bin: &Path) -> Command {
     pip.args(["-m", "pip", "install", "--quiet"]);
     pip.arg("--disable-pip-version-check");
     pip
+}
+
+/// The search path with these programs before all others.
+fn with_programs(bin: &Path) -> Result<std::ffi::OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(bin.to_owned()).chain(env::split_paths(&path));
+    Ok(env::join_paths(all)?)
+}
+
+/// pyright's program, for Node.
+fn pyright(root: &Path) -> Result<PathBuf> {
+    let directory = target_dir(root).join("pyright").join(PYRIGHT);
+    let program = directory.join("node_modules/pyright/index.js");
+    if !program.exists() {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .arg("--prefix")
+            .arg(&directory)
+            .arg(format!("pyright@{PYRIGHT}"));
+        step(&mut npm)?;
+    }
+    Ok(program)
 }
 
 fn only_wheel(directory: &Path) -> Result<PathBuf> {

@@ -10,8 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_GenericAlias = type(list[int])  # `types` is long to import
+
 
 class _Consumer(ConsumerBase):
+    __class_getitem__ = classmethod(_GenericAlias)
+
     def __new__(cls, topics: Any = None, /, **options: Any) -> Any:
         topics = options.pop("topics", None) if topics is None else topics
         if topics is not None:

@@ -1,31 +1,37 @@
 # The consumers as editors and type checkers see them.
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
-from typing import TypeAlias
+from typing import Generic, TypeAlias
 
-from typing_extensions import Self, Unpack
+from typing_extensions import Self, TypeVar, Unpack
 
 from ._native import ConsumerBase, Record
 from ._options import ConsumerOptions
 from .events import Event
 
+E = TypeVar("E", bound=Event, default=Event)
 Topics: TypeAlias = str | Iterable[str | type[Event]]
 #: A topic, a partition, and the offset of the next record to read.
 Place: TypeAlias = tuple[str, int, int]
 
-class EventConsumer(ConsumerBase):
+class EventConsumer(ConsumerBase, Generic[E]):
     """Reads events, record by record or batch by batch.
 
     A record is handled, and its offset may be committed, as soon as the next one is asked for; a
     batch as soon as the next batch is.
 
-        with EventConsumer("audit-api-calls", group_id="audit") as consumer:
+        with EventConsumer(AuditAPICallEvent, group_id="audit") as consumer:
             for record in consumer:
-                print(record.key, record.event)
+                print(record.key, record.event.status_code)
+
+    Made of event classes, it reads their topics and its records are typed by them.
     """
 
     def __new__(
-        cls, topics: Topics | None = None, /, **options: Unpack[ConsumerOptions]
+        cls,
+        topics: type[E] | Iterable[type[E]] | Topics | None = None,
+        /,
+        **options: Unpack[ConsumerOptions],
     ) -> Self:
         """Settings not given come from the environment, else they are the defaults.
 
@@ -33,17 +39,17 @@ class EventConsumer(ConsumerBase):
             InvalidConfigError: a setting is unknown or refused, or there is no topic or no group.
         """
 
-    def __iter__(self) -> Iterator[Record]: ...
-    def __next__(self) -> Record: ...
-    def next_record(self, timeout: float | None = None) -> Record | None:
+    def __iter__(self) -> Iterator[Record[E]]: ...
+    def __next__(self) -> Record[E]: ...
+    def next_record(self, timeout: float | None = None) -> Record[E] | None:
         """The next record, or `None` where none came within `timeout` seconds."""
 
-    def next_batch(self, timeout: float | None = None) -> list[Record]:
+    def next_batch(self, timeout: float | None = None) -> list[Record[E]]:
         """The next records, or none where none came within `timeout` seconds."""
 
     def commit(
         self,
-        what: Record | list[Record] | Place | None = None,
+        what: Record[E] | list[Record[E]] | Place | None = None,
         *,
         timeout: float = 10.0,
     ) -> None:
@@ -53,7 +59,7 @@ class EventConsumer(ConsumerBase):
             what: up to and with a record or records, or a place; without one, all that is handled.
         """
 
-    def seek(self, to: Record | Place, *, timeout: float = 10.0) -> None:
+    def seek(self, to: Record[E] | Place, *, timeout: float = 10.0) -> None:
         """Goes on reading at a record, or at a place."""
 
     def assignment(self) -> list[tuple[str, int]]:
@@ -77,28 +83,31 @@ class EventConsumer(ConsumerBase):
         /,
     ) -> None: ...
 
-class AsyncEventConsumer(ConsumerBase):
+class AsyncEventConsumer(ConsumerBase, Generic[E]):
     """Reads events in asyncio's tasks.
 
-    async with AsyncEventConsumer("audit-api-calls", group_id="audit") as consumer:
-        async for record in consumer:
-            print(record.key, record.event)
+        async with AsyncEventConsumer(AuditAPICallEvent, group_id="audit") as consumer:
+            async for record in consumer:
+                print(record.key, record.event.status_code)
     """
 
     def __new__(
-        cls, topics: Topics | None = None, /, **options: Unpack[ConsumerOptions]
+        cls,
+        topics: type[E] | Iterable[type[E]] | Topics | None = None,
+        /,
+        **options: Unpack[ConsumerOptions],
     ) -> Self:
         """As `EventConsumer`."""
 
-    def __aiter__(self) -> AsyncIterator[Record]: ...
-    async def __anext__(self) -> Record: ...
-    async def next_batch(self) -> list[Record]:
+    def __aiter__(self) -> AsyncIterator[Record[E]]: ...
+    async def __anext__(self) -> Record[E]: ...
+    async def next_batch(self) -> list[Record[E]]:
         """The next records; none when everything has been read, with `detect_end`."""
 
-    async def commit(self, what: Record | list[Record] | Place | None = None) -> None:
+    async def commit(self, what: Record[E] | list[Record[E]] | Place | None = None) -> None:
         """As `EventConsumer.commit`."""
 
-    def seek(self, to: Record | Place, *, timeout: float = 10.0) -> None:
+    def seek(self, to: Record[E] | Place, *, timeout: float = 10.0) -> None:
         """Goes on reading at a record, or at a place."""
 
     def assignment(self) -> list[tuple[str, int]]:

@@ -1,8 +1,8 @@
 # The native module. Its public names are re-exported by `carbon_events`.
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, final
+from typing import Any, Generic, final
 
-from typing_extensions import Self
+from typing_extensions import Self, TypeVar
 
 from .errors import EventError
 from .events import (
@@ -119,8 +119,10 @@ class Deliveries:
 
     def __await__(self) -> Generator[Any, None, int]: ...
 
+E_co = TypeVar("E_co", bound=Event, covariant=True, default=Event)
+
 @final
-class Record:
+class Record(Generic[E_co]):
     """A record that was read, with its event or why it is none."""
 
     __match_args__ = ("topic", "event")
@@ -145,7 +147,7 @@ class Record:
         """The value of the last header of that name."""
 
     @property
-    def event(self) -> Event:
+    def event(self) -> E_co:
         """The event.
 
         Raises:

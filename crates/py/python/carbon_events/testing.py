@@ -1,10 +1,11 @@
 """A Kafka broker and a schema registry inside the test's own process, with faults on demand.
 
+    from carbon_events import AuditAPICallEvent
     from carbon_events.testing import Platform
 
     with Platform() as platform:
         run_my_service(platform.environment())
-        [record] = platform.records("audit-api-calls")
+        [record] = platform.records(AuditAPICallEvent)
         assert record.event.status_code == 200
 
 The pytest plugin that comes with the package has the fixtures `carbon_platform` (one for the test)
@@ -14,13 +15,16 @@ and `carbon_environment` (the same, with the environment variables set that poin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from ._consumer import EventConsumer
-from ._native import PlatformBase
+from ._native import PlatformBase, Record
 from ._producer import AsyncEventProducer, EventProducer
+from .events import Event
+
+E = TypeVar("E", bound=Event)
 
 _READ_WITHIN_SECONDS = 30.0
 #: The broker answers an empty fetch only after this time, so it is kept short.
@@ -51,15 +55,27 @@ class Platform(PlatformBase):
         """A producer for asyncio that is connected to it."""
         return AsyncEventProducer(**self.settings(**options))
 
-    def consumer(self, topics: Any, *, group_id: str = "test", **options: Any) -> EventConsumer:
+    @overload
+    def consumer(
+        self, topics: type[E] | Iterable[type[E]], *, group_id: str = "test", **options: Any
+    ) -> EventConsumer[E]: ...
+    @overload
+    def consumer(
+        self, topics: str | Iterable[str], *, group_id: str = "test", **options: Any
+    ) -> EventConsumer[Event]: ...
+    def consumer(self, topics: Any, *, group_id: str = "test", **options: Any) -> Any:
         """A consumer that is connected to it and hears of new records within milliseconds."""
         options.setdefault("fetch_max_wait_ms", _FETCH_MAX_WAIT_MS)
         return EventConsumer(topics, **self.settings(group_id=group_id, **options))
 
-    def records(self, topic: Any) -> list[Any]:
+    @overload
+    def records(self, topic: type[E]) -> list[Record[E]]: ...
+    @overload
+    def records(self, topic: str) -> list[Record[Event]]: ...
+    def records(self, topic: Any) -> Any:
         """All records of a topic so far, from its beginning, partition by partition."""
         with self.consumer(topic, standalone=True, detect_end=True) as consumer:
-            records = []
+            records: list[Record[Event]] = []
             while not consumer.at_end():
                 batch = consumer.next_batch(_READ_WITHIN_SECONDS)
                 if not batch and not consumer.at_end():

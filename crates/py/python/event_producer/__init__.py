@@ -21,7 +21,7 @@ from carbon_events._native import DropInProducer as Producer
 
 _atexit.register(_dispatch.shutdown)
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class EventType(Enum):
@@ -156,11 +156,14 @@ class EventProducer(_native.DropInBase):
             {name: str(value) for name, value in given.items() if value},
             f"{source_service}-producer",
         )
-        self.bootstrap_servers = config["bootstrap.servers"]
+        self.bootstrap_servers: str = config["bootstrap.servers"]
         config.update(additional_config or {})
-        self.producer = Producer(config)
+        #: A service's tests may put another in its place.
+        self.producer: Any = Producer(config)
         #: The registry's URL, or `None` where events leave as JSON.
-        self.schema_registry = schema_registry_url or os.environ.get("KAFKA_SCHEMA_REGISTRY_URL") or None
+        self.schema_registry: str | None = (
+            schema_registry_url or os.environ.get("KAFKA_SCHEMA_REGISTRY_URL") or None
+        )
         if self.schema_registry and isinstance(self.producer, _native.DropInProducer):
             self.producer.use_registry(self.schema_registry)
 

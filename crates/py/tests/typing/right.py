@@ -18,6 +18,7 @@ from carbon_events import (
     QualityResult,
     Record,
 )
+from carbon_events.testing import Platform
 from event_producer import EventProducer as OldProducer
 from typing_extensions import assert_type
 
@@ -51,6 +52,12 @@ with EventProducer(service_name="s", linger_ms=timedelta(milliseconds=5)) as pro
     producer.send_many([quality.to_dict()], DataQualityEvent)
     producer.send_many({"dataset_name": ["a"]}, DataQualityEvent)
 
+with EventConsumer(DataQualityEvent, group_id="g") as typed:
+    for one in typed:
+        assert_type(one.event.score, float)
+    assert_type(typed.next_batch(1.0), list[Record[DataQualityEvent]])
+    typed.commit(typed.next_batch())
+
 with EventConsumer(["data-quality", AuditAPICallEvent], group_id="g") as consumer:
     for record in consumer:
         assert_type(record, Record)
@@ -68,6 +75,15 @@ async def main() -> None:
     async with AsyncEventConsumer("data-quality") as reader:
         async for record in reader:
             assert_type(record.key, bytes | None)
+    async with AsyncEventConsumer(DataLineageEvent) as lineages:
+        async for one in lineages:
+            assert_type(one.event.columns, tuple[ColumnLineage, ...])
+
+with Platform() as platform:
+    assert_type(platform.records(DataQualityEvent)[0].event, DataQualityEvent)
+    assert_type(platform.records("data-quality")[0].event, Event)
+    with platform.consumer(DataQualityEvent) as typed:
+        assert_type(next(typed).event, DataQualityEvent)
 
 
 asyncio.run(main())
