@@ -25,6 +25,9 @@ from typing import Any
 BOOTSTRAP = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
 REGISTRY = os.environ.get("KAFKA_SCHEMA_REGISTRY_URL", "")
 TOPIC = "audit-api-calls"
+#: What stands before the topics to be consumed: a run of its own each.
+AVRO_PREFIX = os.environ.setdefault("BENCH_AVRO_PREFIX", f"avro-{uuid.uuid4()}-")
+JSON_PREFIX = os.environ.setdefault("BENCH_JSON_PREFIX", f"json-{uuid.uuid4()}-")
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas/AuditAPICallEvent.avsc"
 SERVICES = [f"service-{number}" for number in range(64)]
 
@@ -273,8 +276,8 @@ def asyncio_ours(count: int) -> None:
             security_protocol="PLAINTEXT",
         )
 
-        async def one(number: int) -> None:
-            await made.send(AuditAPICallEvent(**fields(number)))
+        def one(number: int) -> Any:
+            return made.send(AuditAPICallEvent(**fields(number)))
 
         yield_ready()
         for start in range(0, count, 10_000):
@@ -291,9 +294,9 @@ def asyncio_aiokafka(count: int) -> None:
         made = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, linger_ms=10, max_batch_size=1 << 18)
         await made.start()
 
-        async def one(number: int) -> None:
+        def one(number: int) -> Any:
             event = fields(number)
-            await made.send_and_wait(TOPIC, json.dumps(event).encode(), event["service"].encode())
+            return made.send_and_wait(TOPIC, json.dumps(event).encode(), event["service"].encode())
 
         yield_ready()
         for start in range(0, count, 10_000):
@@ -345,11 +348,31 @@ def awaited_alone(count: int) -> None:
     asyncio.run(work())
 
 
+def fill(prefix: str, count: int) -> None:
+    """Fills the topic that consumers of one format read; the format is in the prefix."""
+    from carbon_events import AuditAPICallEvent, EventProducer
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    topic = NewTopic(prefix + TOPIC, 12, 1)
+    AdminClient({"bootstrap.servers": BOOTSTRAP}).create_topics([topic])[topic.topic].result(30)
+    with EventProducer(
+        bootstrap_servers=BOOTSTRAP,
+        schema_registry_url=REGISTRY,
+        security_protocol="PLAINTEXT",
+        service_name="billing",
+        topic_prefix=prefix,
+        format="json" if prefix.startswith("json") else "avro",
+    ) as made:
+        for start in range(0, count, 1000):
+            items = [fields(start + number) for number in range(1000)]
+            made.send_many(items, AuditAPICallEvent)
+
+
 def consumer(count: int) -> Any:
     from carbon_events import EventConsumer
 
     return EventConsumer(
-        TOPIC,
+        AVRO_PREFIX + TOPIC,
         bootstrap_servers=BOOTSTRAP,
         schema_registry_url=REGISTRY,
         security_protocol="PLAINTEXT",
@@ -361,7 +384,7 @@ def consume_unread(count: int) -> None:
     with consumer(count) as made:
         made.next_record(30)
         yield_ready()
-        left = count
+        left = count - 1
         while left > 0:
             for _ in made.next_batch(30):
                 left -= 1
@@ -377,14 +400,14 @@ def consume_read(count: int) -> None:
     with consumer(count) as made:
         made.next_record(30)
         yield_ready()
-        left = count
+        left = count - 1
         while left > 0:
             for record in made.next_batch(30):
                 read(record.event)
                 left -= 1
 
 
-def confluent_consumer() -> Any:
+def confluent_consumer(topic: str) -> Any:
     from confluent_kafka import Consumer
 
     made = Consumer(
@@ -395,7 +418,7 @@ def confluent_consumer() -> Any:
             "fetch.queue.backoff.ms": 10,
         }
     )
-    made.subscribe([TOPIC])
+    made.subscribe([topic])
     while made.poll(1) is None:
         pass
     return made
@@ -408,9 +431,9 @@ def consume_confluent_avro(count: int) -> None:
 
     read = AvroDeserializer(SchemaRegistryClient({"url": REGISTRY}))
     context = SerializationContext(TOPIC, MessageField.VALUE)
-    made = confluent_consumer()
+    made = confluent_consumer(AVRO_PREFIX + TOPIC)
     yield_ready()
-    left = count
+    left = count - 1
     while left > 0:
         for message in made.consume(500, 5):
             read(message.value(), context)
@@ -419,9 +442,9 @@ def consume_confluent_avro(count: int) -> None:
 
 
 def consume_confluent_json(count: int) -> None:
-    made = confluent_consumer()
+    made = confluent_consumer(JSON_PREFIX + TOPIC)
     yield_ready()
-    left = count
+    left = count - 1
     while left > 0:
         for message in made.consume(500, 5):
             json.loads(message.value())
@@ -431,8 +454,8 @@ def consume_confluent_json(count: int) -> None:
 
 PRODUCE = [old_shape, confluent_avro, drop_in_json, drop_in_avro, typed, dicts, columns, arrow]
 ASYNC = [asyncio_aiokafka, asyncio_confluent, asyncio_ours, awaited_alone]
-CONSUME = [consume_confluent_avro, consume_read, consume_unread]
-CONTENDERS = {one.__name__: one for one in (*PRODUCE, *ASYNC, *CONSUME, consume_confluent_json)}
+CONSUME = [consume_confluent_avro, consume_confluent_json, consume_read, consume_unread]
+CONTENDERS = {one.__name__: one for one in (*PRODUCE, *ASYNC, *CONSUME)}
 
 _began = (0.0, 0.0)
 
@@ -464,6 +487,10 @@ def main() -> None:
     if options.one:
         return run_one(options.one, options.events)
     names = options.contenders or [one.__name__ for one in (*PRODUCE, *ASYNC, *CONSUME)]
+    consuming = {one.__name__ for one in CONSUME}
+    if consuming.intersection(names):
+        fill(AVRO_PREFIX, options.events)
+        fill(JSON_PREFIX, options.events)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
