@@ -1,4 +1,4 @@
-//! `produce` and `tail`.
+//! `produce`, `tail`, `demo` and `bench`.
 
 use carbon_events::config::EventFormat;
 use carbon_events::{Event, EventProducer, Topic};
@@ -6,7 +6,7 @@ use carbon_events_tests::{plain, typical};
 use serde_json::json;
 
 use super::*;
-use crate::run::run_with_input;
+use crate::run::{run, run_with_input};
 
 #[test]
 fn lines_of_a_file_are_published_and_shown_again() {
@@ -147,4 +147,42 @@ fn an_unknown_topic_fails_in_one_line() {
     assert!(ran.stderr.contains("data-lineage"), "{ran:#?}");
     let set_aside = std::fs::read_to_string(path).unwrap();
     assert_eq!(set_aside.lines().count(), 1);
+}
+
+#[test]
+fn the_demo_and_the_bench_run_on_a_cluster() {
+    // Brokers of their own: the demo makes and fills every topic.
+    let kafka = Kafka::builder().start().unwrap();
+    let mut command = run::command();
+    command
+        .env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
+        .env("KAFKA_SCHEMA_REGISTRY_URL", services().registry.url());
+    let servers = kafka.bootstrap_servers();
+    let demo = [
+        "demo", "-b", &servers, "--events", "20000", "--rate", "1000", "--json",
+    ];
+    let demo = run(command, demo);
+    assert_eq!(demo.code, 0, "{demo:#?}");
+    let report = demo.json();
+    assert_eq!(
+        (&report["good"], &report["checked"]),
+        (&json!(true), &json!(22_000))
+    );
+
+    let mut command = run::command();
+    command.env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT");
+    let small = [
+        "--events",
+        "5000",
+        "--rounds",
+        "1",
+        "--rate",
+        "500",
+        "--duration",
+        "500ms",
+    ];
+    let bench = ["bench", "-b", &servers, "--json"];
+    let bench = run(command, bench.iter().chain(&small));
+    assert_eq!(bench.code, 0, "{bench:#?}");
+    assert!(bench.json().is_object(), "{bench:#?}");
 }

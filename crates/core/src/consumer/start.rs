@@ -102,7 +102,16 @@ pub(super) fn resolve(
     let starts = match start {
         StartPosition::Earliest => look_up(&fresh, EARLIEST)?,
         StartPosition::Latest => look_up(&fresh, LATEST)?,
-        StartPosition::TimestampMs(time) => look_up(&fresh, time)?,
+        StartPosition::TimestampMs(time) => {
+            // The ends first: what is written between the two answers is read, and not skipped by
+            // an end that is only looked up when fetching begins.
+            let (ends, mut starts) = (look_up(&fresh, LATEST)?, look_up(&fresh, time)?);
+            starts.set_offsets(|found| match offset_of(&ends, &found) {
+                Some(end) if found.offset < 0 => end,
+                _ => found.offset,
+            });
+            starts
+        }
         StartPosition::Offset(offset) => nearest(&fresh, &|_| offset)?,
     };
     let places = nearest(&given, &|entry| wanted.given(entry).unwrap_or(entry.offset))?;

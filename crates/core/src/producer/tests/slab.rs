@@ -19,7 +19,7 @@ unsafe impl Send for Opaque {}
 fn filled(buffers: Buffers) -> (Slab, Vec<Delivery>) {
     let name = Arc::from("system-health");
     let topic = Topic::new(name, Framing::SingleObject, None, &Metrics::default());
-    let mut slab = Slab::new(topic, 3, RECORDS, buffers);
+    let mut slab = Slab::new(topic, 3, RECORDS, 1, buffers);
     let mut deliveries = Vec::new();
     for index in 0..RECORDS {
         let key = format!("key {index}");
