@@ -300,7 +300,33 @@ test('what is enqueued is delivered by flush, and its failure is an event', asyn
   await until('the error', () => errors.length === 1);
   assert.equal(errors[0].kind, 'RecordTooLarge');
   assert.deepEqual(producer.stats(), { delivered: 3_000, failed: 1, queued: 0 });
-  assert.throws(() => producer.enqueue('ServiceHealthEvent', { serviceName: 5 }), InvalidEventError)
+});
+
+test('what is wrong with an event that is enqueued is said at the call, and costs no other', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = typed(t, { topicPrefix });
+  producer.on('error', (error) => assert.fail(error));
+  const wrong = {
+    serviceName: [5, '', undefined],
+    healthStatus: ['FINE'],
+    latencyMs: [0.5, NaN, 2 ** 60, '3', 2n ** 64n],
+    errorRate: [1.5, -0.1, NaN, Infinity],
+    eventId: ['no-uuid', 7],
+  };
+  let sent = 0;
+  for (const [field, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      producer.enqueue('ServiceHealthEvent', health());
+      sent++;
+      assert.throws(() => producer.enqueue('ServiceHealthEvent', health({ [field]: value })), (error) => {
+        assert.ok(error instanceof InvalidEventError);
+        assert.deepEqual([error.event, error.field], ['ServiceHealthEvent', field]);
+        return true;
+      });
+    }
+  }
+  await producer.flush();
+  assert.deepEqual(producer.stats(), { delivered: sent, failed: 0, queued: 0 });
 });
 
 test('a full queue makes callers wait, and drops nothing', async (t) => {

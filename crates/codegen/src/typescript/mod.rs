@@ -53,7 +53,7 @@ pub(crate) fn emit(model: &Model) -> Vec<(PathBuf, String)> {
         let code = format!(
             "'use strict';\n\nconst cells = require('../cells.js');\n\n{}{}\n{}",
             symbols(model, &topic.event),
-            pack::functions(number, &topic.event),
+            pack::functions(number, topic),
             unpack::functions(&topic.event),
         );
         files.push(file(lib(format!("{name}.js")), &source, code));

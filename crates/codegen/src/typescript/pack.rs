@@ -1,7 +1,8 @@
 //! From an event in JavaScript to cells: only what is plainly right goes this way. Anything else
-//! makes `pack` give `false`, and is looked at by the core, which says what is wrong.
+//! makes `pack` give `false`, and is looked at by the core, which says what is wrong: a type, a
+//! number beyond its limits, nothing where the record's key is made of it.
 
-use crate::model::{Default, Event, Field, Plain, Record, Type};
+use crate::model::{Default, Event, Field, Key, KeyPart, Plain, Record, Topic, Type};
 
 /// The envelope's fields that a caller may give, with the bit that says so.
 const ENVELOPE: [(&str, u8, bool); 6] = [
@@ -14,7 +15,9 @@ const ENVELOPE: [(&str, u8, bool); 6] = [
 ];
 
 /// `pack` of the event and of the records within it.
-pub(super) fn functions(number: usize, event: &Event) -> String {
+pub(super) fn functions(number: usize, topic: &Topic) -> String {
+    let event = &topic.event;
+    let keys = keys(&topic.key);
     let mut out = String::new();
     for nested in &event.nested {
         out.push_str(&nested_function(nested));
@@ -43,7 +46,7 @@ pub(super) fn functions(number: usize, event: &Event) -> String {
         "/** Packs an event, or gives false where something about it is not plain. */\n\
          function pack(p, event) {{\n  let given = 0;\n  let bits = 0;\n{}{}  if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;\n\n",
         envelope_checks(&record.name),
-        checks("event", record),
+        checks("event", record, &keys),
     ));
     let room = room(record);
     out.push_str(&format!(
@@ -67,13 +70,25 @@ pub(super) fn functions(number: usize, event: &Event) -> String {
     out
 }
 
+/// The fields that the record's key is made of, which may not be empty.
+fn keys(key: &Key) -> Vec<&str> {
+    key.parts
+        .iter()
+        .filter_map(|part| match part {
+            KeyPart::Literal(_) => None,
+            KeyPart::Field(field) => Some(&**field),
+            KeyPart::Either { optional, .. } => Some(&**optional),
+        })
+        .collect()
+}
+
 fn nested_function(record: &Record) -> String {
     format!(
         "function pack{name}(p, item) {{\n  if (typeof item !== 'object' || item === null) return \
          false;\n  let given = 0;\n{checks}  if (cells.count(item) !== given) return false;\n  \
          let c = p.room({room});\n  let i = p.at;\n{writes}  return true;\n}}\n\n",
         name = record.name,
-        checks = checks("item", record),
+        checks = checks("item", record, &[]),
         room = room(record),
         writes = writes(record),
     )
@@ -89,7 +104,7 @@ fn envelope_checks(name: &str) -> String {
         let wrong = if field == "timestamp" {
             format!("!cells.isLong({field})")
         } else {
-            format!("typeof {field} !== 'string'")
+            wrong_text(field)
         };
         let set = if nullable {
             format!(
@@ -104,6 +119,15 @@ fn envelope_checks(name: &str) -> String {
         ));
     }
     out
+}
+
+/// The rules of the envelope's texts: an id is a UUID, and no key is made of an empty source.
+fn wrong_text(field: &str) -> String {
+    match field {
+        "eventId" => "!cells.isUuid(eventId)".to_owned(),
+        "source" => "typeof source !== 'string' || source === ''".to_owned(),
+        _ => format!("typeof {field} !== 'string'"),
+    }
 }
 
 const ENVELOPE_WRITES: &str = "  if (bits !== 0) {
@@ -146,6 +170,25 @@ fn wrong(plain: &Plain, value: &str) -> String {
     }
 }
 
+/// As [`wrong`], with the rules of the field.
+fn wrong_value(field: &Field, plain: &Plain, value: &str, keys: &[&str]) -> String {
+    let mut out = wrong(plain, value);
+    if keys.contains(&&*field.name) {
+        out.push_str(&format!(" || {value} === ''"));
+    }
+    if let Some((least, greatest)) = field.range {
+        // NaN is within no limits.
+        let limits = [(">=", least), ("<=", greatest)];
+        let within: Vec<_> = limits
+            .iter()
+            .filter(|(_, limit)| limit.is_finite())
+            .map(|(is, limit)| format!("{value} {is} {limit}"))
+            .collect();
+        out.push_str(&format!(" || !({})", within.join(" && ")));
+    }
+    out
+}
+
 fn kind(ty: &Type) -> &'static str {
     match ty {
         Type::Plain(plain) | Type::Optional(plain) => match plain {
@@ -161,14 +204,17 @@ fn kind(ty: &Type) -> &'static str {
     }
 }
 
-/// Reads each field into a constant and checks its type.
-fn checks(object: &str, record: &Record) -> String {
+/// Reads each field into a constant and checks its type and the rules that it must keep.
+fn checks(object: &str, record: &Record, keys: &[&str]) -> String {
     let mut out = String::new();
     for field in &record.fields {
         let name = local(&field.name);
         let wrong = match &field.ty {
-            Type::Plain(plain) => wrong(plain, &name),
-            Type::Optional(plain) => format!("{name} !== null && ({})", wrong(plain, &name)),
+            Type::Plain(plain) => wrong_value(field, plain, &name, keys),
+            Type::Optional(plain) => {
+                let wrong = wrong_value(field, plain, &name, keys);
+                format!("{name} !== null && ({wrong})")
+            }
             Type::Array(_) | Type::Records(_) => format!("!Array.isArray({name})"),
             Type::StringMap => {
                 format!("typeof {name} !== 'object' || {name} === null || Array.isArray({name})")

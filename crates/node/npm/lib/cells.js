@@ -257,6 +257,12 @@ function isLong(value) {
   return Number.isSafeInteger(value) || typeof value === 'bigint';
 }
 
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+function isUuid(value) {
+  return typeof value === 'string' && UUID.test(value);
+}
+
 /** Writes a long. Gives the next place, or -1 where 64 bits do not hold it. */
 function long(cells, at, value) {
   if (typeof value === 'number') {
@@ -270,4 +276,4 @@ function long(cells, at, value) {
   return at + 3;
 }
 
-module.exports = { Packer, Unpacker, symbols, count, only, isLong, long };
+module.exports = { Packer, Unpacker, symbols, count, only, isLong, isUuid, long };

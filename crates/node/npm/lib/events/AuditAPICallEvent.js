@@ -53,7 +53,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -65,7 +65,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -92,7 +92,7 @@ function pack(p, event) {
     }
   }
   const service = event.service;
-  if (typeof service !== 'string') return false;
+  if (typeof service !== 'string' || service === '') return false;
   given++;
   const endpoint = event.endpoint;
   if (typeof endpoint !== 'string') return false;

@@ -51,7 +51,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -63,7 +63,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -90,7 +90,7 @@ function pack(p, event) {
     }
   }
   const adminId = event.adminId;
-  if (typeof adminId !== 'string') return false;
+  if (typeof adminId !== 'string' || adminId === '') return false;
   given++;
   const adminName = event.adminName;
   if (typeof adminName !== 'string') return false;

@@ -56,7 +56,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -68,7 +68,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -95,7 +95,7 @@ function pack(p, event) {
     }
   }
   const userId = event.userId;
-  if (typeof userId !== 'string') return false;
+  if (typeof userId !== 'string' || userId === '') return false;
   given++;
   const datasetName = event.datasetName;
   if (typeof datasetName !== 'string') return false;

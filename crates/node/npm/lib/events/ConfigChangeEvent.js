@@ -51,7 +51,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -63,7 +63,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -90,13 +90,13 @@ function pack(p, event) {
     }
   }
   const component = event.component;
-  if (typeof component !== 'string') return false;
+  if (typeof component !== 'string' || component === '') return false;
   given++;
   const namespace = event.namespace;
   if (typeof namespace !== 'string') return false;
   given++;
   const configKey = event.configKey;
-  if (typeof configKey !== 'string') return false;
+  if (typeof configKey !== 'string' || configKey === '') return false;
   given++;
   const changeType = event.changeType;
   if (typeof changeType !== 'string' || !(changeType in ConfigChangeType.numbers)) return false;

@@ -47,7 +47,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -59,7 +59,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -86,7 +86,7 @@ function pack(p, event) {
     }
   }
   const datasetName = event.datasetName;
-  if (typeof datasetName !== 'string') return false;
+  if (typeof datasetName !== 'string' || datasetName === '') return false;
   given++;
   const recordCount = event.recordCount;
   if (!cells.isLong(recordCount)) return false;

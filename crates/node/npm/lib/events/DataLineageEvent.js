@@ -76,7 +76,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -88,7 +88,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -115,10 +115,10 @@ function pack(p, event) {
     }
   }
   const sourceDataset = event.sourceDataset;
-  if (typeof sourceDataset !== 'string') return false;
+  if (typeof sourceDataset !== 'string' || sourceDataset === '') return false;
   given++;
   const targetDataset = event.targetDataset;
-  if (typeof targetDataset !== 'string') return false;
+  if (typeof targetDataset !== 'string' || targetDataset === '') return false;
   given++;
   const transformationType = event.transformationType;
   if (typeof transformationType !== 'string' || !(transformationType in TransformationType.numbers)) return false;

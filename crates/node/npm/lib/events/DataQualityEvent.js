@@ -49,7 +49,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -61,7 +61,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -88,7 +88,7 @@ function pack(p, event) {
     }
   }
   const datasetName = event.datasetName;
-  if (typeof datasetName !== 'string') return false;
+  if (typeof datasetName !== 'string' || datasetName === '') return false;
   given++;
   const checkType = event.checkType;
   if (typeof checkType !== 'string') return false;
@@ -100,7 +100,7 @@ function pack(p, event) {
   if (typeof result !== 'string' || !(result in QualityResult.numbers)) return false;
   given++;
   const score = event.score;
-  if (typeof score !== 'number') return false;
+  if (typeof score !== 'number' || !(score >= 0 && score <= 1)) return false;
   given++;
   const failedRecords = event.failedRecords;
   if (!cells.isLong(failedRecords)) return false;

@@ -53,7 +53,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -65,7 +65,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -101,7 +101,7 @@ function pack(p, event) {
   if (!Array.isArray(inputDatasets)) return false;
   given++;
   const outputDataset = event.outputDataset;
-  if (typeof outputDataset !== 'string') return false;
+  if (typeof outputDataset !== 'string' || outputDataset === '') return false;
   given++;
   const inputRecords = event.inputRecords;
   if (!cells.isLong(inputRecords)) return false;

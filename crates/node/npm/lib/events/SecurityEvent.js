@@ -55,7 +55,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -67,7 +67,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -107,7 +107,7 @@ function pack(p, event) {
   given++;
   const principal = event.principal;
   if (principal !== undefined) {
-    if (principal !== null && (typeof principal !== 'string')) return false;
+    if (principal !== null && (typeof principal !== 'string' || principal === '')) return false;
     given++;
   }
   const resource = event.resource;

@@ -45,7 +45,7 @@ function pack(p, event) {
   }
   const eventId = event.eventId;
   if (eventId !== undefined) {
-    if (typeof eventId !== 'string') return false;
+    if (!cells.isUuid(eventId)) return false;
     given++;
     bits |= 1;
   }
@@ -57,7 +57,7 @@ function pack(p, event) {
   }
   const source = event.source;
   if (source !== undefined) {
-    if (typeof source !== 'string') return false;
+    if (typeof source !== 'string' || source === '') return false;
     given++;
     bits |= 4;
   }
@@ -84,7 +84,7 @@ function pack(p, event) {
     }
   }
   const serviceName = event.serviceName;
-  if (typeof serviceName !== 'string') return false;
+  if (typeof serviceName !== 'string' || serviceName === '') return false;
   given++;
   const namespace = event.namespace;
   if (typeof namespace !== 'string') return false;
@@ -96,7 +96,7 @@ function pack(p, event) {
   if (!cells.isLong(latencyMs)) return false;
   given++;
   const errorRate = event.errorRate;
-  if (typeof errorRate !== 'number') return false;
+  if (typeof errorRate !== 'number' || !(errorRate >= 0 && errorRate <= 1)) return false;
   given++;
   const message = event.message;
   if (message !== undefined) {
