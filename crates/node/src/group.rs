@@ -88,11 +88,15 @@ impl Group {
         false
     }
 
-    /// Writes the outcomes that are known into `rows`; false where there was no room for all.
+    /// Writes the outcomes that are known into `rows`; false where there is no room for all, or the
+    /// turn has looked at enough records.
     pub(crate) fn tell(self: &Arc<Self>, rows: &mut Rows<'_>) -> bool {
         self.posted.store(false, Ordering::SeqCst);
         let mut guard = self.records.lock();
         let records = &mut *guard;
+        if !rows.look_at(records.waiting.len()) {
+            return self.later();
+        }
         while let Some((index, error)) = records.refused.pop() {
             if rows.is_full() {
                 records.refused.push((index, error));
@@ -163,23 +167,39 @@ impl Wake for Group {
 pub(crate) struct Rows<'r> {
     cells: &'r mut [f64],
     used: usize,
+    /// Records that may still be looked at in this turn.
+    looks: usize,
     errors: Vec<Error>,
 }
 
 /// The cells of a row.
 const ROW: usize = 5;
 
+/// Records that one turn looks at, of which only failures need rows: a tenth of a millisecond.
+const LOOKS: usize = 4096;
+
 impl<'r> Rows<'r> {
     pub(crate) fn new(cells: &'r mut [f64]) -> Self {
         Rows {
             cells,
             used: 0,
+            looks: LOOKS,
             errors: Vec::new(),
         }
     }
 
     fn is_full(&self) -> bool {
         self.used + ROW > self.cells.len()
+    }
+
+    /// Whether there is time for a group of so many records; the first always is looked at.
+    fn look_at(&mut self, records: usize) -> bool {
+        let looks = self.looks.checked_sub(records);
+        if looks.is_none() && self.looks < LOOKS {
+            return false;
+        }
+        self.looks = looks.unwrap_or(0);
+        true
     }
 
     fn push(&mut self, group: u32, index: f64, place: [f64; 3]) {

@@ -2,11 +2,17 @@
 
 // What other threads tell: outcomes of records, answers to operations, records that have come.
 
+// Taken now: a test may replace the global one with a clock of its own.
+const { setImmediate } = require('node:timers');
 const native = require('./native.js');
 const { fromParts } = require('./errors.js');
 
-/** Outcomes that one call of the addon can tell of. */
-const rows = new Float64Array(5 * 4096);
+/**
+ * Outcomes that are told in one turn of the event loop. Who waited for them goes on in the same
+ * turn, so that it is these that make it long.
+ */
+const TOLD_AT_ONCE = 512;
+const rows = new Float64Array(5 * TOLD_AT_ONCE);
 
 /** Groups of records that are on their way, by their numbers. */
 const groups = new Map();
@@ -33,44 +39,56 @@ function stay(reasons) {
   if (before > 0 && reasonsToStay === 0) mailbox.keepAlive(false);
 }
 
+let goingOn = false;
+
+function goOn() {
+  goingOn = false;
+  read();
+}
+
+/** One turn: what is left comes in the next one. */
 function read() {
-  let more = true;
-  while (more) {
-    const drained = mailbox.drain(rows);
-    more = drained.more;
-    const news = drained.news === undefined || drained.news === null ? undefined : JSON.parse(drained.news);
-    const errors = news?.errors;
-    let last = -1;
-    let group;
-    for (let i = 0, end = drained.rows * 5; i < end; i += 5) {
-      if (rows[i] !== last) {
-        last = rows[i];
-        group = groups.get(last);
-      }
-      if (group === undefined) continue;
-      const index = rows[i + 1];
-      if (index < 0) {
-        groups.delete(last);
-        group.end();
-        group = undefined;
-        stay(-1);
-      } else if (rows[i + 2] < 0) {
-        group.failed(index, fromParts(errors[rows[i + 3]]));
-      } else {
-        group.delivered(index, rows[i + 2] | 0, rows[i + 3], rows[i + 4]);
-      }
+  const drained = mailbox.drain(rows);
+  if (drained.more && !goingOn) {
+    goingOn = true;
+    setImmediate(goOn);
+  }
+  const news = typeof drained.news === 'string' ? JSON.parse(drained.news) : undefined;
+  tell(drained.rows, news?.errors);
+  if (news === undefined) return;
+  for (const { operation, error, value } of news.answers) {
+    const asked = operations.get(operation);
+    if (asked === undefined) continue;
+    operations.delete(operation);
+    stay(-1);
+    if (error === undefined) asked.resolve(value);
+    else asked.reject(fromParts(error));
+  }
+  for (const consumer of news.ready) clients.get(consumer)?.onReady();
+  for (const producer of news.room) clients.get(producer)?.deref()?.onRoom();
+}
+
+/** Tells groups what became of their records. */
+function tell(count, errors) {
+  let last = -1;
+  let group;
+  for (let i = 0, end = count * 5; i < end; i += 5) {
+    if (rows[i] !== last) {
+      last = rows[i];
+      group = groups.get(last);
     }
-    if (news === undefined) continue;
-    for (const { operation, error, value } of news.answers) {
-      const asked = operations.get(operation);
-      if (asked === undefined) continue;
-      operations.delete(operation);
+    if (group === undefined) continue;
+    const index = rows[i + 1];
+    if (index < 0) {
+      groups.delete(last);
+      group.end();
+      group = undefined;
       stay(-1);
-      if (error === undefined) asked.resolve(value);
-      else asked.reject(fromParts(error));
+    } else if (rows[i + 2] < 0) {
+      group.failed(index, fromParts(errors[rows[i + 3]]));
+    } else {
+      group.delivered(index, rows[i + 2] | 0, rows[i + 3], rows[i + 4]);
     }
-    for (const consumer of news.ready) clients.get(consumer)?.onReady();
-    for (const producer of news.room) clients.get(producer)?.deref()?.onRoom();
   }
 }
 

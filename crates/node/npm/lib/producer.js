@@ -1,6 +1,7 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
+const { setImmediate } = require('node:timers');
 const { Packer } = require('./cells.js');
 const { classes, call, invalidEvent } = require('./errors.js');
 const { records, topics, names } = require('./events/index.js');
@@ -23,6 +24,8 @@ const RAW = -1;
 const STRICT = 100;
 
 const soon = Promise.resolve();
+// Taken now: a test may replace the process' with a clock of its own.
+const { nextTick } = process;
 
 let resolveCaptured;
 let rejectCaptured;
@@ -347,13 +350,13 @@ class TypedProducer extends EventEmitter {
     this.#roomWaiters = [];
     stay(-waiters.length);
     for (const resolve of waiters) resolve();
-    if (full && this.listenerCount('drain') > 0) process.nextTick(() => this.emit('drain'));
+    if (full && this.listenerCount('drain') > 0) nextTick(() => this.emit('drain'));
   }
 
   /** @internal */
   onFailure(error) {
     // Apart from here: without a listener it throws.
-    process.nextTick(() => this.emit('error', error));
+    nextTick(() => this.emit('error', error));
   }
 
   /** @internal */
@@ -384,12 +387,13 @@ if (Symbol.asyncDispose !== undefined) {
 /** The options without the one that the error is about, where there is no setting of that name. */
 function withoutUnknown(json, error) {
   if (!/ is no setting /.test(error.message)) return undefined;
-  const options = JSON.parse(json);
+  const given = JSON.parse(json);
+  const options = given.settings;
   const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const unknown = Object.keys(options).find((name) => snake(name) === error.setting);
   if (unknown === undefined) return undefined;
   delete options[unknown];
-  return JSON.stringify(options);
+  return JSON.stringify(given);
 }
 
 function unknownEvent(name) {

@@ -1,5 +1,6 @@
 // Side by side with kafkajs and @platformatic/kafka on a real broker: `node bench.mjs [ROUNDS] [CASE …]`.
-// The cases take turns, each round in processes of their own; medians are printed.
+// The cases take turns, each round in processes of their own; medians are printed, and then how long
+// ours hold the event loop (`turns.mjs`).
 
 import { execFileSync } from 'node:child_process';
 import kafkajs from 'kafkajs';
@@ -22,8 +23,9 @@ await services.order(`create-topic ${topic} 12 compression.type=lz4`);
 // kafkajs knows no LZ4.
 await services.order(`create-topic ${topic}-json 12`);
 const env = { ...process.env, CARBON_EVENTS_SERVED: JSON.stringify(services.addresses) };
-const run = (...words) =>
-  JSON.parse(execFileSync(process.execPath, ['cases.mjs', ...words, topic], { env, encoding: 'utf8', maxBuffer: 1 << 24 }));
+const node = (...words) =>
+  JSON.parse(execFileSync(process.execPath, [...words, topic], { env, encoding: 'utf8', maxBuffer: 1 << 28 }));
+const run = (...words) => node('cases.mjs', ...words);
 
 const all = run('--list', '0').filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
 
@@ -64,5 +66,17 @@ for (const [name, runs] of results) {
   const rate = median(runs.map(({ count, seconds }) => count / seconds));
   const cpu = median(runs.map(({ count, cpu }) => (cpu * 1e6) / count));
   console.log(`| ${name} | ${Math.round(rate).toLocaleString('en')} | ${cpu.toFixed(2)} |`);
+}
+
+console.log('\n| event loop, ms | what | times | p50 | p99 | max |\n|---|---|---|---|---|---|');
+const ours = /^(?:1,000 in flight|burst|enqueue|sendMany)/;
+for (const name of all.filter((name) => ours.test(name) && !/kafkajs|platformatic/.test(name))) {
+  const { turns } = node('--import', './turns.mjs', 'cases.mjs', name, String(size(name)));
+  for (const [what, took] of Object.entries(turns)) {
+    if (took.length === 0) continue;
+    took.sort((a, b) => a - b);
+    const at = (part) => took[Math.min(took.length - 1, Math.floor(took.length * part))].toFixed(3);
+    console.log(`| ${name} | ${what} | ${took.length} | ${at(0.5)} | ${at(0.99)} | ${at(1)} |`);
+  }
 }
 await services.stop();

@@ -246,7 +246,7 @@ if (name === '--list') {
   await work();
   const seconds = (performance.now() - startedAt) / 1_000;
   const { user, system } = process.cpuUsage(cpu);
-  console.log(JSON.stringify({ count, seconds, cpu: (user + system) / 1e6, fields: fields?.() }));
+  console.log(JSON.stringify({ count, seconds, cpu: (user + system) / 1e6, fields: fields?.(), turns: globalThis.turnsTook?.() }));
   await Promise.race([end(), new Promise((resolve) => setTimeout(resolve, 3_000))]);
   process.exit(0);
 }
