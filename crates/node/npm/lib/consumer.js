@@ -204,8 +204,16 @@ class EventConsumer {
 
   #woken(signal) {
     return new Promise((resolve) => {
-      this.#wakes.push(resolve);
-      signal?.addEventListener('abort', resolve, { once: true });
+      if (signal === undefined || signal === null) {
+        this.#wakes.push(resolve);
+        return;
+      }
+      signal.addEventListener('abort', resolve, { once: true });
+      // A signal that outlives many batches must not gather listeners.
+      this.#wakes.push(() => {
+        signal.removeEventListener('abort', resolve);
+        resolve();
+      });
     });
   }
 
