@@ -36,6 +36,12 @@ pub fn settings() -> String {
     settings::table()
 }
 
+/// The environment variables that settings are read from.
+#[napi(catch_unwind)]
+pub fn environment_variables() -> Vec<&'static str> {
+    settings::variables()
+}
+
 /// The kinds of errors as JSON: `[{kind, retryable}]`.
 #[napi(catch_unwind)]
 pub fn error_kinds() -> String {

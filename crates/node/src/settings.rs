@@ -1,7 +1,10 @@
 //! Options of JavaScript to settings of the library.
 
+use std::collections::HashMap;
+
 use carbon_events::config::{self, EventFormat, SettingKind, Settings};
 use carbon_events::{Error, ErrorKind, Result};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// What the options are for.
@@ -20,17 +23,24 @@ impl Client {
     }
 }
 
-/// The environment's settings, and above them the options: a JSON object of settings in camel case,
-/// with those of the registry in an object of their own.
+/// What JavaScript gives: its environment, which in a worker and in Jest is one of its own and not
+/// the process', and settings in camel case, with those of the registry in an object of their own.
+#[derive(Deserialize)]
+struct Given {
+    environment: HashMap<String, String>,
+    settings: Map<String, Value>,
+}
+
+/// The environment's settings, and above them the options.
 pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
-    let options: Map<String, Value> = serde_json::from_str(options).map_err(|error| {
+    let given: Given = serde_json::from_str(options).map_err(|error| {
         Error::new(
             ErrorKind::InvalidConfig,
             format!("the options are no JSON: {error}"),
         )
     })?;
-    let mut settings = Settings::from_env()?;
-    for (name, value) in &options {
+    let mut settings = Settings::from_lookup(|name| given.environment.get(name).cloned())?;
+    for (name, value) in &given.settings {
         match (name.as_str(), value) {
             ("registry", Value::Object(registry)) => {
                 for (name, value) in registry {
@@ -63,6 +73,13 @@ fn snake(name: &str) -> String {
         snake.push(letter.to_ascii_lowercase());
     }
     snake
+}
+
+/// The environment variables that settings are read from.
+pub(crate) fn variables() -> Vec<&'static str> {
+    config::settings()
+        .filter_map(|setting| setting.env)
+        .collect()
 }
 
 /// Every setting of the library.

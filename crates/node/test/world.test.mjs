@@ -127,7 +127,7 @@ test('an exception in a callback is the caller\'s, and the producer goes on', as
     process.on('unhandledRejection', (error) => seen.push(error.message));
     producer.send('ServiceHealthEvent', health).then(() => { throw new Error('one'); });
     producer.on('error', () => { throw new Error('two'); });
-    producer.enqueue('ServiceHealthEvent', { ...health, errorRate: 2 });
+    producer.enqueue('ServiceHealthEvent', { ...health, message: String.fromCharCode(0xd800) });
     setTimeout(async () => {
       await producer.send('ServiceHealthEvent', health);
       console.log(seen.sort().join());
@@ -165,6 +165,15 @@ test('workers have producers of their own, and may be terminated with records on
     ),
   );
   assert.ok((await countRecords(`${topicPrefix}system-health`)) >= 4_000);
+});
+
+test('a worker\'s environment is its own', async () => {
+  const env = { ...process.env, KAFKA_BOOTSTRAP_SERVERS: plain.bootstrapServers, KAFKA_SECURITY_PROTOCOL: 'PLAINTEXT' };
+  const code = `const { EventProducer } = require('@254carbon/event-producer');
+    const producer = new EventProducer();
+    producer.connect().then(() => producer.disconnect());`;
+  const worker = new Worker(code, { eval: true, env });
+  await new Promise((resolve, reject) => worker.on('error', reject).on('exit', resolve));
 });
 
 test('the processes of a cluster have producers of their own', async () => {

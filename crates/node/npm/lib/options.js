@@ -2,6 +2,21 @@
 
 // Options as services give them to settings as the addon takes them: JSON.
 
+const native = require('./native.js');
+
+let variables;
+
+/** JavaScript's own view of the environment: in a worker and in Jest it is a copy. */
+function environment() {
+  variables ??= native.environmentVariables();
+  const found = {};
+  for (const name of variables) {
+    const value = process.env[name];
+    if (value !== undefined) found[name] = String(value);
+  }
+  return found;
+}
+
 function text(value) {
   return Buffer.isBuffer(value) ? value.toString('utf8') : value;
 }
@@ -25,7 +40,7 @@ function tlsSettings(tls, settings) {
   if (defined(tls.rejectUnauthorized)) settings.rejectUnauthorized ??= Boolean(tls.rejectUnauthorized);
 }
 
-/** JSON of the settings. What is undefined or null is left to the environment and the defaults. */
+/** JSON of the environment and the settings. What is undefined or null is left to the environment and the defaults. */
 function toJson(options) {
   const settings = {};
   for (const name of Object.keys(options)) {
@@ -47,7 +62,7 @@ function toJson(options) {
     const entries = Object.entries(properties).map(([name, value]) => [name, String(value)]);
     settings.properties = Object.fromEntries(entries);
   }
-  return JSON.stringify(settings);
+  return JSON.stringify({ environment: environment(), settings });
 }
 
 module.exports = { toJson };
