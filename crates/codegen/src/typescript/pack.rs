@@ -2,7 +2,7 @@
 //! makes `pack` give `false`, and is looked at by the core, which says what is wrong: a type, a
 //! number beyond its limits, nothing where the record's key is made of it.
 
-use crate::model::{Default, Event, Field, Key, KeyPart, Plain, Record, Topic, Type};
+use crate::model::{Default, Field, Key, KeyPart, Plain, Record, Topic, Type};
 
 /// The envelope's fields that a caller may give, with the bit that says so.
 const ENVELOPE: [(&str, u8, bool); 6] = [

@@ -65,7 +65,6 @@ fn records_are_handed_over_where_they_lie_and_freed_with_the_last_report() {
         assert_eq!(record.headers.len(), usize::from(index == 4));
         opaques.push(Opaque(record.opaque));
     }
-    drop(in_flight);
     // Reports come on another thread, in any order.
     let settled = std::thread::spawn(move || {
         let mut settling = Settling::default();
