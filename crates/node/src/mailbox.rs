@@ -43,12 +43,19 @@ unsafe impl Send for Wake {}
 #[derive(Default)]
 struct Letters {
     groups: Vec<Arc<Group>>,
-    /// Answers to operations: `{operation, error?, value?}`.
-    answers: Vec<Value>,
+    answers: Vec<Answer>,
     /// Consumers that have records.
     ready: Vec<u32>,
     /// Producers whose queue has room again.
     room: Vec<u32>,
+}
+
+/// The answer to an operation. A flush ends after the promises of what it flushed.
+struct Answer {
+    /// How many of the groups must be told of before.
+    after: usize,
+    /// `{operation, error?, value?}`
+    content: Value,
 }
 
 /// What [`Mailbox::drain`] took.
@@ -132,25 +139,40 @@ impl Mailbox {
         let letters = std::mem::take(&mut *post.letters.lock());
         let mut rows = Rows::new(rows);
         let mut later = Vec::new();
+        let taken = letters.groups.len();
         for group in letters.groups {
             if !later.is_empty() || !group.tell(&mut rows) {
                 later.push(group);
             }
         }
         let more = !later.is_empty();
+        let told = taken - later.len();
+        let (answers, mut early): (Vec<_>, Vec<_>) = letters
+            .answers
+            .into_iter()
+            .partition(|answer| answer.after <= told);
         if more {
-            post.letters.lock().groups.splice(0..0, later);
+            let mut letters = post.letters.lock();
+            for answer in &mut letters.answers {
+                answer.after += later.len();
+            }
+            for answer in &mut early {
+                answer.after -= told;
+            }
+            letters.groups.splice(0..0, later);
+            letters.answers.splice(0..0, early);
         }
         let errors = rows.errors();
         let quiet = errors.is_empty()
-            && letters.answers.is_empty()
+            && answers.is_empty()
             && letters.ready.is_empty()
             && letters.room.is_empty();
         let news = (!quiet).then(|| {
             let errors: Vec<_> = errors.iter().map(errors::to_json).collect();
+            let answers: Vec<_> = answers.into_iter().map(|answer| answer.content).collect();
             json!({
                 "errors": errors,
-                "answers": letters.answers,
+                "answers": answers,
                 "ready": letters.ready,
                 "room": letters.room,
             })
@@ -177,11 +199,14 @@ impl Post {
 
     /// An operation is done.
     pub(crate) fn answer(&self, operation: u32, outcome: Result<Value, Error>) {
-        let answer = match outcome {
+        let content = match outcome {
             Ok(value) => json!({"operation": operation, "value": value}),
             Err(error) => json!({"operation": operation, "error": errors::to_json(&error)}),
         };
-        self.letters.lock().answers.push(answer);
+        let mut letters = self.letters.lock();
+        let after = letters.groups.len();
+        letters.answers.push(Answer { after, content });
+        drop(letters);
         self.wake();
     }
 

@@ -302,6 +302,17 @@ test('what is enqueued is delivered by flush, and its failure is an event', asyn
   assert.deepEqual(producer.stats(), { delivered: 3_000, failed: 1, queued: 0 });
 });
 
+test('flush ends after the promises of what it flushed', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = typed(t, { topicPrefix });
+  let settled = 0;
+  for (let i = 0; i < 20_000; i++) {
+    producer.send('ServiceHealthEvent', health()).then(() => settled++);
+  }
+  await producer.flush();
+  assert.equal(settled, 20_000);
+});
+
 test('what is wrong with an event that is enqueued is said at the call, and costs no other', async (t) => {
   const topicPrefix = await platformTopics();
   const producer = typed(t, { topicPrefix });
