@@ -96,6 +96,8 @@ mod kafka;
 pub mod metrics;
 pub mod producer;
 pub mod registry;
+#[doc(hidden)]
+pub mod sync;
 #[cfg(any(feature = "testkit", test))]
 pub mod testkit;
 

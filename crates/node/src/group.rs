@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use carbon_events::sync::Mutex;
 use carbon_events::{Delivery, Error};
-use parking_lot::Mutex;
 
 use crate::mailbox::Post;
 

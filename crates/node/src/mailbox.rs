@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use carbon_events::Error;
+use carbon_events::sync::Mutex;
 use napi::bindgen_prelude::{Env, Float64ArraySlice, Function};
 use napi::{JsValue, sys};
 use napi_derive::napi;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::errors;

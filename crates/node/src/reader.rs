@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbon_events::sync::{Condvar, Mutex};
 use carbon_events::{Batch, ErrorKind, EventConsumer, Result};
 use napi::bindgen_prelude::{Either, Float64ArraySlice, Latin1String};
 use napi_derive::napi;
-use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
 use crate::chunk::Chunk;

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use carbon_events::codec::Rules;
 use carbon_events::config::EventFormat;
+use carbon_events::sync::{Condvar, Mutex};
 use carbon_events::{Delivery, Error, ErrorKind, EventProducer, Result};
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
-use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
 use crate::cells::{Cells, Text};

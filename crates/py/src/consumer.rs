@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbon_events::consumer::{Batch, Cursor, Offsets};
+use carbon_events::sync::Mutex;
 use carbon_events::{ErrorKind, EventConsumer};
-use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};

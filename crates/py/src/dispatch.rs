@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use carbon_events::sync::{Condvar, Mutex};
 use pyo3::prelude::*;
 
 use crate::delivery::Delivery;

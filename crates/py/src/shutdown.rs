@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use carbon_events::sync::Mutex;
 use pyo3::prelude::*;
 
 use crate::dispatch;

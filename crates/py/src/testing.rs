@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use carbon_events::sync::Mutex;
 use carbon_events::testkit::{Api, Broker, BrokerError, MockRegistry, RegistryFault};
 use carbon_events::{Error, ErrorKind};
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use rdkafka::ClientConfig;
 
 use super::decoding::Decoding;

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::batch::Record;
 use crate::codec::{Decoder, Fill, Leniency, NoSchemas, Schema, SchemaSource, WireFormat, frame};

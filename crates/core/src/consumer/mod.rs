@@ -66,7 +66,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 pub use batch::{Batch, Record, RecordHeader, Records};
 pub use builder::EventConsumerBuilder;

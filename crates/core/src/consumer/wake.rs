@@ -3,7 +3,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 /// Counts what arrived, so that an arrival between looking and waiting is not missed.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 

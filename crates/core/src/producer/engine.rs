@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::budget::Budget;
 use super::delivery::Delivery;

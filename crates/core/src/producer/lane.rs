@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::delivery::Delivery;
 use super::slab::{Buffers, InFlight, Parts, Slab};

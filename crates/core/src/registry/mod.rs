@@ -35,7 +35,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::sync::Mutex;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use parking_lot::Mutex;
 
 use crate::{Error, Result, background};
 

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sync::Mutex;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use parking_lot::Mutex;
 
 use crate::config::RegistrySettings;
 use crate::{Error, ErrorKind, Result};
