@@ -6,8 +6,8 @@
 //! A panic while a lock is held leaves it usable, as what is guarded here is never left half done.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
-use std::sync::{PoisonError, WaitTimeoutResult};
+pub use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// [`std::sync::Mutex`] without poison.
@@ -23,7 +23,7 @@ impl<T> Mutex<T> {
     /// Blocks until the lock is held.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was guarded.
@@ -38,34 +38,6 @@ impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// A held [`Mutex`].
-pub struct MutexGuard<'a, T>(
-    /// Empty only while [`Condvar`] has it.
-    Option<std::sync::MutexGuard<'a, T>>,
-);
-
-impl<T> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        match &self.0 {
-            Some(guard) => guard,
-            None => std::process::abort(),
-        }
-    }
-}
-
-impl<T> DerefMut for MutexGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        match &mut self.0 {
-            Some(guard) => guard,
-            None => std::process::abort(),
-        }
-    }
-}
-
 /// [`std::sync::Condvar`] for [`Mutex`].
 #[derive(Debug, Default)]
 pub struct Condvar(std::sync::Condvar);
@@ -77,35 +49,27 @@ impl Condvar {
     }
 
     /// Gives the lock up until it is notified.
-    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        if let Some(held) = guard.0.take() {
-            guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
-        }
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the lock up until it is notified, for up to `timeout`.
-    pub fn wait_for<T>(
+    /// Gives the lock up until it is notified, for up to `timeout`; whether that has passed.
+    pub fn wait_for<'a, T>(
         &self,
-        guard: &mut MutexGuard<'_, T>,
+        guard: MutexGuard<'a, T>,
         timeout: Duration,
-    ) -> WaitTimeoutResult {
-        let Some(held) = guard.0.take() else {
-            std::process::abort()
-        };
-        let (held, outcome) = self
-            .0
-            .wait_timeout(held, timeout)
-            .unwrap_or_else(PoisonError::into_inner);
-        guard.0 = Some(held);
-        outcome
+    ) -> (MutexGuard<'a, T>, bool) {
+        let waited = self.0.wait_timeout(guard, timeout);
+        let (guard, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        (guard, outcome.timed_out())
     }
 
-    /// Gives the lock up until it is notified, or until `deadline`.
-    pub fn wait_until<T>(
+    /// Gives the lock up until it is notified, or until `deadline`; whether that has passed.
+    pub fn wait_until<'a, T>(
         &self,
-        guard: &mut MutexGuard<'_, T>,
+        guard: MutexGuard<'a, T>,
         deadline: Instant,
-    ) -> WaitTimeoutResult {
+    ) -> (MutexGuard<'a, T>, bool) {
         self.wait_for(guard, deadline.saturating_duration_since(Instant::now()))
     }
 

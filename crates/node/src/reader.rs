@@ -199,7 +199,7 @@ impl Reading {
             {
                 let mut state = self.state.lock();
                 while !state.stopped && state.packed.len() >= AHEAD {
-                    self.taken.wait(&mut state);
+                    state = self.taken.wait(state);
                 }
                 if state.stopped {
                     return;
@@ -232,7 +232,7 @@ impl Reading {
     fn wait_taken(&self) -> bool {
         let mut state = self.state.lock();
         while !state.stopped && !state.packed.is_empty() {
-            self.taken.wait(&mut state);
+            state = self.taken.wait(state);
         }
         state.stopped
     }

@@ -350,7 +350,9 @@ impl Sender {
     fn wait_fed(&self, deadline: Instant) -> Result<()> {
         let mut state = self.state.lock();
         while state.feeding {
-            if self.fed.wait_until(&mut state, deadline).timed_out() && state.feeding {
+            let late;
+            (state, late) = self.fed.wait_until(state, deadline);
+            if late && state.feeding {
                 let message = format!("{} records still wait for room in the queue", state.waiting);
                 return Err(Error::new(ErrorKind::Timeout, message).with("records", state.waiting));
             }

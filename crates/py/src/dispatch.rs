@@ -84,7 +84,10 @@ pub(crate) fn stop(timeout: Duration) {
     let mut list = dispatch.list.lock();
     list.stopping = true;
     dispatch.changed.notify_all();
-    while list.running && !dispatch.changed.wait_until(&mut list, deadline).timed_out() {}
+    let mut late = false;
+    while list.running && !late {
+        (list, late) = dispatch.changed.wait_until(list, deadline);
+    }
 }
 
 struct Settled(Mutex<Option<Callback>>);
@@ -155,7 +158,7 @@ fn wait_for_news(
                 dispatch.changed.notify_all();
                 return None;
             }
-            dispatch.changed.wait(&mut list);
+            list = dispatch.changed.wait(list);
         }
     })?;
     crate::logs::follow_level(py);

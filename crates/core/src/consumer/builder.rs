@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::sync::Mutex;
 use rdkafka::ClientConfig;
 
 use super::decoding::Decoding;
@@ -19,6 +18,7 @@ use crate::config::{
 use crate::kafka::Handle;
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
 /// Builds an [`EventConsumer`]. What is set here stands above the environment.

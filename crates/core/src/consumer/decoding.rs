@@ -7,13 +7,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::sync::Mutex;
-
 use super::batch::Record;
 use crate::codec::{Decoder, Fill, Leniency, NoSchemas, Schema, SchemaSource, WireFormat, frame};
 use crate::config::ConnectionSettings;
 use crate::events::{Event, Topic};
 use crate::registry::SchemaRegistry;
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// Marks a known schema id: 0 is an id, too.

@@ -66,8 +66,6 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::sync::Mutex;
-
 pub use batch::{Batch, Record, RecordHeader, Records};
 pub use builder::EventConsumerBuilder;
 pub use owned::{OwnedRecord, Undecodable};
@@ -77,6 +75,7 @@ pub use stream::{Any, Cursor, Decode, EventStream, One};
 use crate::background::on_a_thread;
 use crate::events::TypedEvent;
 use crate::metrics::Metrics;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 use shared::{Next, Shared};
 use wake::Wake;

@@ -16,9 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::sync::{Condvar, Mutex, MutexGuard};
-
 use super::position::{Position, TopicPartition};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// From how many waiting runs of a partition on it is worth joining them.
 const MANY_RUNS: usize = 64;
@@ -213,7 +212,8 @@ impl Progress {
         let mut tracked = self.partitions.lock();
         let mut handled = !in_hand(&mut tracked);
         while !handled && !stop() {
-            let late = self.settled.wait_until(&mut tracked, deadline).timed_out();
+            let late;
+            (tracked, late) = self.settled.wait_until(tracked, deadline);
             handled = !in_hand(&mut tracked);
             if late {
                 break;

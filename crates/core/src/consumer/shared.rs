@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::sync::{Mutex, MutexGuard};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::batch::{Batch, BatchRun};
@@ -22,6 +21,7 @@ use crate::kafka::{
     ClientError, FetchBuffer, Handle, Health, Message, Messages, Queue, client_error, kind_of,
 };
 use crate::metrics::{Metrics, TopicMetrics};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, ErrorKind, Result};
 
 /// How many errors wait to be shown; beyond that the oldest is dropped.

@@ -117,12 +117,7 @@ pub(super) fn resolve(
     let places = nearest(&given, &|entry| wanted.given(entry).unwrap_or(entry.offset))?;
     list.set_offsets(|entry| {
         let found = offset_of(&places, &entry).or_else(|| offset_of(&starts, &entry));
-        match found {
-            // No record is as new as that: the next one that comes is.
-            Some(offset) if offset < 0 => logical::END,
-            Some(offset) => offset,
-            None => entry.offset,
-        }
+        found.unwrap_or(entry.offset)
     });
     Ok(())
 }

@@ -41,11 +41,13 @@ impl Wake {
         while state.arrivals == seen {
             match deadline {
                 Some(deadline) => {
-                    if self.arrived.wait_until(&mut state, deadline).timed_out() {
+                    let late;
+                    (state, late) = self.arrived.wait_until(state, deadline);
+                    if late {
                         return state.arrivals != seen;
                     }
                 }
-                None => self.arrived.wait(&mut state),
+                None => state = self.arrived.wait(state),
             }
         }
         true

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use crate::sync::Mutex;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
@@ -15,6 +14,7 @@ use super::errors::{broker_error, client_error, kind_of};
 use super::handle::Handle;
 use super::partitions::PartitionList;
 use crate::config::TokenProvider;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind};
 
 /// The last thing that went wrong with the whole client (not with one record), until the brokers

@@ -6,12 +6,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::Mutex;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
 use super::handle::{Handle, Queue};
 use super::partitions::error_code;
+use crate::sync::Mutex;
 
 /// Records fetched together. librdkafka gets them back when this is dropped.
 pub(crate) struct Messages {

@@ -11,7 +11,6 @@ pub(crate) mod logical {
     use rdkafka_sys as sys;
 
     pub(crate) const BEGINNING: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
-    pub(crate) const END: i64 = sys::RD_KAFKA_OFFSET_END as i64;
     /// Where the group has committed, or else where `auto.offset.reset` says.
     pub(crate) const STORED: i64 = sys::RD_KAFKA_OFFSET_STORED as i64;
 }
@@ -147,7 +146,7 @@ mod tests {
     fn a_list_gives_back_what_was_put_in() {
         let mut list = PartitionList::new();
         list.push("data-quality", 3, 17, Some(2));
-        list.push("data-quality", 4, logical::END, None);
+        list.push("data-quality", 4, logical::BEGINNING, None);
         list.set_offsets(|entry| entry.offset + 1);
         // SAFETY: the list is live.
         let copy = unsafe { PartitionList::copy_of(list.ptr()) };

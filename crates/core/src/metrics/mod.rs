@@ -23,14 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::sync::{Mutex, RwLock};
-
 use histogram::Histogram;
 pub use snapshot::{
     LagSnapshot, LatencySnapshot, MetricsSnapshot, RegistrySnapshot, TopicSnapshot,
 };
 
 use crate::ErrorKind;
+use crate::sync::{Mutex, RwLock};
 
 /// How many topics and event types are told apart; those that come later are counted as `other`, so
 /// that topic names taken from data cannot fill the memory.

@@ -97,7 +97,9 @@ impl Budget {
             if let Some(answer) = ready() {
                 return Some(answer);
             }
-            if self.threads.wait_until(&mut lock, deadline).timed_out() {
+            let late;
+            (lock, late) = self.threads.wait_until(lock, deadline);
+            if late {
                 return ready();
             }
         }

@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
-
 use crate::{Error, ErrorKind, Result};
 
 /// Where the broker put a record.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 
 use super::budget::Budget;
@@ -23,6 +22,7 @@ use crate::events::Topic as EventTopic;
 use crate::kafka::{Handle, Health, Queue};
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Error, ErrorKind, Result};
 
 /// Settled slabs that are kept for their memory while nothing is on its way.

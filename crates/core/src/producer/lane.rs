@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::sync::Mutex;
-
 use super::delivery::Delivery;
 use super::slab::{Buffers, InFlight, Parts, Slab};
 use super::topic::Topic;
+use crate::sync::Mutex;
 
 /// The records that a slab holds at first, at most, and in bytes.
 const SLAB_MIN_RECORDS: u32 = 16;

@@ -112,8 +112,8 @@ impl Engine {
             }
             tracing::debug!(target: "carbon_events", topic = %asked.topic.name(), %error, "topic not known yet");
             if self.put_off(&asked.topic, error) {
-                let mut queue = self.resolver.lock();
-                self.resolver_wakes.wait_for(&mut queue, asked.pause);
+                let queue = self.resolver.lock();
+                let (mut queue, _) = self.resolver_wakes.wait_for(queue, asked.pause);
                 asked.pause = (asked.pause * 2).min(LONGEST_PAUSE);
                 queue.topics.push_back(asked);
             }
@@ -205,8 +205,10 @@ impl Engine {
                 rest = produce(self, slab, from);
                 if rest.is_some() {
                     // librdkafka's own queue is full: deliveries make room.
-                    self.resolver_wakes
-                        .wait_for(&mut self.resolver.lock(), FIRST_PAUSE);
+                    drop(
+                        self.resolver_wakes
+                            .wait_for(self.resolver.lock(), FIRST_PAUSE),
+                    );
                 }
             }
         }

@@ -87,19 +87,14 @@ impl Slab {
         expected_bytes: usize,
         buffers: Buffers,
     ) -> Self {
-        let Buffers { bytes, records } = buffers;
-        // Room for all of it at once: growing would copy what is there, again and again.
-        let (bytes, records) = (
-            with_room(bytes, expected_bytes),
-            with_room(records, capacity as usize),
-        );
         let outcomes = Outcomes::new(Arc::clone(topic.name()), capacity as usize);
         Slab {
             topic,
             partition,
             opened: Instant::now(),
-            bytes,
-            records,
+            // Room for all of it at once: growing would copy what is there, again and again.
+            bytes: with_room(buffers.bytes, expected_bytes),
+            records: with_room(buffers.records, capacity as usize),
             headers: Vec::new(),
             outcomes,
             framed: 0,

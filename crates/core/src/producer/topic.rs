@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::sync::Mutex;
 use arc_swap::ArcSwapOption;
 
 use super::lane::Lane;
@@ -15,6 +14,7 @@ use crate::events::Topic as EventTopic;
 use crate::kafka::TopicHandle;
 use crate::metrics::{Counter, Metrics, TopicMetrics};
 use crate::registry::SubjectId;
+use crate::sync::Mutex;
 
 /// The lanes of a topic's partitions.
 pub(crate) struct Routes {

@@ -35,7 +35,6 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use crate::sync::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -49,6 +48,7 @@ pub use subject::SubjectId;
 use crate::codec::Schema;
 use crate::config::RegistrySettings;
 use crate::metrics::Metrics;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result, background};
 
 /// How many ids are remembered that the registry does not know, or could not be asked for. Ids come

@@ -4,10 +4,10 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sync::Mutex;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
+use crate::sync::Mutex;
 use crate::{Error, Result, background};
 
 /// A value that many callers ask for and one call fetches: callers that come while it is under way

@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::Mutex;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::config::RegistrySettings;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
 use server::Server;

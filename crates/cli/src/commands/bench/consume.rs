@@ -27,31 +27,12 @@ enum Contender {
     Java,
 }
 
-impl Contender {
-    const ALL: [Contender; 4] = [
-        Contender::Own,
-        Contender::Base,
-        Contender::Stream,
-        Contender::Java,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Contender::Own => "carbon-events, decoded",
-            Contender::Base => "rdkafka BaseConsumer, raw",
-            Contender::Stream => "rdkafka StreamConsumer, raw",
-            Contender::Java => "Java ConsumerPerformance, raw",
-        }
-    }
-
-    fn side(self) -> Side {
-        match self {
-            Contender::Own => Side::Own,
-            Contender::Java => Side::Java,
-            _ => Side::Peer,
-        }
-    }
-}
+const CONTENDERS: [(Contender, Side, &str); 4] = [
+    (Contender::Own, Side::Own, "carbon-events, decoded"),
+    (Contender::Base, Side::Peer, "rdkafka BaseConsumer, raw"),
+    (Contender::Stream, Side::Peer, "rdkafka StreamConsumer, raw"),
+    (Contender::Java, Side::Java, "Java ConsumerPerformance, raw"),
+];
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let producer = EventProducer::builder()
@@ -61,21 +42,16 @@ pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> 
         drop(producer.send(&bench.work.event(number, 0)?)?);
     }
     producer.close(Duration::from_secs(120))?;
-    bench.rounds(
-        &Contender::ALL,
-        Contender::side,
-        Contender::name,
-        |contender| {
-            let taken = match contender {
-                Contender::Own => own(bench)?,
-                Contender::Base => base_consumer(bench)?,
-                Contender::Stream => stream_consumer(bench)?,
-                Contender::Java => bench.options.java.consume(bench)?,
-            };
-            report.throughput("consume", contender.name(), taken);
-            Ok(())
-        },
-    )
+    bench.rounds(&CONTENDERS, |contender, name| {
+        let taken = match contender {
+            Contender::Own => own(bench)?,
+            Contender::Base => base_consumer(bench)?,
+            Contender::Stream => stream_consumer(bench)?,
+            Contender::Java => bench.options.java.consume(bench)?,
+        };
+        report.throughput("consume", name, taken);
+        Ok(())
+    })
 }
 
 fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {

@@ -35,46 +35,28 @@ enum Contender {
     Linger1,
 }
 
-impl Contender {
-    const ALL: [Contender; 3] = [Contender::Own, Contender::Linger0, Contender::Linger1];
-
-    fn name(self) -> &'static str {
-        match self {
-            Contender::Own => "carbon-events",
-            Contender::Linger0 => "rdkafka, linger 0 ms",
-            Contender::Linger1 => "rdkafka, linger 1 ms",
-        }
-    }
-
-    fn side(self) -> Side {
-        match self {
-            Contender::Own => Side::Own,
-            Contender::Linger0 | Contender::Linger1 => Side::Peer,
-        }
-    }
-}
+const CONTENDERS: [(Contender, Side, &str); 3] = [
+    (Contender::Own, Side::Own, "carbon-events"),
+    (Contender::Linger0, Side::Peer, "rdkafka, linger 0 ms"),
+    (Contender::Linger1, Side::Peer, "rdkafka, linger 1 ms"),
+];
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    bench.rounds(
-        &Contender::ALL,
-        Contender::side,
-        Contender::name,
-        |contender| {
-            let latencies = match contender {
-                Contender::Own => own(bench)?,
-                Contender::Linger0 => peer(bench, "0")?,
-                Contender::Linger1 => peer(bench, "1")?,
-            };
-            report.latency(contender.name(), latencies);
-            let taken = match contender {
-                Contender::Own => own_awaited(bench)?,
-                Contender::Linger0 => peer_awaited(bench, "0")?,
-                Contender::Linger1 => peer_awaited(bench, "1")?,
-            };
-            report.throughput("awaited sends", contender.name(), taken);
-            Ok(())
-        },
-    )
+    bench.rounds(&CONTENDERS, |contender, name| {
+        let latencies = match contender {
+            Contender::Own => own(bench)?,
+            Contender::Linger0 => peer(bench, "0")?,
+            Contender::Linger1 => peer(bench, "1")?,
+        };
+        report.latency(name, latencies);
+        let taken = match contender {
+            Contender::Own => own_awaited(bench)?,
+            Contender::Linger0 => peer_awaited(bench, "0")?,
+            Contender::Linger1 => peer_awaited(bench, "1")?,
+        };
+        report.throughput("awaited sends", name, taken);
+        Ok(())
+    })
 }
 
 /// Calls `send` with each event's number and stamp, at the bench's rate.

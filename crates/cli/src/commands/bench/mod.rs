@@ -146,26 +146,23 @@ impl Bench<'_> {
     /// Runs those of `contenders` that are asked for, round by round, in turn.
     fn rounds<C: Copy>(
         &self,
-        contenders: &[C],
-        side: impl Fn(C) -> Side,
-        name: impl Fn(C) -> &'static str,
-        mut measure: impl FnMut(C) -> anyhow::Result<()>,
+        contenders: &[(C, Side, &'static str)],
+        mut measure: impl FnMut(C, &'static str) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let asked_for = |contender: &&C| match side(**contender) {
+        let asked_for = |(_, side, _): &&(C, Side, &str)| match side {
             Side::Own => true,
             Side::Peer => !self.options.no_peers,
             Side::Java => self.options.java.is_wanted(),
         };
         for round in 1..=self.options.rounds {
-            for contender in contenders.iter().filter(asked_for) {
+            for &(contender, _, name) in contenders.iter().filter(asked_for) {
                 if !self.quiet {
                     output::note(format!(
                         "round {round} of {}: {}",
-                        self.options.rounds,
-                        name(*contender)
+                        self.options.rounds, name
                     ));
                 }
-                measure(*contender)?;
+                measure(contender, name)?;
             }
         }
         Ok(())

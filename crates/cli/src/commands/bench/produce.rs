@@ -29,51 +29,30 @@ enum Contender {
     Java,
 }
 
-impl Contender {
-    const ALL: [Contender; 5] = [
-        Contender::Own,
-        Contender::Future,
-        Contender::Threaded,
-        Contender::Native,
+const CONTENDERS: [(Contender, Side, &str); 5] = [
+    (Contender::Own, Side::Own, "carbon-events"),
+    (Contender::Future, Side::Peer, "rdkafka FutureProducer"),
+    (Contender::Threaded, Side::Peer, "rdkafka ThreadedProducer"),
+    (Contender::Native, Side::Peer, "librdkafka rd_kafka_produce"),
+    (
         Contender::Java,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Contender::Own => "carbon-events",
-            Contender::Future => "rdkafka FutureProducer",
-            Contender::Threaded => "rdkafka ThreadedProducer",
-            Contender::Native => "librdkafka rd_kafka_produce",
-            Contender::Java => "Java ProducerPerformance, ready bytes, no keys",
-        }
-    }
-
-    fn side(self) -> Side {
-        match self {
-            Contender::Own => Side::Own,
-            Contender::Java => Side::Java,
-            _ => Side::Peer,
-        }
-    }
-}
+        Side::Java,
+        "Java ProducerPerformance, ready bytes, no keys",
+    ),
+];
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    bench.rounds(
-        &Contender::ALL,
-        Contender::side,
-        Contender::name,
-        |contender| {
-            let taken = match contender {
-                Contender::Own => own(bench)?,
-                Contender::Future => future_producer(bench)?,
-                Contender::Threaded => threaded_producer(bench)?,
-                Contender::Native => native::produce(bench)?,
-                Contender::Java => bench.options.java.produce(bench)?,
-            };
-            report.throughput("produce", contender.name(), taken);
-            Ok(())
-        },
-    )
+    bench.rounds(&CONTENDERS, |contender, name| {
+        let taken = match contender {
+            Contender::Own => own(bench)?,
+            Contender::Future => future_producer(bench)?,
+            Contender::Threaded => threaded_producer(bench)?,
+            Contender::Native => native::produce(bench)?,
+            Contender::Java => bench.options.java.produce(bench)?,
+        };
+        report.throughput("produce", name, taken);
+        Ok(())
+    })
 }
 
 fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {

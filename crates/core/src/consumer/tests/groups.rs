@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::sync::Mutex;
-
 use super::*;
 use crate::consumer::{AssignmentChange, TopicPartition};
+use crate::sync::Mutex;
 
 type Changes = Arc<Mutex<Vec<String>>>;
 

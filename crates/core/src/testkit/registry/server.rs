@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use crate::sync::Mutex;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -20,6 +19,7 @@ use tokio::task::JoinSet;
 use super::store::Refusal;
 use super::{RegistryCalls, RegistryFault, State, api};
 use crate::registry::percent_decoded;
+use crate::sync::Mutex;
 
 const MAX_BODY_BYTES: usize = 16 << 20;
 
