@@ -155,7 +155,7 @@ mod tests {
             .iter()
             .map(|entry| (entry.topic, entry.partition, entry.offset))
             .collect();
-        assert_eq!(entries, [("data-quality", 3, 18), ("data-quality", 4, 0)]);
+        assert_eq!(entries, [("data-quality", 3, 18), ("data-quality", 4, -1)]);
         assert!(copy.iter().all(|entry| entry.error.is_none()));
     }
 
