@@ -88,6 +88,7 @@ pub mod admin;
 mod background;
 mod client;
 pub mod codec;
+pub mod compat;
 pub mod config;
 pub mod consumer;
 mod error;

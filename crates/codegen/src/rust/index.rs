@@ -45,7 +45,15 @@ pub(super) fn module(model: &Model) -> String {
             .map(|topic| snake(&topic.event.record.name)),
     );
     modules.sort_unstable();
-    out.extend(modules.iter().map(|module| format!("mod {module};\n")));
+    out.extend(modules.iter().map(|module| {
+        // What is done to a sensitive value is done to JSON that is no typed event as well.
+        let visibility = if module == "sensitive" {
+            "pub(crate) "
+        } else {
+            ""
+        };
+        format!("{visibility}mod {module};\n")
+    }));
     out.push_str("\n#[cfg(test)]\nmod tests;\n");
 
     let mut exports: Vec<(String, Vec<String>)> = [

@@ -14,10 +14,12 @@
 
 mod draft;
 mod read;
+mod relaxed;
 mod shape;
 mod time;
 mod value;
 
+pub(crate) use self::relaxed::relaxed;
 pub(crate) use self::shape::Shape;
 
 use crate::events::Envelope;
@@ -38,6 +40,8 @@ pub enum Rules {
     ///   `undefined` out and writes NaN as null.
     /// - Timestamps may be RFC 3339 text; without an offset they are UTC.
     /// - Symbols may be in lower case, and null stands for the default where there is one.
+    /// - `NaN` and the infinities, as Python's `json` writes them, are numbers; as a whole number
+    ///   they are 0. Half a surrogate pair is U+FFFD.
     /// - Fields that the schema does not have are passed over.
     Lenient,
 }
@@ -85,7 +89,17 @@ pub(crate) fn read(
     out: &mut Vec<u8>,
 ) -> Result<Leniency> {
     let start = out.len();
-    let result = read::event(event, json, rules, fill, out);
+    let mut result = read::event(event, json, rules, fill, out);
+    if result.is_err()
+        && rules == Rules::Lenient
+        && let Some(json) = relaxed(json)
+    {
+        out.truncate(start);
+        result = read::event(event, &json, rules, fill, out).map(|leniency| Leniency {
+            mended_fields: leniency.mended_fields.max(1),
+            ..leniency
+        });
+    }
     if result.is_err() {
         out.truncate(start);
     }

@@ -22,6 +22,7 @@ mod schema;
 
 pub use decoder::{Decoded, Decoder, NoSchemas, SchemaSource, event_from_json};
 pub use frame::{Frame, WireFormat};
+pub(crate) use json::relaxed as relaxed_json;
 pub use json::{Fill, Leniency, Rules};
 pub use resolve::Plan;
 pub use schema::Schema;

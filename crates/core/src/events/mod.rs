@@ -33,7 +33,7 @@ mod items;
 mod list;
 mod record;
 mod security_event;
-mod sensitive;
+pub(crate) mod sensitive;
 mod service_health_event;
 mod string_map;
 mod symbol;

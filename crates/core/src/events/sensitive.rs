@@ -22,7 +22,7 @@ pub(super) fn hash(value: Option<&str>, sensitive: bool) -> Option<Cow<'_, str>>
 }
 
 /// [`hash`] for a field that is never null.
-pub(super) fn hash_text(value: &str, sensitive: bool) -> Cow<'_, str> {
+pub(crate) fn hash_text(value: &str, sensitive: bool) -> Cow<'_, str> {
     if !sensitive || is_hashed(value) {
         return Cow::Borrowed(value);
     }
@@ -54,7 +54,7 @@ pub(super) fn mask(value: Option<&str>, sensitive: bool) -> Option<&str> {
 
 /// [`mask`] for a field that is never null.
 #[inline(always)]
-pub(super) fn mask_text(value: &str, sensitive: bool) -> &str {
+pub(crate) fn mask_text(value: &str, sensitive: bool) -> &str {
     if sensitive { MASK } else { value }
 }
 

@@ -379,3 +379,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_lax_writers_write_is_read() {
+    let health = |rate: &str, latency: &str, message: &str| {
+        let json = format!(
+            r#"{{"serviceName":"s","namespace":"n","healthStatus":"HEALTHY","latencyMs":{latency},
+                "errorRate":{rate},"message":{message},"extra":NaN}}"#
+        );
+        assert!(body(Topic::SystemHealth, &json, Rules::Strict).is_err());
+        let (body, leniency) = body(Topic::SystemHealth, &json, Rules::Lenient).unwrap();
+        assert!(leniency.mended_fields > 0);
+        match Event::decode(Topic::SystemHealth, &body)
+            .unwrap()
+            .into_owned()
+        {
+            Event::ServiceHealth(event) => event,
+            other => panic!("{other:?}"),
+        }
+    };
+    let event = health("NaN", "NaN", r#""caf\udce9""#);
+    assert!(event.error_rate.is_nan() && event.latency_ms == 0);
+    assert_eq!(event.message.as_deref(), Some("caf\u{fffd}"));
+    let event = health("-Infinity", "Infinity", "NaN");
+    assert_eq!(event.error_rate, f64::NEG_INFINITY);
+    assert_eq!(event.message.as_deref(), Some("NaN"));
+}

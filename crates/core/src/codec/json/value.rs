@@ -4,6 +4,7 @@ use serde_json::Number;
 
 use super::super::default::{put_bytes, put_long};
 use super::draft::Draft;
+use super::relaxed;
 use super::shape::Shape;
 use super::time;
 
@@ -96,12 +97,16 @@ impl Draft<'_, '_> {
                 _ => return Err(Why::WrongType),
             },
             (Shape::Double, Scalar::Text(text)) => {
-                let value = text
-                    .trim()
-                    .parse()
-                    .ok()
-                    .filter(|value: &f64| value.is_finite());
-                self.double(value.ok_or(Why::WrongType)?);
+                let finite = |value: &f64| value.is_finite();
+                let value = text.trim().parse().ok().filter(finite);
+                self.double(
+                    value
+                        .or_else(|| relaxed::number(text))
+                        .ok_or(Why::WrongType)?,
+                );
+            }
+            (Shape::Int | Shape::Long, Scalar::Text(text)) if relaxed::number(text).is_some() => {
+                self.integer(shape, 0)?;
             }
             (Shape::Int | Shape::Long | Shape::Timestamp, Scalar::Text(text)) => {
                 let text = text.trim();
