@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! event    kind, cells, text length, options ── options' cells ── content's cells
-//! kind     0..11 an event's fields · -1 a raw record · 100 + n strict JSON of event n · 200 + n of
-//!          the old package's callers
+//! kind     0..11 an event's fields · -1 a raw record · -2 JSON for any topic, whose sensitive values
+//!          are treated · 100 + n strict JSON of event n · of the old package's callers: 200 + n
+//!          lenient JSON of event n, 300 + n its JSON as it is written
 //! options  1 key · 2 null key · 4 partition · 8 headers · 16 mend lone surrogates
 //! text     its length in UTF-16 units; -1 is null
 //! bytes    as text, or -2 - length: each unit is a byte

@@ -2,10 +2,12 @@
 //! partition and headers, handed to the library.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::compat::protect_json;
 use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, Result, Topic};
+use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventId, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
 use crate::sender::Sender;
@@ -48,47 +50,45 @@ impl Sender {
                 let value = cells.bytes()?;
                 self.raw(&topic, value, options, wait)
             }
+            -2 => {
+                let topic: Cow<'_, str> = cells.take()?;
+                let value = cells.bytes()?;
+                let value = value.as_deref().map(|json| self.protected(&topic, json));
+                self.raw(&topic, value, options, wait)
+            }
             0..100 => {
                 let event = crate::events::take(head.kind, cells)?;
                 self.event(&event, options, wait)
             }
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
-                self.json(head.kind - 100, &json, Rules::Strict, options, wait)
+                self.json(
+                    head.kind - 100,
+                    json.as_bytes(),
+                    Rules::Strict,
+                    options,
+                    wait,
+                )
             }
-            _ => self.old(head.kind - 200, cells, options, wait),
+            200..300 => self.mended(head.kind - 200, cells, options, wait),
+            _ => self.flat(head.kind - 300, cells, options, wait),
         }
     }
 
-    /// An event of the old package's callers: what they meant is taken where it can be. Where JSON
-    /// is written, what cannot goes as it is, as it ever did.
-    fn old(
+    /// An event of the old package's callers as Avro: what they meant is taken where it can be.
+    fn mended<'a>(
         &self,
         number: i32,
-        cells: &mut Cells<'_>,
-        options: Options<'_>,
+        cells: &mut Cells<'a>,
+        mut options: Options<'a>,
         wait: bool,
     ) -> Result<Delivery> {
         let key = cells.bytes()?;
+        options.key = key.map(Some);
         let json: Cow<'_, str> = cells.take()?;
-        let headers = options.headers.clone();
+        // An object where the record has a text becomes one, with the secrets that are in it.
+        let json = self.protected(topic(number)?.name(), json.as_bytes());
         match self.json(number, &json, Rules::Lenient, options, wait) {
-            Err(error)
-                if self.json
-                    && matches!(
-                        error.kind(),
-                        ErrorKind::InvalidEvent | ErrorKind::Undecodable
-                    ) =>
-            {
-                let topic = format!("{}{}", self.topic_prefix, topic(number)?.name());
-                let options = Options {
-                    key: Some(key),
-                    partition: None,
-                    headers,
-                };
-                let json = self.with_envelope(number, &json)?;
-                self.raw(&topic, Some(json.into()), options, wait)
-            }
             Err(error) if error.kind() == ErrorKind::Undecodable => {
                 // To the one who sent it, it is a value that is refused.
                 let refused = Error::new(ErrorKind::InvalidEvent, error.message());
@@ -100,30 +100,69 @@ impl Sender {
         }
     }
 
-    /// A JSON object with the envelope before its members.
-    fn with_envelope(&self, number: i32, json: &str) -> Result<Vec<u8>> {
-        let envelope = Envelope::new(topic(number)?.spec().record);
-        let head = serde_json::json!({
-            "eventId": envelope.event_id.as_str(),
-            "eventType": envelope.event_type,
-            "timestamp": envelope.timestamp_ms,
-            "source": self.service,
-            "version": envelope.version,
-        });
-        let mut object = head.to_string();
-        object.pop();
-        let members = json.trim_start_matches('{');
-        if members != "}" {
-            object.push(',');
+    /// An event of the old package's callers as the JSON object that they always wrote: the envelope
+    /// and then the members as JavaScript wrote them. Only sensitive values are changed.
+    fn flat<'a>(
+        &self,
+        number: i32,
+        cells: &mut Cells<'a>,
+        mut options: Options<'a>,
+        wait: bool,
+    ) -> Result<Delivery> {
+        let topic = topic(number)?;
+        options.key = Some(cells.bytes()?);
+        let timestamp: f64 = cells.take()?;
+        let source = cells.bytes()?;
+        let members = cells.bytes()?.unwrap_or_default();
+        let members = members.strip_prefix(b"{").unwrap_or(&members);
+
+        let id = EventId::generate();
+        let mut object = Vec::with_capacity(160 + self.service.len() + members.len());
+        object.extend_from_slice(b"{\"eventId\":\"");
+        object.extend_from_slice(id.as_str().as_bytes());
+        object.extend_from_slice(b"\",\"eventType\":\"");
+        object.extend_from_slice(topic.spec().record.as_bytes());
+        object.extend_from_slice(b"\",\"timestamp\":");
+        if timestamp.is_finite() {
+            // Writing into memory does not fail.
+            let _ = write!(object, "{timestamp}");
+        } else {
+            object.extend_from_slice(b"null");
         }
-        object.push_str(members);
-        Ok(object.into_bytes())
+        match source {
+            None => {
+                object.extend_from_slice(b",\"source\":");
+                object.extend_from_slice(self.service_json.as_bytes());
+            }
+            // A source that is undefined is absent.
+            Some(json) if json.is_empty() => {}
+            Some(json) => {
+                object.extend_from_slice(b",\"source\":");
+                object.extend_from_slice(&json);
+            }
+        }
+        object.extend_from_slice(b",\"version\":\"1.0.0\"");
+        if members != b"}" {
+            object.push(b',');
+        }
+        object.extend_from_slice(members);
+
+        let topic = format!("{}{}", self.topic_prefix, topic.name());
+        let value = match self.protected(&topic, &object) {
+            Cow::Owned(treated) => treated,
+            Cow::Borrowed(_) => object,
+        };
+        self.raw(&topic, Some(value.into()), options, wait)
+    }
+
+    fn protected<'j>(&self, topic: &str, json: &'j [u8]) -> Cow<'j, [u8]> {
+        protect_json(topic, &self.topic_prefix, json)
     }
 
     fn json(
         &self,
         number: i32,
-        json: &str,
+        json: &[u8],
         rules: Rules,
         options: Options<'_>,
         wait: bool,
@@ -137,7 +176,7 @@ impl Sender {
     pub(crate) fn with_json<T>(
         &self,
         number: i32,
-        json: &str,
+        json: &[u8],
         rules: Rules,
         work: impl FnOnce(&Event<'_>) -> Result<T>,
     ) -> Result<T> {
@@ -148,7 +187,7 @@ impl Sender {
             ..Fill::from_envelope(&envelope)
         };
         let mut scratch = Vec::new();
-        let decoded = event_from_json(topic, json.as_bytes(), rules, &fill, &mut scratch)?;
+        let decoded = event_from_json(topic, json, rules, &fill, &mut scratch)?;
         work(&decoded.event)
     }
 

@@ -77,7 +77,7 @@ impl Producer {
     pub fn check(&self, number: i32, json: String) -> napi::Result<()> {
         let checked = self
             .sender
-            .with_json(number, &json, Rules::Strict, |_| Ok(()));
+            .with_json(number, json.as_bytes(), Rules::Strict, |_| Ok(()));
         checked.map_err(|error| thrown(&error))
     }
 
@@ -168,8 +168,10 @@ pub(crate) struct Sender {
     pub(crate) producer: EventProducer,
     /// The `source` of events that name none.
     pub(crate) service: String,
+    /// The same as a JSON string.
+    pub(crate) service_json: String,
     /// Whether the old package's callers are written as JSON, which takes anything.
-    pub(crate) json: bool,
+    json: bool,
     pub(crate) topic_prefix: String,
     close_timeout: Duration,
     max_waiting: u64,
@@ -213,6 +215,7 @@ impl Sender {
         let mut settings = settings::read(options, Client::Producer)?;
         if old {
             settings::old_format(&mut settings);
+            settings::check_files(&settings.connection)?;
         }
         let format = settings.producer.event_format(EventFormat::Avro);
         let (connection, producer) = (&settings.connection, &settings.producer);
@@ -220,6 +223,7 @@ impl Sender {
             id,
             post: Arc::clone(post),
             service: connection.service_name.clone(),
+            service_json: Value::from(connection.service_name.as_str()).to_string(),
             json: format == EventFormat::Json,
             topic_prefix: producer.topic_prefix.clone(),
             close_timeout: producer.close_timeout,
