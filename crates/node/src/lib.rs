@@ -20,6 +20,7 @@ mod cells;
 mod chunk;
 mod errors;
 mod events;
+mod flat;
 mod group;
 mod mailbox;
 mod outgoing;

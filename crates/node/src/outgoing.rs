@@ -2,14 +2,14 @@
 //! partition and headers, handed to the library.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
 use carbon_events::compat::protect_json;
 use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventId, Result, Topic};
+use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
+use crate::flat::{self, Start};
 use crate::sender::Sender;
 
 /// The options on a record of whatever content.
@@ -71,7 +71,8 @@ impl Sender {
                 )
             }
             200..300 => self.mended(head.kind - 200, cells, options, wait),
-            _ => self.flat(head.kind - 300, cells, options, wait),
+            300..400 => self.flat(head.kind - 300, cells, options, true, wait),
+            _ => self.flat(head.kind - 400, cells, options, false, wait),
         }
     }
 
@@ -100,59 +101,44 @@ impl Sender {
         }
     }
 
-    /// An event of the old package's callers as the JSON object that they always wrote: the envelope
-    /// and then the members as JavaScript wrote them. Only sensitive values are changed.
+    /// An event of the old package's callers as the JSON object that they always wrote: its values
+    /// one by one, or all members as JavaScript wrote them. Only sensitive values are changed.
     fn flat<'a>(
         &self,
         number: i32,
         cells: &mut Cells<'a>,
         mut options: Options<'a>,
+        written: bool,
         wait: bool,
     ) -> Result<Delivery> {
         let topic = topic(number)?;
         options.key = Some(cells.bytes()?);
-        let timestamp: f64 = cells.take()?;
-        let source = cells.bytes()?;
-        let members = cells.bytes()?.unwrap_or_default();
-        let members = members.strip_prefix(b"{").unwrap_or(&members);
-
-        let id = EventId::generate();
-        let mut object = Vec::with_capacity(160 + self.service.len() + members.len());
-        object.extend_from_slice(b"{\"eventId\":\"");
-        object.extend_from_slice(id.as_str().as_bytes());
-        object.extend_from_slice(b"\",\"eventType\":\"");
-        object.extend_from_slice(topic.spec().record.as_bytes());
-        object.extend_from_slice(b"\",\"timestamp\":");
-        if timestamp.is_finite() {
-            // Writing into memory does not fail.
-            let _ = write!(object, "{timestamp}");
-        } else {
-            object.extend_from_slice(b"null");
-        }
-        match source {
-            None => {
-                object.extend_from_slice(b",\"source\":");
-                object.extend_from_slice(self.service_json.as_bytes());
-            }
-            // A source that is undefined is absent.
-            Some(json) if json.is_empty() => {}
-            Some(json) => {
-                object.extend_from_slice(b",\"source\":");
-                object.extend_from_slice(&json);
-            }
-        }
-        object.extend_from_slice(b",\"version\":\"1.0.0\"");
-        if members != b"}" {
-            object.push(b',');
-        }
-        object.extend_from_slice(members);
-
-        let topic = format!("{}{}", self.topic_prefix, topic.name());
-        let value = match self.protected(&topic, &object) {
-            Cow::Owned(treated) => treated,
-            Cow::Borrowed(_) => object,
+        let start = Start {
+            record: topic.spec().record,
+            timestamp: cells.take()?,
+            source: match cells.bytes()? {
+                Some(json) => json,
+                None => Cow::Borrowed(self.service_json.as_bytes()),
+            },
         };
-        self.raw(&topic, Some(value.into()), options, wait)
+        let mut object = Vec::with_capacity(512);
+        start.write(&mut object);
+        let sensitive = if written {
+            let members = cells.bytes()?.unwrap_or_default();
+            let members = members.strip_prefix(b"{").unwrap_or(&members);
+            if members != b"}" {
+                object.push(b',');
+            }
+            object.extend_from_slice(members);
+            true
+        } else {
+            flat::members(number, cells, &mut object)?
+        };
+        let topic = format!("{}{}", self.topic_prefix, topic.name());
+        if sensitive && let Cow::Owned(treated) = self.protected(&topic, &object) {
+            object = treated;
+        }
+        self.raw(&topic, Some(object.into()), options, wait)
     }
 
     fn protected<'j>(&self, topic: &str, json: &'j [u8]) -> Cow<'j, [u8]> {

@@ -31,17 +31,68 @@ const SERVICE = Symbol('service');
 /** Typed events on their way through a patched `_produce`, and by their ids: it may copy them. */
 const TYPED = Symbol('typed events');
 
-/** What each typed method sends: its record, its topic and which of its fields is the key. */
+/**
+ * What each typed method sends: its record, its topic, which of its fields is the key, and how its
+ * values are packed for JSON, in the schema's order.
+ */
 const calls = {
-  dataIngestion: call('DataIngestionEvent', 'data-ingestion', 'datasetName'),
-  serviceHealth: call('ServiceHealthEvent', 'system-health', 'serviceName'),
-  apiCall: call('AuditAPICallEvent', 'audit-api-calls', 'service'),
-  dataQuality: call('DataQualityEvent', 'data-quality', 'datasetName'),
+  dataIngestion: {
+    name: 'DataIngestionEvent',
+    topic: 'data-ingestion',
+    key: 'datasetName',
+    pack: (p, event) =>
+      p.value(event.datasetName) &&
+      p.value(event.recordCount) &&
+      p.value(event.sizeBytes) &&
+      p.value(event.format) &&
+      p.value(event.location) &&
+      p.value(event.status) &&
+      p.value(event.metadata),
+  },
+  serviceHealth: {
+    name: 'ServiceHealthEvent',
+    topic: 'system-health',
+    key: 'serviceName',
+    pack: (p, event) =>
+      p.value(event.serviceName) &&
+      p.value(event.namespace) &&
+      p.value(event.healthStatus) &&
+      p.value(event.latencyMs) &&
+      p.value(event.errorRate) &&
+      p.value(event.message),
+  },
+  apiCall: {
+    name: 'AuditAPICallEvent',
+    topic: 'audit-api-calls',
+    key: 'service',
+    pack: (p, event) =>
+      p.value(event.service) &&
+      p.value(event.endpoint) &&
+      p.value(event.method) &&
+      p.value(event.statusCode) &&
+      p.value(event.latencyMs) &&
+      p.value(event.requestSizeBytes) &&
+      p.value(event.responseSizeBytes) &&
+      p.value(event.userId) &&
+      p.value(event.apiKey) &&
+      p.value(event.ipAddress) &&
+      p.value(event.errorMessage),
+  },
+  dataQuality: {
+    name: 'DataQualityEvent',
+    topic: 'data-quality',
+    key: 'datasetName',
+    pack: (p, event) =>
+      p.value(event.datasetName) &&
+      p.value(event.checkType) &&
+      p.value(event.checkName) &&
+      p.value(event.result) &&
+      p.value(event.score) &&
+      p.value(event.failedRecords) &&
+      p.value(event.totalRecords) &&
+      p.value(event.message),
+  },
 };
-
-function call(name, topic, key) {
-  return { name, topic, key };
-}
 
 /**
  * Produces the platform's events by the methods of old, in Avro where there is a schema registry
@@ -352,13 +403,12 @@ async function produceThrough(producer, topic, key, event) {
   }
 }
 
-/** The members of the JSON object; the addon puts what all events have before them. */
+/** The addon puts what all events have before the members. */
 function packFlat(producer, call, fields) {
   const { sourceService } = producer;
   const source = sourceService === producer[SERVICE] ? null : (JSON.stringify(sourceService) ?? '');
-  const members = JSON.stringify(fields);
   const { number } = records[call.name];
-  producer.packFlat(number, keyBytes(fields[call.key]), Date.now(), source, members);
+  producer.packFlat(number, keyBytes(fields[call.key]), Date.now(), source, fields, call.pack);
 }
 
 function packAvro(producer, call, event) {

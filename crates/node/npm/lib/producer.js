@@ -27,6 +27,7 @@ const JSON_VALUE = -2;
 const STRICT = 100;
 const MENDED = 200;
 const FLAT = 300;
+const VALUES = 400;
 
 const soon = Promise.resolve();
 // Taken now: a test may replace the process' with a clock of its own.
@@ -298,16 +299,37 @@ class TypedProducer extends EventEmitter {
     packer.end(start);
   }
 
-  /** @internal Packs the members of an event that becomes the JSON object of old. */
-  packFlat(number, key, timestamp, source, members) {
+  /**
+   * @internal Packs an event that becomes the JSON object of old: `pack` packs its values; where it
+   * cannot, its members go as JSON.
+   */
+  packFlat(number, key, timestamp, source, members, pack) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
-    const start = packer.begin(FLAT + number, undefined, true);
+    let start = this.#beginFlat(VALUES + number, key, timestamp, source);
+    let packed = false;
+    try {
+      packed = pack(packer, members);
+      if (packed) {
+        packer.end(start);
+        return;
+      }
+    } finally {
+      if (!packed) packer.undo(start);
+    }
+    const json = JSON.stringify(members);
+    start = this.#beginFlat(FLAT + number, key, timestamp, source);
+    packer.string(json);
+    packer.end(start);
+  }
+
+  #beginFlat(kind, key, timestamp, source) {
+    const packer = this.#packer;
+    const start = packer.begin(kind, undefined, true);
     packer.bytes(key, 'key');
     packer.room(1)[packer.at++] = timestamp;
     packer.bytes(source, 'source');
-    packer.string(members);
-    packer.end(start);
+    return start;
   }
 
   /** @internal Packs JSON for any topic; what is sensitive in it is treated. */
