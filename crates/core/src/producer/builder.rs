@@ -100,6 +100,7 @@ impl EventProducerBuilder {
         check_token_source(&config, self.tokens.as_ref())?;
         let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
         Ok(EventProducer {
+            owner: None,
             shared: Arc::new(Shared {
                 max_record_bytes: settings::max_record_bytes(&self.connection),
                 connection: self.connection,
