@@ -18,6 +18,7 @@
 
 mod cells;
 mod chunk;
+mod engine;
 mod errors;
 mod events;
 mod flat;

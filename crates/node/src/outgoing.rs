@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use carbon_events::codec::{Fill, Rules, event_from_json};
 use carbon_events::compat::protect_json;
 use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, Result, Topic};
+use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventProducer, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
 use crate::flat::{self, Start};
@@ -35,30 +35,39 @@ macro_rules! apply {
         outgoing
     }};
 }
+
+/// How a record is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Via<'a> {
+    pub(crate) producer: &'a EventProducer,
+    /// Whether to wait for room in the queue.
+    pub(crate) wait: bool,
+}
+
 impl Sender {
     /// Sends the record whose cells these are.
     pub(crate) fn deliver(
         &self,
         head: &Head,
         cells: &mut Cells<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
         let options = Options::read(head.options, cells)?;
         match head.kind {
             -1 => {
                 let topic: Cow<'_, str> = cells.take()?;
                 let value = cells.bytes()?;
-                self.raw(&topic, value, options, wait)
+                self.raw(&topic, value, options, via)
             }
             -2 => {
                 let topic: Cow<'_, str> = cells.take()?;
                 let value = cells.bytes()?;
                 let value = value.as_deref().map(|json| self.protected(&topic, json));
-                self.raw(&topic, value, options, wait)
+                self.raw(&topic, value, options, via)
             }
             0..100 => {
                 let event = crate::events::take(head.kind, cells)?;
-                self.event(&event, options, wait)
+                self.event(&event, options, via)
             }
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
@@ -67,12 +76,12 @@ impl Sender {
                     json.as_bytes(),
                     Rules::Strict,
                     options,
-                    wait,
+                    via,
                 )
             }
-            200..300 => self.mended(head.kind - 200, cells, options, wait),
-            300..400 => self.flat(head.kind - 300, cells, options, true, wait),
-            _ => self.flat(head.kind - 400, cells, options, false, wait),
+            200..300 => self.mended(head.kind - 200, cells, options, via),
+            300..400 => self.flat(head.kind - 300, cells, options, true, via),
+            _ => self.flat(head.kind - 400, cells, options, false, via),
         }
     }
 
@@ -82,14 +91,14 @@ impl Sender {
         number: i32,
         cells: &mut Cells<'a>,
         mut options: Options<'a>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
         let key = cells.bytes()?;
         options.key = key.map(Some);
         let json: Cow<'_, str> = cells.take()?;
         // An object where the record has a text becomes one, with the secrets that are in it.
         let json = self.protected(topic(number)?.name(), json.as_bytes());
-        match self.json(number, &json, Rules::Lenient, options, wait) {
+        match self.json(number, &json, Rules::Lenient, options, via) {
             Err(error) if error.kind() == ErrorKind::Undecodable => {
                 // To the one who sent it, it is a value that is refused.
                 let refused = Error::new(ErrorKind::InvalidEvent, error.message());
@@ -109,7 +118,7 @@ impl Sender {
         cells: &mut Cells<'a>,
         mut options: Options<'a>,
         written: bool,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
         let topic = topic(number)?;
         options.key = Some(cells.bytes()?);
@@ -138,7 +147,7 @@ impl Sender {
         if sensitive && let Cow::Owned(treated) = self.protected(&topic, &object) {
             object = treated;
         }
-        self.raw(&topic, Some(object.into()), options, wait)
+        self.raw(&topic, Some(object.into()), options, via)
     }
 
     fn protected<'j>(&self, topic: &str, json: &'j [u8]) -> Cow<'j, [u8]> {
@@ -151,11 +160,9 @@ impl Sender {
         json: &[u8],
         rules: Rules,
         options: Options<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
-        self.with_json(number, json, rules, |event| {
-            self.event(event, options, wait)
-        })
+        self.with_json(number, json, rules, |event| self.event(event, options, via))
     }
 
     /// Gives the event that is this JSON to `work`.
@@ -177,9 +184,9 @@ impl Sender {
         work(&decoded.event)
     }
 
-    fn event(&self, event: &Event<'_>, options: Options<'_>, wait: bool) -> Result<Delivery> {
-        let outgoing = apply!(options, self.producer.any(event));
-        if wait {
+    fn event(&self, event: &Event<'_>, options: Options<'_>, via: Via<'_>) -> Result<Delivery> {
+        let outgoing = apply!(options, via.producer.any(event));
+        if via.wait {
             outgoing.send()
         } else {
             outgoing.try_send()
@@ -191,14 +198,14 @@ impl Sender {
         topic: &str,
         value: Option<Cow<'_, [u8]>>,
         options: Options<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
-        let mut outgoing = self.producer.raw(topic);
+        let mut outgoing = via.producer.raw(topic);
         if let Some(value) = value {
             outgoing = outgoing.value(value.into_owned());
         }
         let outgoing = apply!(options, outgoing);
-        if wait {
+        if via.wait {
             outgoing.send()
         } else {
             outgoing.try_send()

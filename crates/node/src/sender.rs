@@ -14,15 +14,17 @@ use std::time::{Duration, Instant};
 use carbon_events::codec::Rules;
 use carbon_events::config::EventFormat;
 use carbon_events::sync::{Condvar, Mutex};
-use carbon_events::{Delivery, Error, ErrorKind, EventProducer, Result};
+use carbon_events::{Delivery, Error, ErrorKind, Result};
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
 use serde_json::Value;
 
 use crate::cells::{Cells, Text};
+use crate::engine::Engine;
 use crate::errors::thrown;
 use crate::group::Group;
 use crate::mailbox::{Mailbox, Post, in_background};
+use crate::outgoing::Via;
 use crate::settings::{self, Client};
 
 /// A producer.
@@ -86,7 +88,7 @@ impl Producer {
     pub fn connect(&self, operation: u32, timeout_ms: f64) {
         let sender = Arc::clone(&self.sender);
         in_background(&self.post, operation, move || {
-            sender.producer.connect(duration(timeout_ms))?;
+            sender.engine.producer()?.connect(duration(timeout_ms))?;
             Ok(Value::Null)
         });
     }
@@ -129,7 +131,7 @@ impl Producer {
     /// What became of the records so far.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> Stats {
-        let stats = self.sender.producer.stats();
+        let stats = self.sender.engine.stats();
         let waiting = self.sender.state.lock().waiting;
         Stats {
             accepted: (stats.accepted + waiting) as f64,
@@ -142,7 +144,7 @@ impl Producer {
     /// The producer's metrics in Prometheus' text format.
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> String {
-        self.sender.producer.metrics().to_prometheus()
+        self.sender.engine.metrics()
     }
 }
 
@@ -150,7 +152,8 @@ impl Drop for Producer {
     fn drop(&mut self) {
         // On JavaScript's thread, which must not wait for brokers.
         let sender = Arc::clone(&self.sender);
-        if sender.producer.stats().queued > 0 || !sender.state.lock().closed {
+        let open = sender.engine.stats().queued > 0 || !sender.state.lock().closed;
+        if open && sender.engine.ends_with_its_owner() {
             let _ = std::thread::Builder::new()
                 .name("carbon-close".to_owned())
                 .spawn(move || drop(sender.close(sender.close_timeout)));
@@ -165,7 +168,7 @@ pub(crate) fn duration(ms: f64) -> Duration {
 pub(crate) struct Sender {
     id: u32,
     post: Arc<Post>,
-    pub(crate) producer: EventProducer,
+    engine: Engine,
     /// The `source` of events that name none.
     pub(crate) service: String,
     /// The same as a JSON string.
@@ -228,7 +231,7 @@ impl Sender {
             topic_prefix: producer.topic_prefix.clone(),
             close_timeout: producer.close_timeout,
             max_waiting: producer.queue_max_records,
-            producer: EventProducer::builder().settings(settings).build()?,
+            engine: Engine::new(settings, old)?,
             state: Mutex::default(),
             fed: Condvar::new(),
         })
@@ -331,10 +334,23 @@ impl Sender {
             refused: Vec::new(),
             stopped_at: None,
         };
+        let producer = match self.engine.producer() {
+            Ok(producer) => producer,
+            Err(error) => {
+                run.refused = records.map(|index| (index, error.clone())).collect();
+                return run;
+            }
+        };
         for index in records {
             let before = *cells;
             let outcome = match cells.event() {
-                Ok((head, mut event)) => self.deliver(&head, &mut event, wait),
+                Ok((head, mut event)) => {
+                    let via = Via {
+                        producer: &producer,
+                        wait,
+                    };
+                    self.deliver(&head, &mut event, via)
+                }
                 Err(error) => Err(error),
             };
             match outcome {
@@ -369,7 +385,7 @@ impl Sender {
         // The producer's own flush keeps records from lingering, which makes room.
         self.wait_fed(deadline)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        self.producer.flush(left)
+        self.engine.flush(left)
     }
 
     fn close(&self, timeout: Duration) -> Result<()> {
@@ -377,7 +393,7 @@ impl Sender {
         let deadline = deadline(timeout);
         let fed = self.wait_fed(deadline);
         let left = deadline.saturating_duration_since(Instant::now());
-        let closed = self.producer.close(left);
+        let closed = self.engine.close(left);
         fed.and(closed)
     }
 }

@@ -46,6 +46,8 @@ function capture(resolve, reject) {
 class TypedProducer extends EventEmitter {
   #options;
   #native = null;
+  /** One that was ended with records on their way, which complete without it. */
+  #left = null;
   #prefix;
   #topics = Object.create(null);
   #id = number();
@@ -237,6 +239,10 @@ class TypedProducer extends EventEmitter {
     this.#used = false;
     try {
       await operate((operation) => ended.close(operation, timeoutMs));
+    } catch (error) {
+      // A shared engine goes on with them.
+      if (this.#pending > 0) this.#left = ended;
+      throw error;
     } finally {
       this.onRoom();
       if (this.#native === null) forget(this.#id);
@@ -449,13 +455,20 @@ class TypedProducer extends EventEmitter {
 
   /** @internal All records of a group have their outcome. */
   onSettled() {
-    if (--this.#pending === 0) atExit.remove(this);
+    if (--this.#pending > 0) return;
+    this.#left = null;
+    atExit.remove(this);
   }
 
   /** @internal The process ends: gives how many records are not delivered within the time. */
   flushBlocking(timeoutMs) {
     this.#flush();
-    return this.#native === null ? 0 : this.#native.flushBlocking(timeoutMs);
+    const end = Date.now() + timeoutMs;
+    let queued = 0;
+    for (const one of [this.#native, this.#left]) {
+      if (one !== null) queued += one.flushBlocking(Math.max(0, end - Date.now()));
+    }
+    return queued;
   }
 }
 
