@@ -31,6 +31,11 @@ impl Engine {
         }
     }
 
+    /// Whether records can be sent without starting anything, which may take time.
+    pub(crate) fn is_running(&self) -> bool {
+        self.producer().is_ok_and(|producer| producer.is_running())
+    }
+
     pub(crate) fn flush(&self, timeout: Duration) -> Result<()> {
         match self {
             Engine::Own(producer) => producer.flush(timeout),

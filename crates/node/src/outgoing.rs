@@ -86,15 +86,13 @@ impl Sender {
     }
 
     /// An event of the old package's callers as Avro: what they meant is taken where it can be.
-    fn mended<'a>(
+    fn mended(
         &self,
         number: i32,
-        cells: &mut Cells<'a>,
-        mut options: Options<'a>,
+        cells: &mut Cells<'_>,
+        options: Options<'_>,
         via: Via<'_>,
     ) -> Result<Delivery> {
-        let key = cells.bytes()?;
-        options.key = key.map(Some);
         let json: Cow<'_, str> = cells.take()?;
         // An object where the record has a text becomes one, with the secrets that are in it.
         let json = self.protected(topic(number)?.name(), json.as_bytes());

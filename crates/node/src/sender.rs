@@ -107,7 +107,17 @@ impl Producer {
     #[napi(catch_unwind)]
     pub fn close(&self, operation: u32, timeout_ms: f64) {
         let sender = Arc::clone(&self.sender);
-        sender.state.lock().closed = true;
+        let feeding = {
+            let mut state = sender.state.lock();
+            state.closed = true;
+            state.feeding
+        };
+        if !feeding && !sender.engine.ends_with_its_owner() && sender.engine.stats().queued == 0 {
+            // There is nothing to wait for.
+            let closed = sender.engine.close(Duration::ZERO);
+            self.post.answer(operation, closed.map(|()| Value::Null));
+            return;
+        }
         in_background(&self.post, operation, move || {
             sender.close(duration(timeout_ms))?;
             Ok(Value::Null)
@@ -255,6 +265,7 @@ impl Sender {
             return waiting;
         }
         let (mut from, mut next, mut read) = (0, 0, 0);
+        state.running = state.running || self.engine.is_running();
         if state.running && !state.feeding {
             drop(state);
             let mut rest = Cells::new(cells, &text);

@@ -302,7 +302,7 @@ class EventProducer extends TypedProducer {
   packMessage(topic, message) {
     const event = typedMessages.get(message.of);
     if (event !== undefined && topic === this.topicOf(event.call.name)) {
-      packTyped(this, event.call, message.key, event.event);
+      packTyped(this, event.call, event.event, message);
     } else {
       this.packJson(topic, message.value, message);
     }
@@ -380,8 +380,9 @@ function packAny(producer, topic, key, event) {
   requireTopic(topic);
   const call = callOf(producer, topic, event);
   const target = call === undefined ? topic : producer.topicOf(call.name);
-  if (call !== undefined && !producer.writesJson) packTyped(producer, call, keyBytes(key), event);
-  else producer.packJson(target, jsonText(event), { key: keyBytes(key) });
+  const options = { key: keyBytes(key) };
+  if (call !== undefined && !producer.writesJson) packTyped(producer, call, event, options);
+  else producer.packJson(target, jsonText(event), options);
   return target;
 }
 
@@ -414,20 +415,18 @@ function packFlat(producer, call, fields) {
 function packAvro(producer, call, event) {
   const { sourceService } = producer;
   if (sourceService !== producer[SERVICE]) event.source = String(sourceService);
-  if (!producer.packPlain(call.name, event)) {
-    packMended(producer, call, keyBytes(event[call.key]), event);
-  }
+  if (!producer.packPlain(call.name, event)) packMended(producer, call, event);
 }
 
-/** An event that has its envelope, and a key that may be another than the event's own. */
-function packTyped(producer, call, key, event) {
-  if (!producer.packPlain(call.name, event, { key })) {
-    packMended(producer, call, key, { ...event });
+/** An event that has its envelope, with a key that may be another than its own. */
+function packTyped(producer, call, event, options) {
+  if (!producer.packPlain(call.name, event, options)) {
+    packMended(producer, call, { ...event }, options);
   }
 }
 
 /** The core takes what was meant: numbers in strings, what is missing, values of other types. */
-function packMended(producer, call, key, event) {
+function packMended(producer, call, event, options) {
   const record = records[call.name];
   for (const field of Object.keys(event)) {
     const value = event[field];
@@ -439,7 +438,7 @@ function packMended(producer, call, key, event) {
     }
   }
   const json = JSON.stringify(event, bigints).replace(LONE_SURROGATE, '$1\\ufffd');
-  producer.packMended(record.number, key, json);
+  producer.packMended(record.number, json, options);
 }
 
 /** Half a surrogate pair as JSON.stringify writes it. */

@@ -296,11 +296,10 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal Packs an event's JSON, which the core takes as it was meant. */
-  packMended(number, key, json) {
+  packMended(number, json, options) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
-    const start = packer.begin(MENDED + number, undefined, true);
-    packer.bytes(key, 'key');
+    const start = packer.begin(MENDED + number, options, true);
     packer.string(json);
     packer.end(start);
   }
