@@ -240,6 +240,27 @@ test('what JSON let through is let through as Avro', async (t) => {
   assert.equal(quality.failedRecords, 0);
 });
 
+test('what a request has in the place of a value is let through as Avro', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { topicPrefix, format: 'avro' });
+  const odd = [
+    { statusCode: 200n, latencyMs: 3n },
+    { requestSize: ['12'], userId: ['u-2'], ipAddress: ['::1'] },
+    { userId: ['a', 'b'], apiKey: ['k'] },
+    { method: NaN, endpoint: () => 1, service: '' },
+    { statusCode: Symbol('s'), ipAddress: null, service: Symbol('s') },
+  ];
+  for (const values of odd) await producer.produceAPICallEvent({ ...call, ...values });
+  assert.deepEqual(producer.getStats(), { delivered: 5, errors: 0 });
+  const found = await readAll(`${topicPrefix}audit-api-calls`);
+  const events = found.map(({ event }) => event).sort((one, other) => (one.eventId < other.eventId ? -1 : 1));
+  assert.deepEqual([events[0].statusCode, events[0].latencyMs], [200, 3]);
+  assert.deepEqual([events[1].requestSizeBytes, events[1].userId, events[1].ipAddress], [12, 'u-2', '::1']);
+  assert.equal(events[2].userId, '["a","b"]');
+  assert.deepEqual([events[3].method, events[3].endpoint, events[3].service], ['unknown', 'unknown', 'unknown']);
+  assert.deepEqual([events[4].statusCode, events[4].ipAddress, events[4].service], [0, 'unknown', 'unknown']);
+});
+
 test('what Avro cannot hold is a rejected promise that names the field', async (t) => {
   const topicPrefix = await platformTopics();
   const producer = old(t, { topicPrefix, format: 'avro' });
