@@ -22,8 +22,9 @@ pub(crate) fn close_at_exit(running: &Arc<Running>) {
     producers.push(Arc::downgrade(running));
 }
 
-/// How long the drop-in producers may take, together and with what their `close` waited before.
-const DROP_IN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the drop-in producers may take, together and with what their `close` waited before: ten
+/// seconds, less what giving up and ending the threads takes.
+const DROP_IN_TIMEOUT: Duration = Duration::from_millis(9_500);
 
 /// Closes all producers at once, each within its own timeout; what could not be delivered is told.
 #[pyfunction]

@@ -76,6 +76,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use serde::Serialize;
 
 use crate::background::on_a_thread;
+use crate::compat::protect_json;
 use crate::config::{ConnectionSettings, ProducerSettings, TokenProvider};
 use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::metrics::Metrics;
@@ -209,7 +210,8 @@ impl EventProducer {
         Outgoing::new(self, RawContent { topic, value: None })
     }
 
-    /// A record with a value as JSON, for any topic.
+    /// A record with a value as JSON, for any topic. Sensitive fields of the platform's records
+    /// are treated as in a typed event; see [`protect_json`](crate::compat::protect_json).
     ///
     /// # Errors
     ///
@@ -227,7 +229,8 @@ impl EventProducer {
             )
             .with("topic", topic)
         })?;
-        Ok(self.raw(topic).value(json))
+        let protected = protect_json(topic, &self.shared.settings.topic_prefix, &json).into_owned();
+        Ok(self.raw(topic).value(protected))
     }
 
     /// Starts the producer and blocks until a broker answers. Nobody needs to: the first record
