@@ -95,6 +95,12 @@ impl std::ops::Deref for Observer {
     }
 }
 
+impl PartialEq for Observer {
+    fn eq(&self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ClientObserver")

@@ -67,6 +67,11 @@ impl Budget {
         // sees the waiter.
         self.bytes.fetch_sub(bytes, Ordering::SeqCst);
         self.records.fetch_sub(records, Ordering::SeqCst);
+        self.wake_waiting();
+    }
+
+    /// Wakes everybody, if anybody waits: something that is waited for has changed.
+    pub(crate) fn wake_waiting(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.wake_all();
         }

@@ -89,8 +89,12 @@ impl EventProducerBuilder {
     }
 
     /// Tells `observer` what concerns the whole client.
-    pub fn observer(mut self, observer: impl ClientObserver + 'static) -> Self {
-        self.observer = Some(Observer::new(observer));
+    pub fn observer(self, observer: impl ClientObserver + 'static) -> Self {
+        self.shared_observer(Observer::new(observer))
+    }
+
+    pub(super) fn shared_observer(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -118,6 +122,7 @@ impl EventProducerBuilder {
         check_token_source(&config, self.tokens.as_ref())?;
         let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
         Ok(EventProducer {
+            owner: None,
             shared: Arc::new(Shared {
                 max_record_bytes: settings::max_record_bytes(&self.connection),
                 connection: self.connection,

@@ -17,6 +17,7 @@ use super::handover::produce;
 use super::lane::{Lane, LaneState};
 use super::partitioner::Partitioner;
 use super::slab::{Buffers, Header, InFlight, Parts, Settled, Slab};
+use super::tally::Tally;
 use super::topic::{Framing, Topic};
 use crate::client::Observer;
 use crate::config::{EventFormat, ProducerSettings, TokenProvider};
@@ -35,6 +36,7 @@ pub(crate) struct Head<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) partition: Option<i32>,
     pub(crate) headers: Vec<Header>,
+    pub(crate) owner: Option<&'a Arc<Tally>>,
     /// Whether the value is framed as a typed event of its topic.
     pub(crate) framed: bool,
 }
@@ -64,6 +66,8 @@ pub(crate) struct Engine {
     pub(crate) resolver_wakes: Condvar,
     pub(crate) event_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     counts: Arc<super::Counts>,
+    /// Whether any record has had an owner.
+    owned: AtomicBool,
     source: String,
     format: EventFormat,
     topics: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
@@ -106,6 +110,7 @@ impl Engine {
             registry: shared.registry.clone(),
             metrics: shared.metrics.clone(),
             counts: Arc::clone(&shared.counts),
+            owned: AtomicBool::new(false),
         });
         let for_thread = Arc::clone(&engine);
         let thread = std::thread::Builder::new()
@@ -202,6 +207,7 @@ impl Engine {
                 headers: head.headers,
                 framed: head.framed,
                 awaits_schema_id: false,
+                owner: head.owner,
             };
             let mut state = lane.state.lock();
             let appended = state.append(topic, partition, || self.buffers(), parts, write);
@@ -235,6 +241,7 @@ impl Engine {
             headers: head.headers,
             framed: head.framed,
             awaits_schema_id,
+            owner: head.owner,
         };
         // A slab expires as a whole, so a waiting one gathers for a moment only.
         if state
@@ -341,6 +348,17 @@ impl Engine {
         !self.gathered.lock().is_empty()
     }
 
+    /// Notes that a record is about to be accepted that has an owner.
+    pub(crate) fn note_owner(&self) {
+        if !self.has_owners() {
+            self.owned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn has_owners(&self) -> bool {
+        self.owned.load(Ordering::Relaxed)
+    }
+
     /// Counts records that are about to settle: first of all, so that whoever learns a record's
     /// outcome finds it counted.
     pub(crate) fn count(&self, delivered: u64, failed: u64) {
@@ -357,6 +375,9 @@ impl Engine {
             // All of them while records flow: they were in use a moment ago, and a slab of new
             // memory costs a page fault every sixteen records.
             self.pool.lock().push(buffers);
+        }
+        if let Some(owner) = settled.owner {
+            owner.end(settled.records);
         }
         self.release(settled.records, settled.cost);
     }

@@ -10,7 +10,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
-use super::slab::{InFlight, MIXED, Outgoing, Settling};
+use super::slab::{InFlight, MIXED, Outgoing, Settling, count_for_owner};
 use crate::kafka::{TopicHandle, broker_error};
 use crate::{Error, ErrorKind};
 
@@ -235,6 +235,8 @@ fn refuse_all(
 /// Settles a record that librdkafka did not take.
 fn settle_refused(engine: &Engine, opaque: *mut c_void, error: &Error, settling: &mut Settling) {
     engine.count(0, 1);
+    // SAFETY: the record was not taken, so nobody else settles it.
+    unsafe { count_for_owner(opaque, false) };
     // SAFETY: the record was not taken, so this is its only settlement.
     if let Some(settled) = unsafe { settling.settle(opaque, Err(error)) } {
         engine.book(settled);

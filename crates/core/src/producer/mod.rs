@@ -58,8 +58,10 @@ mod reports;
 mod resolver;
 mod scratch;
 mod settings;
+mod shared;
 mod shutdown;
 mod slab;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -86,10 +88,12 @@ pub use builder::EventProducerBuilder;
 pub use delivery::{Delivery, DeliveryReport};
 pub use partitioner::{Partitioner, murmur2};
 pub use record::{AnyContent, EncodedContent, JsonContent, Outgoing, RawContent, TypedContent};
+pub use shared::SharedProducer;
 pub use slab::Header;
 pub use trace::TraceContext;
 
 use engine::{Engine, closed};
+use tally::Owner;
 use topic::Topic;
 use trace::TraceHook;
 
@@ -97,6 +101,8 @@ use trace::TraceHook;
 #[derive(Clone)]
 pub struct EventProducer {
     shared: Arc<Shared>,
+    /// Whose records this clone sends, where that is counted apart.
+    owner: Option<Arc<Owner>>,
 }
 
 /// What became of the records of one producer so far. `accepted` is always
@@ -111,6 +117,17 @@ pub struct ProducerStats {
     pub failed: u64,
     /// Records on their way.
     pub queued: u64,
+}
+
+impl ProducerStats {
+    fn new(delivered: u64, failed: u64, queued: u64) -> Self {
+        ProducerStats {
+            accepted: delivered + failed + queued,
+            delivered,
+            failed,
+            queued,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -283,9 +300,10 @@ impl EventProducer {
     /// [`ErrorKind::Timeout`] with the number of `records` still on their way. A record that failed
     /// is settled: its error is its [`Delivery`]'s, and in [`stats`](Self::stats).
     pub fn flush(&self, timeout: Duration) -> Result<()> {
-        self.shared
-            .running()
-            .map_or(Ok(()), |engine| engine.flush(timeout))
+        let owner = self.owner.as_ref().map(|owner| owner.tally());
+        self.shared.running().map_or(Ok(()), |engine| {
+            engine.flush(owner.as_deref().map(|tally| &**tally), timeout)
+        })
     }
 
     /// As [`flush`](Self::flush), without blocking the task's thread.
@@ -294,8 +312,9 @@ impl EventProducer {
     ///
     /// Those of [`flush`](Self::flush).
     pub async fn flush_async(&self, timeout: Duration) -> Result<()> {
+        let owner = self.owner.as_ref().map(|owner| Arc::clone(&*owner.tally()));
         match self.shared.running() {
-            Some(engine) => engine.flush_async(timeout).await,
+            Some(engine) => engine.flush_async(owner.as_deref(), timeout).await,
             None => Ok(()),
         }
     }
@@ -324,6 +343,10 @@ impl EventProducer {
 
     /// What became of the records so far.
     pub fn stats(&self) -> ProducerStats {
+        if let Some(owner) = &self.owner {
+            let tally = owner.tally();
+            return ProducerStats::new(tally.delivered(), tally.failed(), tally.pending());
+        }
         let counts = &self.shared.counts;
         let taken = self
             .shared
@@ -334,12 +357,7 @@ impl EventProducer {
         let failed = counts.failed.load(Ordering::Relaxed);
         // Settled records are counted before their room is given back.
         let queued = (released + taken).saturating_sub(delivered + failed);
-        ProducerStats {
-            accepted: delivered + failed + queued,
-            delivered,
-            failed,
-            queued,
-        }
+        ProducerStats::new(delivered, failed, queued)
     }
 
     /// The metrics that this producer counts into.
@@ -411,6 +429,25 @@ impl Shared {
         {
             std::thread::yield_now();
             return Ok(());
+        }
+        // Another thread may have made one between the caller's look and this thread's turn: a second
+        // engine would take its place, with records in it that no flush waits for.
+        if let Some(engine) = &*self.engine.load()
+            && engine.generation == generation
+        {
+            self.starting.store(0, Ordering::SeqCst);
+            return Ok(());
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            self.starting.store(0, Ordering::SeqCst);
+            return Err(closed());
+        }
+        if generation != 0 {
+            // Records that were in flight at the fork are the parent's: none is in flight here.
+            let counts = &self.counts;
+            let settled =
+                counts.delivered.load(Ordering::Relaxed) + counts.failed.load(Ordering::Relaxed);
+            counts.released.store(settled, Ordering::Relaxed);
         }
         let started = Engine::start(self, generation);
         let outcome = started.map(|engine| {

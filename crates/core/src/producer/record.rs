@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::delivery::Delivery;
 use super::engine::{Engine, Head};
 use super::slab::Header;
+use super::tally::Tally;
 use super::topic::Topic;
 use super::{EventProducer, Room};
 use crate::events::{EncodedEvent, Event, Topic as EventTopic, TypedEvent};
@@ -138,6 +139,26 @@ impl<C: Content> Outgoing<'_, C> {
 
     /// Hands the record to the engine, in whose budget its room is taken.
     fn accept(self, engine: &Arc<Engine>, topic: &Arc<Topic>) -> Result<Delivery> {
+        let Some(owner) = &self.producer.owner else {
+            return self.accept_for(engine, topic, None);
+        };
+        let tally = Arc::clone(&*owner.tally());
+        engine.note_owner();
+        tally.begin();
+        let accepted = self.accept_for(engine, topic, Some(&tally));
+        if accepted.is_err() {
+            tally.refused();
+            engine.budget.wake_waiting();
+        }
+        accepted
+    }
+
+    fn accept_for(
+        self,
+        engine: &Arc<Engine>,
+        topic: &Arc<Topic>,
+        owner: Option<&Arc<Tally>>,
+    ) -> Result<Delivery> {
         super::scratch::with(|scratch| {
             let Options {
                 key,
@@ -163,6 +184,7 @@ impl<C: Content> Outgoing<'_, C> {
                 key,
                 partition,
                 headers,
+                owner,
                 framed: self.content.framed(),
             };
             if own + self.content.max_len(engine) <= limit {

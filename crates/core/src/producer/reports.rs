@@ -10,7 +10,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
-use super::slab::Settling;
+use super::slab::{Settling, count_for_owner};
 use crate::kafka::broker_error;
 use crate::{Error, ErrorKind};
 
@@ -79,6 +79,12 @@ impl Engine {
             .filter(|report| report.err == NO_ERROR)
             .count();
         self.count(delivered as u64, (reports.len() - delivered) as u64);
+        if self.has_owners() {
+            for report in reports {
+                // SAFETY: the opaque is the one that was handed over; the loop below settles it.
+                unsafe { count_for_owner(report._private, report.err == NO_ERROR) };
+            }
+        }
         // Before the records settle: whoever wakes and sends again finds nothing on its way.
         self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
         for report in reports {

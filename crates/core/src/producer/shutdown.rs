@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
+use super::tally::Tally;
 use crate::{Error, ErrorKind, Result};
 
 /// How long librdkafka may take to report on what was purged.
@@ -22,8 +23,12 @@ impl Engine {
         (self.budget.records() == 0).then_some(())
     }
 
-    fn not_flushed(&self, timeout: Duration) -> Error {
-        let left = self.budget.records();
+    /// Records that have not completed: those of one owner, or all.
+    fn pending(&self, owner: Option<&Tally>) -> u64 {
+        owner.map_or_else(|| self.budget.records(), Tally::pending)
+    }
+
+    fn not_flushed(&self, left: u64, timeout: Duration) -> Error {
         let message = format!(
             "{left} records were not acknowledged within {timeout:?}; they are still on their way"
         );
@@ -31,21 +36,23 @@ impl Engine {
             .explain(Error::new(ErrorKind::Timeout, message).with("records", left))
     }
 
-    /// Blocks until all accepted records are settled.
-    pub(super) fn flush(&self, timeout: Duration) -> Result<()> {
+    /// Blocks until all accepted records are settled, or those of one owner.
+    pub(super) fn flush(&self, owner: Option<&Tally>, timeout: Duration) -> Result<()> {
+        let flushed = || (self.pending(owner) == 0).then_some(());
+        if owner.is_some() && flushed().is_some() {
+            return Ok(());
+        }
         let _flushing = Flushing::new(self);
-        let done = self.budget.wait(deadline(timeout), || self.flushed());
-        done.ok_or_else(|| self.not_flushed(timeout))
+        let done = self.budget.wait(deadline(timeout), flushed);
+        done.ok_or_else(|| self.not_flushed(self.pending(owner), timeout))
     }
 
     /// As [`flush`](Self::flush), for a task.
-    pub(super) async fn flush_async(&self, timeout: Duration) -> Result<()> {
+    pub(super) async fn flush_async(&self, owner: Option<&Tally>, timeout: Duration) -> Result<()> {
         let _flushing = Flushing::new(self);
-        let done = self
-            .budget
-            .wait_async(deadline(timeout), || self.flushed())
-            .await;
-        done.ok_or_else(|| self.not_flushed(timeout))
+        let flushed = || (self.pending(owner) == 0).then_some(());
+        let done = self.budget.wait_async(deadline(timeout), flushed).await;
+        done.ok_or_else(|| self.not_flushed(self.pending(owner), timeout))
     }
 
     /// Refuses new records, waits for the accepted ones, gives up those that are left at the
@@ -53,7 +60,7 @@ impl Engine {
     pub(super) fn close(&self, timeout: Duration) -> Result<()> {
         self.closing.store(true, Ordering::SeqCst);
         self.budget.wake_all();
-        let flushed = self.flush(timeout);
+        let flushed = self.flush(None, timeout);
         let left = self.budget.records();
         if flushed.is_err() {
             self.give_up_all();

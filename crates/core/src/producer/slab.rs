@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::delivery::{Delivery, Outcomes};
+use super::tally::{NOBODY, Owners, Tally};
 use super::topic::Topic;
 
 /// The partition of a slab whose records go to several: each record has its own.
@@ -44,6 +45,8 @@ pub(crate) struct Record {
     value_len: i32,
     partition: i32,
     index: u32,
+    /// The number of its owner among the slab's.
+    owner: u16,
     /// Whether the value begins with a schema id that is still to be filled in.
     awaits_schema_id: bool,
 }
@@ -56,6 +59,7 @@ pub(crate) struct Parts<'a> {
     /// Whether the value is a typed event.
     pub(crate) framed: bool,
     pub(crate) awaits_schema_id: bool,
+    pub(crate) owner: Option<&'a Arc<Tally>>,
 }
 
 /// A buffer of records for one partition (or [`MIXED`]).
@@ -68,6 +72,7 @@ pub(crate) struct Slab {
     /// The headers of the few records that have any, by rising index.
     headers: Vec<(u32, Vec<Header>)>,
     outcomes: Arc<Outcomes>,
+    owners: Owners,
     /// How many of the records are typed events.
     framed: u32,
     unsettled: AtomicU32,
@@ -97,6 +102,7 @@ impl Slab {
             records: with_room(buffers.records, capacity as usize),
             headers: Vec::new(),
             outcomes,
+            owners: Owners::default(),
             framed: 0,
             unsettled: AtomicU32::new(0),
         }
@@ -131,6 +137,11 @@ impl Slab {
             value_len,
             partition: parts.partition,
             index,
+            // A slab has fewer records than there are numbers.
+            owner: parts
+                .owner
+                .and_then(|owner| self.owners.number(owner))
+                .unwrap_or(NOBODY),
             awaits_schema_id: parts.awaits_schema_id,
         };
         let cost = record.cost();
@@ -202,12 +213,22 @@ impl Slab {
         self.topic
             .metrics
             .failed(error.kind(), self.records.len() as u64);
+        for record in &self.records {
+            if let Some(owner) = self.owners.get(record.owner) {
+                owner.count(0, 1);
+            }
+        }
         let mut bytes = 0;
         for record in &self.records {
             bytes += record.cost();
             self.outcomes.fail(record.index, error);
         }
         self.outcomes.wake();
+        for record in &self.records {
+            if let Some(owner) = self.owners.get(record.owner) {
+                owner.end(1);
+            }
+        }
         (self.records.len() as u64, bytes)
     }
 }
@@ -310,6 +331,7 @@ impl InFlight {
 #[derive(Default)]
 pub(crate) struct Settling {
     slab: Option<*const Slab>,
+    owner: u16,
     run: u32,
     failed: u32,
     cost: u64,
@@ -320,8 +342,27 @@ pub(crate) struct Settled {
     pub(crate) records: u64,
     /// What the records took of the queue's budget.
     pub(crate) cost: u64,
+    /// Whose records they are, if they have an owner.
+    pub(crate) owner: Option<Arc<Tally>>,
     /// The slab's memory, where this run was its last.
     pub(crate) buffers: Option<Buffers>,
+}
+
+/// Counts an outcome for the owner of the record behind `opaque`, before it is settled.
+///
+/// # Safety
+/// `opaque` came from [`InFlight::outgoing`], and the record is not settled yet.
+pub(crate) unsafe fn count_for_owner(opaque: *mut std::ffi::c_void, delivered: bool) {
+    // SAFETY: by this function's contract the record and its slab are alive.
+    let record = unsafe { &*opaque.cast_const().cast::<Record>() };
+    if record.owner == NOBODY {
+        return;
+    }
+    // SAFETY: as above.
+    let slab = unsafe { &*record.slab };
+    if let Some(owner) = slab.owners.get(record.owner) {
+        owner.count(u64::from(delivered), u64::from(!delivered));
+    }
 }
 
 impl Settling {
@@ -341,10 +382,13 @@ impl Settling {
         // SAFETY: as above.
         let slab = unsafe { &*record.slab };
         let before = match self.slab {
-            Some(current) if std::ptr::eq(current, record.slab) => None,
+            Some(current) if std::ptr::eq(current, record.slab) && self.owner == record.owner => {
+                None
+            }
             _ => self.finish(),
         };
         self.slab = Some(record.slab);
+        self.owner = record.owner;
         self.run += 1;
         self.cost += record.cost();
         match outcome {
@@ -379,6 +423,7 @@ impl Settling {
                 .delivered(delivered, bytes, slab.opened.elapsed());
         }
         slab.outcomes.wake();
+        let owner = slab.owners.get(self.owner).map(Arc::clone);
         let buffers = (slab.unsettled.fetch_sub(run, Ordering::AcqRel) == run).then(|| {
             // SAFETY: the last record is settled, so librdkafka and every other settler are done
             // with the slab; it was leaked by `InFlight::new`.
@@ -395,6 +440,7 @@ impl Settling {
         Some(Settled {
             records: u64::from(run),
             cost,
+            owner,
             buffers,
         })
     }

@@ -24,6 +24,7 @@ fn filled(buffers: Buffers) -> (Slab, Vec<Delivery>) {
     for index in 0..RECORDS {
         let key = format!("key {index}");
         let parts = Parts {
+            owner: None,
             key: (index % 2 == 0).then_some(key.as_bytes()),
             partition: 3,
             headers: match index {
