@@ -45,28 +45,10 @@ impl Running {
         match send() {
             Ok(delivery) => Ok(delivery),
             Err(error) if error.kind() == ErrorKind::QueueFull => {
-                self.send_when_there_is_room(py, send)
+                let wait = |step| self.core.wait_for_room(step);
+                send_when_there_is_room(py, self.block_timeout, wait, send)
             }
             other => other.or_raise(py),
-        }
-    }
-
-    #[cold]
-    fn send_when_there_is_room(
-        &self,
-        py: Python<'_>,
-        send: impl Fn() -> carbon_events::Result<CoreDelivery>,
-    ) -> PyResult<CoreDelivery> {
-        let deadline = Instant::now().checked_add(self.block_timeout);
-        loop {
-            let left = deadline.map_or(Duration::MAX, |at| {
-                at.saturating_duration_since(Instant::now())
-            });
-            blocking::until(py, left, |step| self.core.wait_for_room(step).then_some(()))?;
-            match send() {
-                Err(error) if error.kind() == ErrorKind::QueueFull && !left.is_zero() => {}
-                other => return other.or_raise(py),
-            }
         }
     }
 
@@ -85,6 +67,27 @@ impl Running {
         blocking::until(py, timeout, |step| self.core.flush(step).ok())?;
         let left = timeout.saturating_sub(began.elapsed());
         py.detach(|| self.core.close(left)).or_raise(py)
+    }
+}
+
+/// Waits without the GIL, with `wait`, until a full queue has capacity, and sends then.
+#[cold]
+pub(crate) fn send_when_there_is_room(
+    py: Python<'_>,
+    block_timeout: Duration,
+    wait: impl Fn(Duration) -> bool + Sync,
+    send: impl Fn() -> carbon_events::Result<CoreDelivery>,
+) -> PyResult<CoreDelivery> {
+    let deadline = Instant::now().checked_add(block_timeout);
+    loop {
+        let left = deadline.map_or(Duration::MAX, |at| {
+            at.saturating_duration_since(Instant::now())
+        });
+        blocking::until(py, left, |step| wait(step).then_some(()))?;
+        match send() {
+            Err(error) if error.kind() == ErrorKind::QueueFull && !left.is_zero() => {}
+            other => return other.or_raise(py),
+        }
     }
 }
 

@@ -172,9 +172,17 @@ impl SharedProducer {
         self.change(|source| source.apart = apart)
     }
 
-    /// The settings.
-    pub fn settings(&self) -> Settings {
-        self.source.load().settings.clone()
+    /// Looks at the settings.
+    pub fn settings<T>(&self, look: impl FnOnce(&Settings) -> T) -> T {
+        look(&self.source.load().settings)
+    }
+
+    /// Whether this producer has taken part in an engine of this process since it was made or
+    /// closed.
+    pub fn is_running(&self) -> bool {
+        let seat = self.seat.load();
+        seat.as_ref()
+            .is_some_and(|seat| seat.generation == fork::generation())
     }
 
     /// Changes the settings for all later records.
@@ -182,8 +190,8 @@ impl SharedProducer {
     /// # Errors
     ///
     /// As [`new`](Self::new); the settings are as before then.
-    pub fn set_settings(&self, settings: Settings) -> Result<()> {
-        self.change(|source| source.settings = settings.clone())
+    pub fn change_settings(&self, change: impl Fn(&mut Settings)) -> Result<()> {
+        self.change(|source| change(&mut source.settings))
     }
 
     fn change(&self, change: impl Fn(&mut Source)) -> Result<()> {

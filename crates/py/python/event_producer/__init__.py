@@ -256,10 +256,10 @@ class EventProducer(_native.DropInBase):
         return left
 
     def close(self) -> None:
-        """Delivers what was produced and lets go of connections; producing again makes new ones."""
-        left = self.flush()
+        """Delivers what was produced. Producing again is allowed; the connection stays for a while."""
+        self.flush()
         producer = self.producer
-        if isinstance(producer, _native.DropInProducer) and not left:
+        if isinstance(producer, _native.DropInProducer):
             producer.close()
         logger.info("closed: %d delivered, %d errors", self.delivery_count, self.error_count)
 

@@ -1,14 +1,14 @@
-//! `event_producer.Producer`: made of a dict of librdkafka's properties, and alive again after it
-//! was closed.
+//! `event_producer.Producer`: made of a dict of librdkafka's properties, on the engine that all
+//! producers of equal settings share. Closing one gives its part in the engine back; a later record
+//! takes part again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
 use carbon_events::codec::{Fill, Rules, event_from_json};
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
-use carbon_events::sync::Mutex;
+use carbon_events::producer::SharedProducer;
 use carbon_events::{Delivery as CoreDelivery, ErrorKind, EventProducer, Topic};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -16,7 +16,7 @@ use pyo3::types::PyDict;
 
 use crate::delivery::Delivery;
 use crate::errors::Raise;
-use crate::producer::{Options, Running, drop_detached};
+use crate::producer::{Options, send_when_there_is_room};
 use crate::{blocking, dispatch, headers};
 
 /// The low-level producer below `event_producer.EventProducer`.
@@ -28,64 +28,29 @@ use crate::{blocking, dispatch, headers};
     module = "event_producer"
 )]
 pub(crate) struct DropInProducer {
-    settings: Mutex<Settings>,
-    running: ArcSwapOption<Running>,
-    /// Of those that were closed.
-    delivered: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Drop for DropInProducer {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.swap(None) {
-            drop_detached(running);
-        }
-    }
+    shared: SharedProducer,
+    /// How long the last flush waited for records that are still in flight, in milliseconds.
+    waited_ms: AtomicU64,
 }
 
 impl DropInProducer {
-    /// The running producer; makes one with the first record, and with the first one after `close`.
-    fn running(&self, py: Python<'_>) -> PyResult<Arc<Running>> {
-        if let Some(running) = self.running.load_full() {
-            return Ok(running);
-        }
-        let settings = self.settings.lock().clone();
-        let producer = settings.producer.clone();
-        let core = build(settings).or_raise(py)?;
-        dispatch::start(py)?;
-        let made = Running::new(core, &producer);
-        let before = self
-            .running
-            .compare_and_swap(&None::<Arc<Running>>, Some(Arc::clone(&made)));
-        Ok(before.as_ref().map_or(made, Arc::clone))
-    }
-
-    /// Sends through the running producer, or through the next where that was just closed.
+    /// Sends; waits without the GIL while the queue is full.
     pub(super) fn send(
         &self,
         py: Python<'_>,
         send: impl Fn(&EventProducer) -> carbon_events::Result<CoreDelivery>,
     ) -> PyResult<CoreDelivery> {
-        loop {
-            let running = self.running.load();
-            let Some(found) = &*running else {
-                self.running(py)?;
-                continue;
-            };
-            match send(&found.core) {
-                Ok(delivery) => return Ok(delivery),
-                Err(error) if error.kind() == ErrorKind::Closed => {
-                    let found = Arc::clone(found);
-                    drop(running);
-                    self.retire(&found);
-                }
-                Err(error) if error.kind() == ErrorKind::QueueFull => {
-                    let found = Arc::clone(found);
-                    drop(running);
-                    return found.send(py, || send(&found.core));
-                }
-                Err(error) => return Err(error).or_raise(py),
+        if !self.shared.is_running() {
+            dispatch::start(py)?;
+        }
+        match self.shared.with(&send) {
+            Err(error) if error.kind() == ErrorKind::QueueFull => {
+                let block_timeout = self.shared.settings(|it| it.producer.block_timeout);
+                let wait = |step| self.shared.with(|core| Ok(core.wait_for_room(step)));
+                let wait = |step| wait(step).unwrap_or(true);
+                send_when_there_is_room(py, block_timeout, wait, || self.shared.with(&send))
             }
+            sent => sent.or_raise(py),
         }
     }
 
@@ -96,41 +61,20 @@ impl DropInProducer {
         py: Python<'_>,
         send: impl Fn(&EventProducer) -> carbon_events::Result<CoreDelivery>,
     ) -> PyResult<carbon_events::Result<()>> {
-        let running = self.running.load();
-        if let Some(found) = &*running {
-            match send(&found.core) {
+        if self.shared.is_running() {
+            match self.shared.with(&send) {
                 Ok(_) => return Ok(Ok(())),
                 Err(error) if error.kind() == ErrorKind::InvalidEvent => return Ok(Err(error)),
                 Err(_) => {}
             }
         }
-        drop(running);
         self.send(py, send).map(|_| Ok(()))
     }
 
-    /// Takes a closed producer out and keeps what it had counted.
-    fn retire(&self, closed: &Arc<Running>) {
-        let before = self.running.compare_and_swap(closed, None);
-        if before.as_ref().is_some_and(|one| Arc::ptr_eq(one, closed)) {
-            let stats = closed.core.stats();
-            self.delivered.fetch_add(stats.delivered, Ordering::Relaxed);
-            self.failed.fetch_add(stats.failed, Ordering::Relaxed);
-        }
-    }
-
     pub(super) fn writes_json(&self) -> bool {
-        let settings = self.settings.lock();
-        settings.producer.event_format(EventFormat::Json) == EventFormat::Json
+        let format = |it: &Settings| it.producer.event_format(EventFormat::Json);
+        self.shared.settings(format) == EventFormat::Json
     }
-
-    fn queued(&self) -> u64 {
-        let running = self.running.load();
-        running.as_ref().map_or(0, |one| one.core.stats().queued)
-    }
-}
-
-fn build(settings: Settings) -> carbon_events::Result<EventProducer> {
-    EventProducer::builder().settings(settings).build()
 }
 
 #[pymethods]
@@ -152,22 +96,19 @@ impl DropInProducer {
                 .connection
                 .property(name.extract::<String>()?, value);
         }
-        // What is wrong is said now; nothing is connected.
-        build(settings.clone()).or_raise(py)?;
         Ok(DropInProducer {
-            settings: Mutex::new(settings),
-            running: ArcSwapOption::empty(),
-            delivered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            shared: SharedProducer::new(settings).or_raise(py)?,
+            waited_ms: AtomicU64::new(0),
         })
     }
 
     /// Writes the typed calls' events as Avro, with the ids of this registry.
     fn use_registry(&self, py: Python<'_>, url: &str) -> PyResult<()> {
-        let mut settings = self.settings.lock();
-        settings.registry = settings.registry.clone().urls(url);
-        settings.producer = settings.producer.clone().format(EventFormat::Avro);
-        build(settings.clone()).or_raise(py).map(drop)
+        let changed = self.shared.change_settings(|settings| {
+            settings.registry = settings.registry.clone().urls(url);
+            settings.producer = settings.producer.clone().format(EventFormat::Avro);
+        });
+        changed.or_raise(py)
     }
 
     /// Whether typed events leave as JSON.
@@ -248,53 +189,44 @@ impl DropInProducer {
         0
     }
 
-    /// Waits until everything is settled; how many records are not.
+    /// Waits until every record of this producer has completed; returns how many have not.
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
         let timeout = blocking::seconds(timeout)?;
-        if let Some(running) = self.running.load_full() {
-            blocking::until(py, timeout, |step| running.core.flush(step).ok())?;
-        }
-        Ok(self.queued())
+        let began = Instant::now();
+        let flushed = blocking::until(py, timeout, |step| self.shared.flush(step).ok())?;
+        let waited = flushed.map_or_else(|| began.elapsed().as_millis() as u64, |()| 0);
+        self.waited_ms.store(waited, Ordering::Relaxed);
+        Ok(self.shared.stats().queued)
     }
 
-    /// Delivers what was accepted and lets go of threads and connections; a later record makes
-    /// them anew.
+    /// Gives its part in the engine back once every record of this producer has completed. Records
+    /// that have not after `timeout` seconds stay in the engine.
     #[pyo3(signature = (timeout=0.0))]
     fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
-        let timeout = blocking::seconds(Some(timeout))?;
-        let Some(running) = self.running.load_full() else {
-            return Ok(());
-        };
-        let closed = running.close(py, timeout);
-        self.retire(&running);
-        closed
+        let before = self.waited_ms.load(Ordering::Relaxed);
+        self.flush(py, Some(timeout))?;
+        let waited = self.waited_ms.load(Ordering::Relaxed);
+        let in_vain = std::time::Duration::from_millis(before + waited);
+        let left = self.shared.stats().queued > 0;
+        self.shared.closed(left.then_some(in_vain));
+        Ok(())
     }
 
     fn __len__(&self) -> usize {
-        self.queued() as usize
+        self.shared.stats().queued as usize
     }
 
     /// How many records were delivered.
     #[getter]
     fn delivered(&self) -> u64 {
-        let now = self
-            .running
-            .load()
-            .as_ref()
-            .map_or(0, |one| one.core.stats().delivered);
-        self.delivered.load(Ordering::Relaxed) + now
+        self.shared.stats().delivered
     }
 
     /// How many records failed.
     #[getter]
     fn failed(&self) -> u64 {
-        let now = self
-            .running
-            .load()
-            .as_ref()
-            .map_or(0, |one| one.core.stats().failed);
-        self.failed.load(Ordering::Relaxed) + now
+        self.shared.stats().failed
     }
 }
 

@@ -131,7 +131,10 @@ fn wrong_settings_are_refused_when_the_producer_is_made() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     let producer = SharedProducer::new(settings(&broker)).unwrap();
     assert_eq!(
-        producer.set_settings(wrong()).unwrap_err().kind(),
+        producer
+            .change_settings(|it| *it = wrong())
+            .unwrap_err()
+            .kind(),
         ErrorKind::InvalidConfig
     );
     send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
