@@ -119,15 +119,17 @@ fn pool() -> &'static Pool {
 }
 
 impl SharedProducer {
-    /// A producer with these settings. Nothing is connected and no thread started.
+    /// A producer with these settings, which gets its bearer tokens from `tokens` where those are
+    /// given. Nothing is connected and no thread started. It shares with those that have the same
+    /// settings and the same provider.
     ///
     /// # Errors
     ///
     /// As [`EventProducerBuilder::build`](super::EventProducerBuilder::build).
-    pub fn new(settings: Settings) -> Result<Self> {
+    pub fn new(settings: Settings, tokens: Option<TokenProvider>) -> Result<Self> {
         let source = Source {
             settings,
-            tokens: None,
+            tokens,
             observer: None,
             partitioner: Partitioner::default(),
             apart: 0,
@@ -138,12 +140,6 @@ impl SharedProducer {
             owner: Arc::default(),
             seat: ArcSwapOption::empty(),
         })
-    }
-
-    /// Has this producer get its bearer tokens from `tokens`. It shares with those that have the
-    /// same provider.
-    pub fn token_provider(&self, tokens: TokenProvider) -> Result<()> {
-        self.change(|source| source.tokens = Some(tokens.clone()))
     }
 
     /// Tells `observer` what concerns the whole client; its engine is this producer's own.
