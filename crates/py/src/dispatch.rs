@@ -20,16 +20,28 @@ const MAX_LINES: usize = 1000;
 
 #[derive(Default)]
 struct List {
-    settled: Vec<Callback>,
+    news: Vec<Box<dyn Tell>>,
     lines: Vec<Line>,
     dropped: usize,
     running: bool,
     stopping: bool,
 }
 
+/// Something that Python code is told by a call of one argument.
+pub(crate) trait Tell: Send {
+    /// The function and its argument; on the thread that calls it.
+    fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)>;
+}
+
 struct Callback {
     delivery: Py<Delivery>,
     function: Py<PyAny>,
+}
+
+impl Tell for Callback {
+    fn call(self: Box<Self>, _: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        Ok((self.function, self.delivery.into_any()))
+    }
 }
 
 #[derive(Default)]
@@ -94,11 +106,17 @@ struct Settled(Mutex<Option<Callback>>);
 
 impl Wake for Settled {
     fn wake(self: Arc<Self>) {
-        let callback = self.0.lock().take();
-        let dispatch = current();
-        dispatch.list.lock().settled.extend(callback);
-        dispatch.changed.notify_all();
+        if let Some(callback) = self.0.lock().take() {
+            tell(Box::new(callback));
+        }
     }
+}
+
+/// Has Python code called.
+pub(crate) fn tell(news: Box<dyn Tell>) {
+    let dispatch = current();
+    dispatch.list.lock().news.push(news);
+    dispatch.changed.notify_all();
 }
 
 /// Has `function` called with the handle once its record is settled.
@@ -131,24 +149,24 @@ pub(crate) fn log(line: Line) {
     dispatch.changed.notify_all();
 }
 
-/// Waits for something to tell: callbacks with their deliveries, log lines, and how many of these
+/// Waits for something to tell: functions with their argument, log lines, and how many of these
 /// were dropped. `None` where the thread is to end.
 #[pyfunction]
 #[expect(clippy::type_complexity, reason = "taken apart by one caller")]
 fn wait_for_news(
     py: Python<'_>,
 ) -> Option<(
-    Vec<(Py<PyAny>, Py<Delivery>)>,
+    Vec<(Py<PyAny>, Py<PyAny>)>,
     Vec<(u8, String, String)>,
     usize,
 )> {
-    let (settled, lines, dropped) = py.detach(|| {
+    let (news, lines, dropped) = py.detach(|| {
         let dispatch = current();
         let mut list = dispatch.list.lock();
         loop {
-            if !list.settled.is_empty() || !list.lines.is_empty() {
+            if !list.news.is_empty() || !list.lines.is_empty() {
                 return Some((
-                    std::mem::take(&mut list.settled),
+                    std::mem::take(&mut list.news),
                     std::mem::take(&mut list.lines),
                     std::mem::take(&mut list.dropped),
                 ));
@@ -162,13 +180,17 @@ fn wait_for_news(
         }
     })?;
     crate::logs::follow_level(py);
-    let settled = settled
-        .into_iter()
-        .map(|callback| (callback.function, callback.delivery));
+    let mut calls = Vec::with_capacity(news.len());
+    for one in news {
+        match one.call(py) {
+            Ok(call) => calls.push(call),
+            Err(error) => error.write_unraisable(py, None),
+        }
+    }
     let lines = lines
         .into_iter()
         .map(|line| (line.level, line.target, line.text));
-    Some((settled.collect(), lines.collect(), dropped))
+    Some((calls, lines.collect(), dropped))
 }
 
 /// Begins anew in a child process.

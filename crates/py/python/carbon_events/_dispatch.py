@@ -20,16 +20,16 @@ def _run() -> None:
 
     logger = logging.getLogger("carbon_events")
     while (news := wait_for_news()) is not None:
-        settled, lines, dropped = news
+        calls, lines, dropped = news
         for level, target, text in lines:
             logging.getLogger(target).log(level, "%s", text)
         if dropped:
             logger.warning("%d lines of the log were dropped", dropped)
-        for function, delivery in settled:
+        for function, argument in calls:
             try:
-                function(delivery)
+                function(argument)
             except Exception:
-                logger.exception("a delivery callback raised")
+                logger.exception("a callback raised")
 
 
 def shutdown() -> None:
