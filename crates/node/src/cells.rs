@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! event    kind, cells, text length, options ── options' cells ── content's cells
-//! kind     0..11 an event's fields · -1 a raw record · 100 + n strict JSON of event n · 200 + n of
-//!          the old package's callers
+//! kind     0..11 an event's fields · -1 a raw record · -2 JSON for any topic, whose sensitive values
+//!          are treated · 100 + n strict JSON of event n · of the old package's callers: 200 + n
+//!          lenient JSON of event n, 300 + n its JSON as it is written, 400 + n its values ([`flat`])
 //! options  1 key · 2 null key · 4 partition · 8 headers · 16 mend lone surrogates
 //! text     its length in UTF-16 units; -1 is null
 //! bytes    as text, or -2 - length: each unit is a byte
 //! long     the number, or NaN and its upper and lower 32 bits
 //! map      how many entries, then a text for each key and value
 //! ```
+//!
+//! [`flat`]: crate::flat
 //!
 //! What is read is only what our own JavaScript packed; anything else is an error, never a panic.
 
@@ -35,6 +38,12 @@ impl Text {
         }
         Text::Wide(units.to_vec())
     }
+}
+
+/// A part of the texts as it came.
+pub(crate) enum Piece<'a> {
+    Ascii(&'a [u8]),
+    Wide(&'a [u16]),
 }
 
 /// Reads cells one after the other.
@@ -152,6 +161,25 @@ impl<'a> Cells<'a> {
         Ok(self.next()? as i32)
     }
 
+    /// The next cell.
+    #[inline(always)]
+    pub(crate) fn number(&mut self) -> Result<f64> {
+        self.next()
+    }
+
+    /// A text of that length, half surrogate pairs and all.
+    #[inline(always)]
+    pub(crate) fn piece(&mut self, len: f64) -> Result<Piece<'a>> {
+        let start = self.read;
+        let end = start + len as usize;
+        self.read = end;
+        let piece = match self.text {
+            Text::Ascii(text) => text.as_bytes().get(start..end).map(Piece::Ascii),
+            Text::Wide(units) => units.get(start..end).map(Piece::Wide),
+        };
+        piece.ok_or_else(broken)
+    }
+
     fn text_of(&mut self, len: f64) -> Result<Cow<'a, str>> {
         let start = self.read;
         let end = start + len as usize;
@@ -177,10 +205,7 @@ impl<'a> Cells<'a> {
     pub(crate) fn bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
         let len = self.next()?;
         if len >= 0.0 {
-            return Ok(Some(match self.text_of(len)? {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            }));
+            return self.bytes_of(len).map(Some);
         }
         if len == -1.0 {
             return Ok(None);
@@ -195,6 +220,14 @@ impl<'a> Cells<'a> {
                 .map(|units| units.iter().map(|unit| *unit as u8).collect()),
         };
         Ok(Some(bytes.ok_or_else(broken)?))
+    }
+
+    /// The bytes of a text of that length.
+    pub(crate) fn bytes_of(&mut self, len: f64) -> Result<Cow<'a, [u8]>> {
+        Ok(match self.text_of(len)? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
     }
 
     /// The envelope: which of its fields are given, and those.

@@ -18,8 +18,10 @@
 
 mod cells;
 mod chunk;
+mod engine;
 mod errors;
 mod events;
+mod flat;
 mod group;
 mod mailbox;
 mod outgoing;
@@ -28,6 +30,7 @@ mod sender;
 mod settings;
 mod testing;
 
+use carbon_events::EventId;
 use napi_derive::napi;
 
 /// Every setting of the library as JSON: `[{group, name, env, kind, choices, default, doc}]`.
@@ -46,4 +49,10 @@ pub fn environment_variables() -> Vec<&'static str> {
 #[napi(catch_unwind)]
 pub fn error_kinds() -> String {
     errors::kinds()
+}
+
+/// A new event's id.
+#[napi(catch_unwind)]
+pub fn event_id() -> String {
+    EventId::generate().as_str().to_owned()
 }

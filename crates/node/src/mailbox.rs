@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use carbon_events::Error;
 use carbon_events::sync::Mutex;
@@ -26,19 +26,30 @@ pub struct Mailbox {
 
 /// Where other threads leave what they have to tell.
 pub(crate) struct Post {
-    /// `None` once the environment is gone.
+    /// `None` while nothing wakes the event loop, and once the environment is gone.
     wake: Mutex<Option<Wake>>,
+    /// How often it was opened.
+    opened: AtomicU32,
     woken: AtomicBool,
     letters: Mutex<Letters>,
 }
 
 /// Node's thread-safe function that calls JavaScript's `wake`.
 #[derive(Clone, Copy)]
-struct Wake(sys::napi_threadsafe_function);
+struct Wake {
+    function: sys::napi_threadsafe_function,
+    opening: u32,
+}
 
 // SAFETY: Node-API allows the function to be called from any thread while it is not released, and
 // it is kept from being called after by the lock around it.
 unsafe impl Send for Wake {}
+
+/// What Node gives back when it has released the function.
+struct Context {
+    post: Arc<Post>,
+    opening: u32,
+}
 
 #[derive(Default)]
 struct Letters {
@@ -48,6 +59,15 @@ struct Letters {
     ready: Vec<u32>,
     /// Producers whose queue has room again.
     room: Vec<u32>,
+}
+
+impl Letters {
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+            && self.answers.is_empty()
+            && self.ready.is_empty()
+            && self.room.is_empty()
+    }
 }
 
 /// The answer to an operation. A flush ends after the promises of what it flushed.
@@ -71,50 +91,81 @@ pub struct Drained {
 
 #[napi]
 impl Mailbox {
-    /// A mailbox that calls `wake` when something has come. It keeps no process alive by itself.
+    /// A mailbox that wakes no event loop until it is opened: a bare `require` opens no handle.
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: Env, wake: Function<'_, (), ()>) -> napi::Result<Self> {
-        let post = Arc::new(Post {
-            wake: Mutex::new(None),
-            woken: AtomicBool::new(false),
-            letters: Mutex::default(),
-        });
-        let context = Arc::into_raw(Arc::clone(&post)).cast_mut().cast::<c_void>();
+    #[expect(clippy::new_without_default, reason = "JavaScript creates it")]
+    pub fn new() -> Self {
+        Mailbox {
+            post: Arc::new(Post {
+                wake: Mutex::new(None),
+                opened: AtomicU32::new(0),
+                woken: AtomicBool::new(false),
+                letters: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Calls `wake` from now on when something has come, and at once where something has. Keeps the
+    /// process alive until `keep_alive(false)`.
+    #[napi(catch_unwind)]
+    pub fn open(&self, env: Env, wake: Function<'_, (), ()>) -> napi::Result<()> {
+        let post = &self.post;
+        let opening = post.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        let context = Box::into_raw(Box::new(Context {
+            post: Arc::clone(post),
+            opening,
+        }));
         let mut made = ptr::null_mut();
         let name = env.create_string("carbon-events")?;
         // SAFETY: the values live in this call's scope; `context` is given back to `gone` once.
         let status = unsafe {
-            let status = sys::napi_create_threadsafe_function(
+            sys::napi_create_threadsafe_function(
                 env.raw(),
                 wake.raw(),
                 ptr::null_mut(),
                 name.raw(),
                 0,
                 1,
-                context,
+                context.cast::<c_void>(),
                 Some(gone),
                 ptr::null_mut(),
                 None,
                 &mut made,
-            );
-            if status == sys::Status::napi_ok {
-                sys::napi_unref_threadsafe_function(env.raw(), made);
-            } else {
-                drop(Arc::from_raw(context.cast::<Post>()));
-            }
-            status
+            )
         };
         if status != sys::Status::napi_ok {
+            // SAFETY: Node did not take it.
+            drop(unsafe { Box::from_raw(context) });
             return Err(napi::Error::from_reason("Node gives no way to be woken"));
         }
-        *post.wake.lock() = Some(Wake(made));
-        Ok(Mailbox { post })
+        let function = made;
+        *post.wake.lock() = Some(Wake { function, opening });
+        post.woken.store(false, Ordering::SeqCst);
+        if !post.letters.lock().is_empty() {
+            post.wake();
+        }
+        Ok(())
+    }
+
+    /// Releases the event loop's handle; `open` makes another one.
+    #[napi(catch_unwind)]
+    pub fn close(&self) {
+        let open = self.post.wake.lock().take();
+        if let Some(Wake { function, .. }) = open {
+            // SAFETY: it was created by `open` and is released once, since it was taken.
+            unsafe {
+                sys::napi_release_threadsafe_function(
+                    function,
+                    sys::ThreadsafeFunctionReleaseMode::abort,
+                );
+            }
+        }
     }
 
     /// Whether the process is to stay for what is still to come.
     #[napi(catch_unwind)]
     pub fn keep_alive(&self, env: Env, alive: bool) {
-        if let Some(Wake(function)) = *self.post.wake.lock() {
+        if let Some(Wake { function, .. }) = *self.post.wake.lock() {
             // SAFETY: on the environment's own thread, and the function is not released.
             unsafe {
                 if alive {
@@ -226,7 +277,7 @@ impl Post {
         if self.woken.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Some(Wake(function)) = *self.wake.lock() {
+        if let Some(Wake { function, .. }) = *self.wake.lock() {
             // SAFETY: under the lock the function is not released.
             unsafe {
                 sys::napi_call_threadsafe_function(
@@ -239,11 +290,15 @@ impl Post {
     }
 }
 
-/// Node's call when the environment ends: nobody is to be woken any more.
+/// Node's call when the function is released, or the environment ends: it must not be called any
+/// more. The mailbox may have been opened again since.
 unsafe extern "C" fn gone(_: sys::napi_env, context: *mut c_void, _: *mut c_void) {
-    // SAFETY: `context` came from `Arc::into_raw` in `Mailbox::new`, and this is called once.
-    let post = unsafe { Arc::from_raw(context.cast_const().cast::<Post>()) };
-    *post.wake.lock() = None;
+    // SAFETY: `context` came from `Box::into_raw` in `Mailbox::open`, and this is called once.
+    let context = unsafe { Box::from_raw(context.cast::<Context>()) };
+    let mut wake = context.post.wake.lock();
+    if wake.is_some_and(|wake| wake.opening == context.opening) {
+        *wake = None;
+    }
 }
 
 /// Runs work that may block on a thread of its own, and answers with its outcome.

@@ -4,10 +4,12 @@
 use std::borrow::Cow;
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::compat::protect_json;
 use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, Result, Topic};
+use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventProducer, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
+use crate::flat::{self, Start};
 use crate::sender::Sender;
 
 /// The options on a record of whatever content.
@@ -33,62 +35,68 @@ macro_rules! apply {
         outgoing
     }};
 }
+
+/// How a record is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Via<'a> {
+    pub(crate) producer: &'a EventProducer,
+    /// Whether to wait for room in the queue.
+    pub(crate) wait: bool,
+}
+
 impl Sender {
     /// Sends the record whose cells these are.
     pub(crate) fn deliver(
         &self,
         head: &Head,
         cells: &mut Cells<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
         let options = Options::read(head.options, cells)?;
         match head.kind {
             -1 => {
                 let topic: Cow<'_, str> = cells.take()?;
                 let value = cells.bytes()?;
-                self.raw(&topic, value, options, wait)
+                self.raw(&topic, value, options, via)
+            }
+            -2 => {
+                let topic: Cow<'_, str> = cells.take()?;
+                let value = cells.bytes()?;
+                let value = value.as_deref().map(|json| self.protected(&topic, json));
+                self.raw(&topic, value, options, via)
             }
             0..100 => {
                 let event = crate::events::take(head.kind, cells)?;
-                self.event(&event, options, wait)
+                self.event(&event, options, via)
             }
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
-                self.json(head.kind - 100, &json, Rules::Strict, options, wait)
+                self.json(
+                    head.kind - 100,
+                    json.as_bytes(),
+                    Rules::Strict,
+                    options,
+                    via,
+                )
             }
-            _ => self.old(head.kind - 200, cells, options, wait),
+            200..300 => self.mended(head.kind - 200, cells, options, via),
+            300..400 => self.flat(head.kind - 300, cells, options, true, via),
+            _ => self.flat(head.kind - 400, cells, options, false, via),
         }
     }
 
-    /// An event of the old package's callers: what they meant is taken where it can be. Where JSON
-    /// is written, what cannot goes as it is, as it ever did.
-    fn old(
+    /// An event of the old package's callers as Avro: what they meant is taken where it can be.
+    fn mended(
         &self,
         number: i32,
         cells: &mut Cells<'_>,
         options: Options<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
-        let key = cells.bytes()?;
         let json: Cow<'_, str> = cells.take()?;
-        let headers = options.headers.clone();
-        match self.json(number, &json, Rules::Lenient, options, wait) {
-            Err(error)
-                if self.json
-                    && matches!(
-                        error.kind(),
-                        ErrorKind::InvalidEvent | ErrorKind::Undecodable
-                    ) =>
-            {
-                let topic = format!("{}{}", self.topic_prefix, topic(number)?.name());
-                let options = Options {
-                    key: Some(key),
-                    partition: None,
-                    headers,
-                };
-                let json = self.with_envelope(number, &json)?;
-                self.raw(&topic, Some(json.into()), options, wait)
-            }
+        // An object where the record has a text becomes one, with the secrets that are in it.
+        let json = self.protected(topic(number)?.name(), json.as_bytes());
+        match self.json(number, &json, Rules::Lenient, options, via) {
             Err(error) if error.kind() == ErrorKind::Undecodable => {
                 // To the one who sent it, it is a value that is refused.
                 let refused = Error::new(ErrorKind::InvalidEvent, error.message());
@@ -100,44 +108,66 @@ impl Sender {
         }
     }
 
-    /// A JSON object with the envelope before its members.
-    fn with_envelope(&self, number: i32, json: &str) -> Result<Vec<u8>> {
-        let envelope = Envelope::new(topic(number)?.spec().record);
-        let head = serde_json::json!({
-            "eventId": envelope.event_id.as_str(),
-            "eventType": envelope.event_type,
-            "timestamp": envelope.timestamp_ms,
-            "source": self.service,
-            "version": envelope.version,
-        });
-        let mut object = head.to_string();
-        object.pop();
-        let members = json.trim_start_matches('{');
-        if members != "}" {
-            object.push(',');
+    /// An event of the old package's callers as the JSON object that they always wrote: its values
+    /// one by one, or all members as JavaScript wrote them. Only sensitive values are changed.
+    fn flat<'a>(
+        &self,
+        number: i32,
+        cells: &mut Cells<'a>,
+        mut options: Options<'a>,
+        written: bool,
+        via: Via<'_>,
+    ) -> Result<Delivery> {
+        let topic = topic(number)?;
+        options.key = Some(cells.bytes()?);
+        let start = Start {
+            record: topic.spec().record,
+            timestamp: cells.take()?,
+            source: match cells.bytes()? {
+                Some(json) => json,
+                None => Cow::Borrowed(self.service_json.as_bytes()),
+            },
+        };
+        let mut object = Vec::with_capacity(512);
+        start.write(&mut object);
+        let sensitive = if written {
+            let members = cells.bytes()?.unwrap_or_default();
+            let members = members.strip_prefix(b"{").unwrap_or(&members);
+            if members != b"}" {
+                object.push(b',');
+            }
+            object.extend_from_slice(members);
+            true
+        } else {
+            flat::members(number, cells, &mut object)?
+        };
+        let topic = format!("{}{}", self.topic_prefix, topic.name());
+        if sensitive && let Cow::Owned(treated) = self.protected(&topic, &object) {
+            object = treated;
         }
-        object.push_str(members);
-        Ok(object.into_bytes())
+        self.raw(&topic, Some(object.into()), options, via)
+    }
+
+    fn protected<'j>(&self, topic: &str, json: &'j [u8]) -> Cow<'j, [u8]> {
+        protect_json(topic, &self.topic_prefix, json)
     }
 
     fn json(
         &self,
         number: i32,
-        json: &str,
+        json: &[u8],
         rules: Rules,
         options: Options<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
-        self.with_json(number, json, rules, |event| {
-            self.event(event, options, wait)
-        })
+        self.with_json(number, json, rules, |event| self.event(event, options, via))
     }
 
     /// Gives the event that is this JSON to `work`.
     pub(crate) fn with_json<T>(
         &self,
         number: i32,
-        json: &str,
+        json: &[u8],
         rules: Rules,
         work: impl FnOnce(&Event<'_>) -> Result<T>,
     ) -> Result<T> {
@@ -148,13 +178,13 @@ impl Sender {
             ..Fill::from_envelope(&envelope)
         };
         let mut scratch = Vec::new();
-        let decoded = event_from_json(topic, json.as_bytes(), rules, &fill, &mut scratch)?;
+        let decoded = event_from_json(topic, json, rules, &fill, &mut scratch)?;
         work(&decoded.event)
     }
 
-    fn event(&self, event: &Event<'_>, options: Options<'_>, wait: bool) -> Result<Delivery> {
-        let outgoing = apply!(options, self.producer.any(event));
-        if wait {
+    fn event(&self, event: &Event<'_>, options: Options<'_>, via: Via<'_>) -> Result<Delivery> {
+        let outgoing = apply!(options, via.producer.any(event));
+        if via.wait {
             outgoing.send()
         } else {
             outgoing.try_send()
@@ -166,14 +196,14 @@ impl Sender {
         topic: &str,
         value: Option<Cow<'_, [u8]>>,
         options: Options<'_>,
-        wait: bool,
+        via: Via<'_>,
     ) -> Result<Delivery> {
-        let mut outgoing = self.producer.raw(topic);
+        let mut outgoing = via.producer.raw(topic);
         if let Some(value) = value {
             outgoing = outgoing.value(value.into_owned());
         }
         let outgoing = apply!(options, outgoing);
-        if wait {
+        if via.wait {
             outgoing.send()
         } else {
             outgoing.try_send()

@@ -14,15 +14,17 @@ use std::time::{Duration, Instant};
 use carbon_events::codec::Rules;
 use carbon_events::config::EventFormat;
 use carbon_events::sync::{Condvar, Mutex};
-use carbon_events::{Delivery, Error, ErrorKind, EventProducer, Result};
+use carbon_events::{Delivery, Error, ErrorKind, Result};
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
 use serde_json::Value;
 
 use crate::cells::{Cells, Text};
+use crate::engine::Engine;
 use crate::errors::thrown;
 use crate::group::Group;
 use crate::mailbox::{Mailbox, Post, in_background};
+use crate::outgoing::Via;
 use crate::settings::{self, Client};
 
 /// A producer.
@@ -77,7 +79,7 @@ impl Producer {
     pub fn check(&self, number: i32, json: String) -> napi::Result<()> {
         let checked = self
             .sender
-            .with_json(number, &json, Rules::Strict, |_| Ok(()));
+            .with_json(number, json.as_bytes(), Rules::Strict, |_| Ok(()));
         checked.map_err(|error| thrown(&error))
     }
 
@@ -86,7 +88,7 @@ impl Producer {
     pub fn connect(&self, operation: u32, timeout_ms: f64) {
         let sender = Arc::clone(&self.sender);
         in_background(&self.post, operation, move || {
-            sender.producer.connect(duration(timeout_ms))?;
+            sender.engine.producer()?.connect(duration(timeout_ms))?;
             Ok(Value::Null)
         });
     }
@@ -105,7 +107,17 @@ impl Producer {
     #[napi(catch_unwind)]
     pub fn close(&self, operation: u32, timeout_ms: f64) {
         let sender = Arc::clone(&self.sender);
-        sender.state.lock().closed = true;
+        let feeding = {
+            let mut state = sender.state.lock();
+            state.closed = true;
+            state.feeding
+        };
+        if !feeding && !sender.engine.ends_with_its_owner() && sender.engine.stats().queued == 0 {
+            // There is nothing to wait for.
+            let closed = sender.engine.close(Duration::ZERO);
+            self.post.answer(operation, closed.map(|()| Value::Null));
+            return;
+        }
         in_background(&self.post, operation, move || {
             sender.close(duration(timeout_ms))?;
             Ok(Value::Null)
@@ -129,7 +141,7 @@ impl Producer {
     /// What became of the records so far.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> Stats {
-        let stats = self.sender.producer.stats();
+        let stats = self.sender.engine.stats();
         let waiting = self.sender.state.lock().waiting;
         Stats {
             accepted: (stats.accepted + waiting) as f64,
@@ -142,7 +154,7 @@ impl Producer {
     /// The producer's metrics in Prometheus' text format.
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> String {
-        self.sender.producer.metrics().to_prometheus()
+        self.sender.engine.metrics()
     }
 }
 
@@ -150,7 +162,8 @@ impl Drop for Producer {
     fn drop(&mut self) {
         // On JavaScript's thread, which must not wait for brokers.
         let sender = Arc::clone(&self.sender);
-        if sender.producer.stats().queued > 0 || !sender.state.lock().closed {
+        let open = sender.engine.stats().queued > 0 || !sender.state.lock().closed;
+        if open && sender.engine.ends_with_its_owner() {
             let _ = std::thread::Builder::new()
                 .name("carbon-close".to_owned())
                 .spawn(move || drop(sender.close(sender.close_timeout)));
@@ -165,11 +178,13 @@ pub(crate) fn duration(ms: f64) -> Duration {
 pub(crate) struct Sender {
     id: u32,
     post: Arc<Post>,
-    pub(crate) producer: EventProducer,
+    engine: Engine,
     /// The `source` of events that name none.
     pub(crate) service: String,
+    /// The same as a JSON string.
+    pub(crate) service_json: String,
     /// Whether the old package's callers are written as JSON, which takes anything.
-    pub(crate) json: bool,
+    json: bool,
     pub(crate) topic_prefix: String,
     close_timeout: Duration,
     max_waiting: u64,
@@ -213,6 +228,7 @@ impl Sender {
         let mut settings = settings::read(options, Client::Producer)?;
         if old {
             settings::old_format(&mut settings);
+            settings::check_files(&settings.connection)?;
         }
         let format = settings.producer.event_format(EventFormat::Avro);
         let (connection, producer) = (&settings.connection, &settings.producer);
@@ -220,11 +236,12 @@ impl Sender {
             id,
             post: Arc::clone(post),
             service: connection.service_name.clone(),
+            service_json: Value::from(connection.service_name.as_str()).to_string(),
             json: format == EventFormat::Json,
             topic_prefix: producer.topic_prefix.clone(),
             close_timeout: producer.close_timeout,
             max_waiting: producer.queue_max_records,
-            producer: EventProducer::builder().settings(settings).build()?,
+            engine: Engine::new(settings, old)?,
             state: Mutex::default(),
             fed: Condvar::new(),
         })
@@ -248,6 +265,7 @@ impl Sender {
             return waiting;
         }
         let (mut from, mut next, mut read) = (0, 0, 0);
+        state.running = state.running || self.engine.is_running();
         if state.running && !state.feeding {
             drop(state);
             let mut rest = Cells::new(cells, &text);
@@ -327,10 +345,23 @@ impl Sender {
             refused: Vec::new(),
             stopped_at: None,
         };
+        let producer = match self.engine.producer() {
+            Ok(producer) => producer,
+            Err(error) => {
+                run.refused = records.map(|index| (index, error.clone())).collect();
+                return run;
+            }
+        };
         for index in records {
             let before = *cells;
             let outcome = match cells.event() {
-                Ok((head, mut event)) => self.deliver(&head, &mut event, wait),
+                Ok((head, mut event)) => {
+                    let via = Via {
+                        producer: &producer,
+                        wait,
+                    };
+                    self.deliver(&head, &mut event, via)
+                }
                 Err(error) => Err(error),
             };
             match outcome {
@@ -365,7 +396,7 @@ impl Sender {
         // The producer's own flush keeps records from lingering, which makes room.
         self.wait_fed(deadline)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        self.producer.flush(left)
+        self.engine.flush(left)
     }
 
     fn close(&self, timeout: Duration) -> Result<()> {
@@ -373,7 +404,7 @@ impl Sender {
         let deadline = deadline(timeout);
         let fed = self.wait_fed(deadline);
         let left = deadline.saturating_duration_since(Instant::now());
-        let closed = self.producer.close(left);
+        let closed = self.engine.close(left);
         fed.and(closed)
     }
 }

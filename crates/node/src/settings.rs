@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use carbon_events::config::{self, EventFormat, SettingKind, Settings};
+use carbon_events::config::{self, ConnectionSettings, EventFormat, SettingKind, Settings};
 use carbon_events::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -61,6 +61,24 @@ pub(crate) fn old_format(settings: &mut Settings) {
         EventFormat::Json
     };
     settings.producer.format = Some(settings.producer.format.unwrap_or(format));
+}
+
+/// Refuses a certificate file that cannot be read, by its variable, as the old package did: when the
+/// producer is made.
+pub(crate) fn check_files(connection: &ConnectionSettings) -> Result<()> {
+    connection.check_files().map_err(|error| {
+        let of = |name: &str| config::settings().find(|setting| setting.name == name);
+        let variable = error.get("setting").and_then(of).and_then(|one| one.env);
+        let (Some(variable), Some(path)) = (variable, error.get("path")) else {
+            return error;
+        };
+        let message = format!("{} ({variable}, {path})", error.message());
+        error
+            .context()
+            .fold(Error::new(error.kind(), message), |error, (name, value)| {
+                error.with(name, value)
+            })
+    })
 }
 
 /// `deliveryTimeoutMs` to `delivery_timeout_ms`.

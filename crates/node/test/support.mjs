@@ -147,8 +147,8 @@ export function typed(t, options) {
   return closing(t)(new TypedProducer({ ...withRegistry, ...options }));
 }
 
-export function old(t, options) {
-  return closing(t)(new EventProducer({ ...plain, ...options }));
+export function old(t, options, Class = EventProducer) {
+  return closing(t)(new Class({ ...plain, ...options }));
 }
 
 const schemas = join(root, 'schemas');

@@ -139,7 +139,7 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
     fs::copy(root.join("docs/node.md"), main.join("README.md"))
         .context("docs/node.md is the package's README")?;
     let manifest = fs::read_to_string(source.join("package.json"))?;
-    let version = env!("CARGO_PKG_VERSION");
+    let version = version(&manifest)?;
     ensure!(
         manifest.matches(&format!("\"{version}\"")).count() == 1 + PLATFORMS.len(),
         "crates/node/npm/package.json must name version {version} throughout, for each platform"
@@ -154,6 +154,16 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
         step(pack.arg(&packages).current_dir(directory))?;
     }
     tarballs(&packages)
+}
+
+/// The package's version: its manifest is the one place that has it. It is not the crates', since it
+/// goes on from the 1.0 of the package that it replaces.
+fn version(manifest: &str) -> Result<&str> {
+    manifest
+        .split_once("\"version\": \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(version, _)| version)
+        .context("crates/node/npm/package.json has no version")
 }
 
 fn library(platform: &Platform) -> &'static str {
@@ -191,7 +201,7 @@ fn addon_manifest(platform: &Platform, version: &str) -> String {
   "files": ["carbon-events.node", "LICENSE"],
   "os": ["{os}"],
   "cpu": ["{cpu}"],{libc}
-  "engines": {{ "node": ">=18" }}
+  "engines": {{ "node": ">=16" }}
 }}
 "#
     )

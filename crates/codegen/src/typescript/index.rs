@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::constant;
+use super::{aliases, constant};
 use crate::model::Model;
 
 pub(super) fn file(model: &Model) -> String {
@@ -11,30 +11,39 @@ pub(super) fn file(model: &Model) -> String {
     for topic in &model.topics {
         let _ = writeln!(out, "  '{}',", topic.event.record.name);
     }
+    out.push_str("];\n\nconst load = {\n");
+    for topic in &model.topics {
+        let name = &topic.event.record.name;
+        let _ = writeln!(out, "  {name}: () => require('./{name}.js'),");
+    }
     out.push_str(LAZY);
     out.push_str("/** The topic of each record. */\nexports.topics = {\n  __proto__: null,\n");
     for topic in &model.topics {
         let _ = writeln!(out, "  {}: '{}',", topic.event.record.name, topic.name);
     }
-    out.push_str("};\n\nexports.EventType = Object.freeze({\n");
+    out.push_str("};\n\nexports.EventType = {\n");
     for topic in &model.topics {
-        let _ = writeln!(
-            out,
-            "  {}: '{}',",
-            constant(topic).0,
-            topic.event.record.name
-        );
+        let (name, value) = (constant(topic).0, &topic.event.record.name);
+        let _ = writeln!(out, "  {name}: '{value}',");
     }
-    out.push_str("});\n\nexports.Topic = Object.freeze({\n");
+    out.push_str("};\n\nexports.Topic = {\n");
     for topic in &model.topics {
-        let _ = writeln!(out, "  {}: '{}',", constant(topic).1, topic.name);
+        let (name, value) = (constant(topic).1, &topic.name);
+        let _ = writeln!(out, "  {name}: '{value}',");
     }
-    out.push_str("  MARKET_DATA: 'market-data',\n});\n");
+    out.push_str("};\n\n");
+    out.push_str(ALIAS);
+    for (object, aliases) in ["EventType", "Topic"].into_iter().zip(aliases(model)) {
+        for (name, value) in aliases {
+            let _ = writeln!(out, "alias(exports.{object}, '{name}', '{value}');");
+        }
+    }
     out
 }
 
-/// Few services use all of the records, and each file costs time at the start.
-const LAZY: &str = "];
+/// Few services use all of the records, and each file costs time at the start. Each `require` is
+/// written out, for bundlers.
+const LAZY: &str = "};
 
 /** Every record by its name, loaded when it is first asked for. */
 const records = Object.create(null);
@@ -43,7 +52,7 @@ for (const name of names) {
     enumerable: true,
     configurable: true,
     get() {
-      const record = require(`./${name}.js`);
+      const record = load[name]();
       Object.defineProperty(records, name, { value: record, enumerable: true });
       return record;
     },
@@ -52,5 +61,13 @@ for (const name of names) {
 
 exports.names = names;
 exports.records = records;
+
+";
+
+/// Another name of a member is found but not listed.
+const ALIAS: &str = "/** Names of an earlier version: found, but not listed. */
+function alias(object, name, value) {
+  Object.defineProperty(object, name, { value, writable: true, configurable: true });
+}
 
 ";

@@ -110,10 +110,35 @@ fn symbols(model: &Model, event: &Event) -> String {
     out
 }
 
-/// `AuditAPICallEvent` to `AUDIT_API_CALL`, `audit-api-calls` to `AUDIT_API_CALLS`.
+/// The names of a topic's members in `EventType` and `Topic`, those of the platform's first producer
+/// files: `AuditAPICallEvent` to `API_CALL`, `audit-admin-operations` to `AUDIT_ADMIN_OPS`.
 fn constant(topic: &Topic) -> (String, String) {
+    let (event, name) = full_constant(topic);
+    let short = event.strip_prefix("AUDIT_").map(str::to_owned);
+    (short.unwrap_or(event), name.replace("_OPERATIONS", "_OPS"))
+}
+
+/// The same names in full, which an earlier version of the package had: `AUDIT_API_CALL`,
+/// `AUDIT_ADMIN_OPERATIONS`.
+fn full_constant(topic: &Topic) -> (String, String) {
     let record = &topic.event.record.name;
     let record = record.strip_suffix("Event").unwrap_or(record);
     let event = crate::rust::names::snake(record).to_uppercase();
     (event, topic.name.replace(['-', '.'], "_").to_uppercase())
+}
+
+/// The members that are there under another name too: `(name, value)` of `EventType` and of `Topic`.
+fn aliases(model: &Model) -> [Vec<(String, String)>; 2] {
+    let mut found = [Vec::new(), Vec::new()];
+    for topic in &model.topics {
+        let (short, full) = (constant(topic), full_constant(topic));
+        if short.0 != full.0 {
+            found[0].push((full.0, topic.event.record.name.clone()));
+        }
+        if short.1 != full.1 {
+            found[1].push((full.1, topic.name.clone()));
+        }
+    }
+    found[1].push(("MARKET_DATA".to_owned(), "market-data".to_owned()));
+    found
 }

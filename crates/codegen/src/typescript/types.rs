@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{constant, enums};
+use super::{aliases, constant, enums};
 use crate::model::{Field, Model, Plain, Record, Topic, Type};
 
 /// The types of one record: as it is read, and as it is given to be sent.
@@ -180,20 +180,23 @@ pub(super) fn index(model: &Model) -> String {
          bigint = number> = Events<Long>[EventName];\n\n/** The records' names. */\nexport const \
          EventType: {\n",
     );
+    let [events, topics] = aliases(model);
+    let alias = |out: &mut String, (name, value): (String, String)| {
+        let _ = writeln!(out, "  /** @deprecated Not listed by `Object.keys`. */");
+        let _ = writeln!(out, "  readonly {name}: '{value}';");
+    };
     for topic in &model.topics {
         out.push_str(&doc("  ", &topic.event.record.doc));
-        let _ = writeln!(
-            out,
-            "  readonly {}: '{}';",
-            constant(topic).0,
-            topic.event.record.name
-        );
+        let (name, value) = (constant(topic).0, &topic.event.record.name);
+        let _ = writeln!(out, "  readonly {name}: '{value}';");
     }
+    events.into_iter().for_each(|one| alias(&mut out, one));
     out.push_str("};\n\n/** The topics' names. */\nexport const Topic: {\n");
     for topic in &model.topics {
         let _ = writeln!(out, "  readonly {}: '{}';", constant(topic).1, topic.name);
     }
-    out.push_str("  readonly MARKET_DATA: 'market-data';\n};\n");
+    topics.into_iter().for_each(|one| alias(&mut out, one));
+    out.push_str("};\n");
     out
 }
 

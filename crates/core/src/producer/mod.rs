@@ -280,6 +280,12 @@ impl EventProducer {
         }
     }
 
+    /// Whether it was started, by a record or [`connect`](Self::connect): then
+    /// [`try_send`](Outgoing::try_send) starts nothing.
+    pub fn is_running(&self) -> bool {
+        self.shared.running().is_some()
+    }
+
     /// Blocks until a full queue has room, for up to `timeout`; whether it has. For callers that wait
     /// in steps because they must look at something else meanwhile: send with
     /// [`try_send`](Outgoing::try_send) then.

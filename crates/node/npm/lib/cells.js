@@ -13,6 +13,14 @@ const PARTITION = 4;
 const HEADERS = 8;
 const MENDS = 16;
 
+/** Values that are no texts: `crates/node/src/flat.rs`. */
+const NULL = -1;
+const ABSENT = -2;
+const TRUE = -3;
+const FALSE = -4;
+const WHOLE = -5;
+const JSON_TEXT = -6;
+
 /** Gathers events for one call of the addon. */
 class Packer {
   cells = new Float64Array(1 << 14);
@@ -107,6 +115,51 @@ class Packer {
     } else {
       throw new TypeError(`${what} must be a string, a Buffer or null`);
     }
+  }
+
+  /** A value of any type as JSON.stringify has it; false where that must be asked. */
+  value(value) {
+    const cells = this.room(2);
+    switch (typeof value) {
+      case 'string':
+        cells[this.at++] = value.length;
+        this.text += value;
+        return true;
+      case 'number':
+        if (Number.isSafeInteger(value)) {
+          cells[this.at++] = WHOLE;
+          cells[this.at++] = value;
+        } else if (Number.isFinite(value)) {
+          this.#json(String(value));
+        } else {
+          cells[this.at++] = NULL;
+        }
+        return true;
+      case 'boolean':
+        cells[this.at++] = value ? TRUE : FALSE;
+        return true;
+      case 'object':
+        if (value === null) {
+          cells[this.at++] = NULL;
+          return true;
+        }
+        // It may ask for the name of its member.
+        if (typeof value.toJSON === 'function') return false;
+        this.#json(JSON.stringify(value));
+        return true;
+      case 'bigint':
+        return false;
+      default:
+        cells[this.at++] = ABSENT;
+        return true;
+    }
+  }
+
+  #json(text) {
+    const cells = this.room(2);
+    cells[this.at++] = JSON_TEXT;
+    cells[this.at++] = text.length;
+    this.text += text;
   }
 
   /** A map of texts; false where it holds anything else. */

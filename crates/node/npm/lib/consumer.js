@@ -3,8 +3,9 @@
 const { Unpacker } = require('./cells.js');
 const { call, classes, fromParts } = require('./errors.js');
 const { names, records } = require('./events/index.js');
-const { clients, mailbox, number, operate, stay } = require('./mailbox.js');
+const { clients, forget, mailbox, number, operate, stay } = require('./mailbox.js');
 const native = require('./native.js');
+const { throwIfAborted } = require('./signals.js');
 const { toJson } = require('./options.js');
 
 const CLOSE_TIMEOUT_MS = 30_000;
@@ -138,7 +139,11 @@ class EventConsumer {
     this.#handledSoFar();
     clients.delete(this.#id);
     this.onReady();
-    await operate((operation) => this.#native.close(operation, timeoutMs));
+    try {
+      await operate((operation) => this.#native.close(operation, timeoutMs));
+    } finally {
+      forget(this.#id);
+    }
   }
 
   #open() {
@@ -187,7 +192,7 @@ class EventConsumer {
     stay(1);
     try {
       for (;;) {
-        signal?.throwIfAborted();
+        throwIfAborted(signal);
         if (this.#closed) return null;
         const chunk = this.#take();
         if (chunk !== null) {
@@ -269,7 +274,12 @@ function readHeaders(r, count) {
   const headers = {};
   for (let left = count; left > 0; left--) {
     const name = r.string();
-    headers[name] = r.bytes();
+    const value = r.bytes();
+    if (name === '__proto__') {
+      Object.defineProperty(headers, name, { value, writable: true, enumerable: true, configurable: true });
+    } else {
+      headers[name] = value;
+    }
   }
   return headers;
 }

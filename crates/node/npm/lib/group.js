@@ -36,6 +36,10 @@ class Tally {
 class Group {
   count = 0;
   failures = 0;
+  /** Records that the producer has counted as delivered. */
+  counted = 0;
+  /** Whether they were sent through the low-level producer, which counts nothing. */
+  aside = false;
   /** Who waits for each record: resolve, reject and topic, one after the other. */
   waiters = null;
   /** Whose records these are, and the index of the first of them there. */
@@ -70,21 +74,31 @@ class Group {
     if (waiters === null) return;
     const resolve = waiters[3 * index];
     if (resolve === null) return;
+    this.counted++;
+    this.producer.count(this, 1, 0);
     resolve({ topic: waiters[3 * index + 2], partition, offset, timestamp });
   }
 
   failed(index, error) {
+    const { waiters, producer } = this;
     this.failures++;
-    const reject = this.waiters === null ? null : this.waiters[3 * index + 1];
-    if (reject !== null) reject(error);
-    else if (this.tally !== null) this.tally.fail(this.first + index, error);
-    else this.producer.onFailure(error);
+    producer.count(this, 0, 1);
+    const reject = waiters === null ? null : waiters[3 * index + 1];
+    if (reject !== null) {
+      producer.onRejected(this, waiters[3 * index + 2], error);
+      reject(error);
+    } else if (this.tally !== null) {
+      this.tally.fail(this.first + index, error);
+    } else {
+      producer.onFailure(error);
+    }
   }
 
   /** All outcomes are told. */
   end() {
     const delivered = this.count - this.failures;
-    this.producer.onSettled(delivered, this.failures);
+    this.producer.count(this, delivered - this.counted, 0);
+    this.producer.onSettled();
     if (this.tally !== null) {
       this.tally.delivered += delivered;
       this.tally.settle(this.count);

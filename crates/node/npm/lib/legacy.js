@@ -1,16 +1,98 @@
 'use strict';
 
-// The package as it was before: the same methods, options, defaults and tolerances.
+// The package as it was before: the same methods, options, defaults and tolerances, and what
+// subclasses, patches and tests of services reach in it.
+//
+//   produceAPICallEvent({…}) ─┬─ nothing is patched ──────────────────▶ packed at once
+//                             └─ _createBaseEvent ─▶ _produce ─┬──────▶ packed
+//   produceCustomEvent ────────────────────────────▶ _produce ─┴─ a patched `producer` ▶ its send
+//
+// Both ways write the same bytes.
 
 const { records } = require('./events/index.js');
-const { TypedProducer } = require('./producer.js');
+const { LowLevelProducer, Kafka, send } = require('./low-level.js');
+const { legacyOptions } = require('./legacy-options.js');
+const native = require('./native.js');
+const { TypedProducer, requireTopic } = require('./producer.js');
 
-const RAW = {};
-/** The kind of an event of these methods that needs mending. */
-const MENDED = 200;
+/** Less than what the callers are promised: 20 s and 10 s. */
+const CONNECT_TIMEOUT_MS = 18_000;
+const CLOSE_TIMEOUT_MS = 9_000;
 
 /** Stands where a text is missing that Avro cannot do without. */
 const UNKNOWN = 'unknown';
+
+const NOTHING = {};
+
+/** The producer's own low-level producer: a service may put another in its place. */
+const OWN = Symbol('own producer');
+/** The `source` that the addon fills in. */
+const SERVICE = Symbol('service');
+/** Typed events on their way through a patched `_produce`, and by their ids: it may copy them. */
+const TYPED = Symbol('typed events');
+
+/**
+ * What each typed method sends: its record, its topic, which of its fields is the key, and how its
+ * values are packed for JSON, in the schema's order.
+ */
+const calls = {
+  dataIngestion: {
+    name: 'DataIngestionEvent',
+    topic: 'data-ingestion',
+    key: 'datasetName',
+    pack: (p, event) =>
+      p.value(event.datasetName) &&
+      p.value(event.recordCount) &&
+      p.value(event.sizeBytes) &&
+      p.value(event.format) &&
+      p.value(event.location) &&
+      p.value(event.status) &&
+      p.value(event.metadata),
+  },
+  serviceHealth: {
+    name: 'ServiceHealthEvent',
+    topic: 'system-health',
+    key: 'serviceName',
+    pack: (p, event) =>
+      p.value(event.serviceName) &&
+      p.value(event.namespace) &&
+      p.value(event.healthStatus) &&
+      p.value(event.latencyMs) &&
+      p.value(event.errorRate) &&
+      p.value(event.message),
+  },
+  apiCall: {
+    name: 'AuditAPICallEvent',
+    topic: 'audit-api-calls',
+    key: 'service',
+    pack: (p, event) =>
+      p.value(event.service) &&
+      p.value(event.endpoint) &&
+      p.value(event.method) &&
+      p.value(event.statusCode) &&
+      p.value(event.latencyMs) &&
+      p.value(event.requestSizeBytes) &&
+      p.value(event.responseSizeBytes) &&
+      p.value(event.userId) &&
+      p.value(event.apiKey) &&
+      p.value(event.ipAddress) &&
+      p.value(event.errorMessage),
+  },
+  dataQuality: {
+    name: 'DataQualityEvent',
+    topic: 'data-quality',
+    key: 'datasetName',
+    pack: (p, event) =>
+      p.value(event.datasetName) &&
+      p.value(event.checkType) &&
+      p.value(event.checkName) &&
+      p.value(event.result) &&
+      p.value(event.score) &&
+      p.value(event.failedRecords) &&
+      p.value(event.totalRecords) &&
+      p.value(event.message),
+  },
+};
 
 /**
  * Produces the platform's events by the methods of old, in Avro where there is a schema registry
@@ -18,148 +100,345 @@ const UNKNOWN = 'unknown';
  */
 class EventProducer extends TypedProducer {
   constructor(options) {
-    super(options ?? {}, true);
-    this.sourceService = options?.sourceService ?? process.env.SERVICE_NAME ?? 'unknown-service';
-    this.clientId = options?.clientId ?? `${this.sourceService}-producer`;
+    const { settings, service, sourceService, clientId } = legacyOptions(options ?? {});
+    super(settings, true);
+    this.sourceService = sourceService;
+    this.clientId = clientId;
+    this.deliveryCount = 0;
+    this.errorCount = 0;
+    this.kafka = new Kafka(this);
+    this.producer = new LowLevelProducer(this);
+    this.connected = false;
+    hide(this, OWN, this.producer);
+    hide(this, SERVICE, service);
+    hide(this, TYPED, new Map());
+  }
+
+  async connect(options) {
+    if (this.connected) return;
+    await this.producer.connect(options);
+    this.connected = true;
   }
 
   async disconnect() {
-    await this.end(30_000);
+    if (!this.connected && !this.isUsed) return;
+    await this.producer.disconnect();
+    this.connected = false;
   }
 
-  produceDataIngestionEvent({
-    datasetName,
-    recordCount,
-    sizeBytes,
-    location,
-    status = 'SUCCESS',
-    format = 'parquet',
-    metadata = {},
-  } = {}) {
-    const event = { datasetName, recordCount, sizeBytes, format, location, status, metadata };
-    return this.#produce('DataIngestionEvent', datasetName, event);
+  produceDataIngestionEvent(parameters) {
+    let event;
+    try {
+      const {
+        datasetName,
+        recordCount,
+        sizeBytes,
+        location,
+        status = 'SUCCESS',
+        format = 'parquet',
+        metadata = {},
+      } = parameters;
+      event = { datasetName, recordCount, sizeBytes, format, location, status, metadata };
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return typed(this, calls.dataIngestion, event);
   }
 
-  produceServiceHealthEvent({
-    serviceName,
-    namespace,
-    healthStatus,
-    latencyMs,
-    errorRate,
-    message = null,
-  } = {}) {
-    const event = { serviceName, namespace, healthStatus, latencyMs, errorRate, message };
-    return this.#produce('ServiceHealthEvent', serviceName, event);
+  produceServiceHealthEvent(parameters) {
+    let event;
+    try {
+      const {
+        serviceName,
+        namespace,
+        healthStatus,
+        latencyMs,
+        errorRate,
+        message = null,
+      } = parameters;
+      event = { serviceName, namespace, healthStatus, latencyMs, errorRate, message };
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return typed(this, calls.serviceHealth, event);
   }
 
-  produceAPICallEvent({
-    service,
-    endpoint,
-    method,
-    statusCode,
-    latencyMs,
-    requestSize,
-    responseSize,
-    userId,
-    apiKey,
-    ipAddress = 'unknown',
-    errorMessage,
-  } = {}) {
-    const event = {
-      service,
-      endpoint,
-      method,
-      statusCode,
-      latencyMs,
-      requestSizeBytes: requestSize,
-      responseSizeBytes: responseSize,
-      userId,
-      apiKey,
-      ipAddress,
-      errorMessage,
-    };
-    return this.#produce('AuditAPICallEvent', service, event);
+  produceAPICallEvent(parameters) {
+    let event;
+    try {
+      const {
+        service,
+        endpoint,
+        method,
+        statusCode,
+        latencyMs,
+        requestSize,
+        responseSize,
+        userId = null,
+        apiKey = null,
+        ipAddress = 'unknown',
+        errorMessage = null,
+      } = parameters;
+      event = {
+        service,
+        endpoint,
+        method,
+        statusCode,
+        latencyMs,
+        requestSizeBytes: requestSize,
+        responseSizeBytes: responseSize,
+        userId,
+        apiKey,
+        ipAddress,
+        errorMessage,
+      };
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return typed(this, calls.apiCall, event);
   }
 
-  produceDataQualityEvent({
-    datasetName,
-    checkType,
-    checkName,
-    result,
-    score,
-    failedRecords,
-    totalRecords,
-    message,
-  } = {}) {
-    const event = {
-      datasetName,
-      checkType,
-      checkName,
-      result,
-      score,
-      failedRecords,
-      totalRecords,
-      message,
-    };
-    return this.#produce('DataQualityEvent', datasetName, event);
+  produceDataQualityEvent(parameters) {
+    let event;
+    try {
+      const {
+        datasetName,
+        checkType,
+        checkName,
+        result,
+        score,
+        failedRecords,
+        totalRecords,
+        message = null,
+      } = parameters;
+      event = {
+        datasetName,
+        checkType,
+        checkName,
+        result,
+        score,
+        failedRecords,
+        totalRecords,
+        message,
+      };
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return typed(this, calls.dataQuality, event);
   }
 
   /** Any JSON on any topic. */
   produceCustomEvent(topic, key, event) {
-    return new Promise((resolve, reject) => {
-      try {
-        const value = JSON.stringify(event) ?? null;
-        this.packRaw(String(topic), keyBytes(key), value, RAW);
-      } catch (error) {
-        this.onRefused();
-        reject(error);
-        return;
-      }
-      this.wait(resolve, reject, String(topic));
-    });
+    if (this._produce === produce) return this._produce(topic, key, event);
+    return overridden(this, topic, key, event);
   }
 
   getStats() {
     return { delivered: this.deliveryCount, errors: this.errorCount };
   }
 
-  get deliveryCount() {
-    return this.stats().delivered;
+  /** The fields that all events have, and those of this one. */
+  _createBaseEvent(eventType, additionalFields = {}) {
+    return {
+      eventId: native.eventId(),
+      eventType,
+      timestamp: Date.now(),
+      source: this.sourceService,
+      version: '1.0.0',
+      ...additionalFields,
+    };
   }
 
-  get errorCount() {
-    return this.stats().failed;
-  }
-
-  #produce(name, key, event) {
+  /** Produces an event of the typed methods, or JSON of anything. */
+  _produce(topic, key, event) {
+    if (!ownsLowLevel(this)) return produceThrough(this, topic, key, event);
     return new Promise((resolve, reject) => {
+      let target;
       try {
-        if (!this.packPlain(name, event)) this.#packMended(name, key, event);
+        target = packAny(this, topic, key, event);
       } catch (error) {
-        this.onRefused();
+        refuse(this, topic, error);
         reject(error);
         return;
       }
-      this.wait(resolve, reject, this.topicOf(name));
+      this.wait(resolve, reject, target);
     });
   }
 
-  /** The core takes what was meant: numbers in strings, what is missing, values of other types. */
-  #packMended(name, key, event) {
-    const record = records[name];
-    const avro = !this.writesJson;
-    for (const field of Object.keys(event)) {
-      const value = event[field];
-      const kind = record.kinds[field];
-      if (kind === 'double') event[field] = Number.isFinite(Number(value)) ? Number(value) : 0;
-      else if (typeof value === 'bigint') event[field] = String(value);
-      else if (avro && (value === undefined || value === null) && record.required.has(field)) {
-        if (kind === 'string') event[field] = UNKNOWN;
-      }
-    }
-    const json = JSON.stringify(event, bigints).replace(LONE_SURROGATE, '$1\\ufffd');
-    this.packContent(MENDED + record.number, keyBytes(key), json);
+  // What follows is for this package.
+
+  /** @internal */
+  count(group, delivered, failed) {
+    super.count(group, delivered, failed);
+    if (delivered > 0) this.connected = true;
+    if (group !== null && group.aside) return;
+    this.deliveryCount += delivered;
+    this.errorCount += failed;
   }
+
+  /** @internal */
+  onRejected(group, topic, error) {
+    if (!group.aside) log(topic, error);
+  }
+
+  /** @internal For the low-level producer. */
+  connectNow({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
+    return super.connect({ timeoutMs });
+  }
+
+  /** @internal For the low-level producer. What is not delivered fails in its own promise. */
+  async disconnectNow() {
+    try {
+      await this.end(CLOSE_TIMEOUT_MS);
+    } catch (error) {
+      if (error.kind !== 'Timeout') throw error;
+    }
+  }
+
+  /**
+   * @internal For the low-level producer: packs one message of a caller's, a typed event's in the
+   * producer's format.
+   */
+  packMessage(topic, message) {
+    const event = typedMessages.get(message.of);
+    if (event !== undefined && topic === this.topicOf(event.call.name)) {
+      packTyped(this, event.call, event.event, message);
+    } else {
+      this.packJson(topic, message.value, message);
+    }
+  }
+}
+
+const { _createBaseEvent: createBaseEvent, _produce: produce } = EventProducer.prototype;
+
+/** Messages that typed methods give to a patched low-level producer, with their events. */
+const typedMessages = new WeakMap();
+
+function hide(object, name, value) {
+  Object.defineProperty(object, name, { value, writable: true, configurable: true });
+}
+
+/** Whether the low-level producer is the one that was made here, and sends as it did. */
+function ownsLowLevel(producer) {
+  const low = producer.producer;
+  return producer[OWN] === low && low.send === send;
+}
+
+function typed(producer, call, fields) {
+  if (
+    ownsLowLevel(producer) &&
+    producer._produce === produce &&
+    producer._createBaseEvent === createBaseEvent
+  ) {
+    return typedAtOnce(producer, call, fields);
+  }
+  return typedThrough(producer, call, fields);
+}
+
+function typedAtOnce(producer, call, fields) {
+  return new Promise((resolve, reject) => {
+    try {
+      if (producer.writesJson) packFlat(producer, call, fields);
+      else packAvro(producer, call, fields);
+    } catch (error) {
+      refuse(producer, call.topic, error);
+      reject(error);
+      return;
+    }
+    producer.wait(resolve, reject, producer.topicOf(call.name));
+  });
+}
+
+/** By the methods that a service overrode or patched. */
+async function typedThrough(producer, call, fields) {
+  const event = producer._createBaseEvent(call.name, fields);
+  const known = producer[TYPED] ?? new Map();
+  const names = typeof event === 'object' && event !== null ? [event, event.eventId] : [];
+  for (const name of names) known.set(name, call);
+  try {
+    return await producer._produce(call.topic, fields[call.key], event);
+  } finally {
+    for (const name of names) known.delete(name);
+  }
+}
+
+async function overridden(producer, topic, key, event) {
+  return producer._produce(topic, key, event);
+}
+
+/** The typed call that the event is of, if it is of one and goes where that sends. */
+function callOf(producer, topic, event) {
+  const known = producer[TYPED];
+  if (known === undefined || known.size === 0) return undefined;
+  if (typeof event !== 'object' || event === null) return undefined;
+  const call = known.get(event) ?? known.get(event.eventId);
+  return call?.topic === topic ? call : undefined;
+}
+
+/** Packs what `_produce` was given; gives the topic's full name. */
+function packAny(producer, topic, key, event) {
+  requireTopic(topic);
+  const call = callOf(producer, topic, event);
+  const target = call === undefined ? topic : producer.topicOf(call.name);
+  const options = { key: keyBytes(key) };
+  if (call !== undefined && !producer.writesJson) packTyped(producer, call, event, options);
+  else producer.packJson(target, jsonText(event), options);
+  return target;
+}
+
+/** Through a low-level producer that a service patched or put in the place of ours. */
+async function produceThrough(producer, topic, key, event) {
+  try {
+    requireTopic(topic);
+    const call = callOf(producer, topic, event);
+    const message = { key, value: jsonText(event) };
+    if (call !== undefined && !producer.writesJson) typedMessages.set(message, { call, event });
+    const target = call === undefined ? topic : producer.topicOf(call.name);
+    const sent = await producer.producer.send({ topic: target, messages: [message] });
+    producer.deliveryCount++;
+    return sent?.[0]?.report;
+  } catch (error) {
+    producer.errorCount++;
+    log(topic, error);
+    throw error;
+  }
+}
+
+/** The addon puts what all events have before the members. */
+function packFlat(producer, call, fields) {
+  const { sourceService } = producer;
+  const source = sourceService === producer[SERVICE] ? null : (JSON.stringify(sourceService) ?? '');
+  const { number } = records[call.name];
+  producer.packFlat(number, keyBytes(fields[call.key]), Date.now(), source, fields, call.pack);
+}
+
+function packAvro(producer, call, event) {
+  const { sourceService } = producer;
+  if (sourceService !== producer[SERVICE]) event.source = String(sourceService);
+  if (!producer.packPlain(call.name, event)) packMended(producer, call, event);
+}
+
+/** An event that has its envelope, with a key that may be another than its own. */
+function packTyped(producer, call, event, options) {
+  if (!producer.packPlain(call.name, event, options)) {
+    packMended(producer, call, { ...event }, options);
+  }
+}
+
+/** The core takes what was meant: numbers in strings, what is missing, values of other types. */
+function packMended(producer, call, event, options) {
+  const record = records[call.name];
+  for (const field of Object.keys(event)) {
+    const value = event[field];
+    const kind = record.kinds[field];
+    if (kind === 'double') event[field] = Number.isFinite(Number(value)) ? Number(value) : 0;
+    else if (typeof value === 'bigint') event[field] = String(value);
+    else if ((value === undefined || value === null) && record.required.has(field)) {
+      if (kind === 'string') event[field] = UNKNOWN;
+    }
+  }
+  const json = JSON.stringify(event, bigints).replace(LONE_SURROGATE, '$1\\ufffd');
+  producer.packMended(record.number, json, options);
 }
 
 /** Half a surrogate pair as JSON.stringify writes it. */
@@ -169,9 +448,28 @@ function bigints(_, value) {
   return typeof value === 'bigint' ? String(value) : value;
 }
 
+/** The event as JSON. What JSON leaves out would be a record that deletes its key's. */
+function jsonText(event) {
+  const json = JSON.stringify(event);
+  if (json === undefined) {
+    throw new TypeError(`an event must be a value that JSON has, got ${typeof event}`);
+  }
+  return json;
+}
+
 function keyBytes(key) {
   if (key === undefined || key === null) return null;
   return typeof key === 'string' || key instanceof Uint8Array ? key : String(key);
+}
+
+function refuse(producer, topic, error) {
+  producer.count(null, 0, 1);
+  log(topic, error);
+}
+
+/** As ever: a service may not await its promises. */
+function log(topic, error) {
+  console.error(`Error producing event to ${String(topic)}:`, error);
 }
 
 /** A producer of this service. */

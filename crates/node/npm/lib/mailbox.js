@@ -24,7 +24,9 @@ const clients = new Map();
 let nextNumber = 0;
 let reasonsToStay = 0;
 
-const mailbox = new native.Mailbox(read);
+const mailbox = new native.Mailbox();
+/** Whether the event loop has a handle of ours: from the first use until nothing is open. */
+let open = false;
 
 function number() {
   nextNumber = (nextNumber + 1) >>> 0;
@@ -35,8 +37,30 @@ function number() {
 function stay(reasons) {
   const before = reasonsToStay;
   reasonsToStay += reasons;
-  if (before === 0 && reasonsToStay > 0) mailbox.keepAlive(true);
-  if (before > 0 && reasonsToStay === 0) mailbox.keepAlive(false);
+  if (before === 0 && reasonsToStay > 0) {
+    if (open) {
+      mailbox.keepAlive(true);
+    } else {
+      mailbox.open(read);
+      open = true;
+    }
+  }
+  if (before > 0 && reasonsToStay === 0) {
+    mailbox.keepAlive(false);
+    release();
+  }
+}
+
+/** A client is closed. */
+function forget(id) {
+  clients.delete(id);
+  release();
+}
+
+function release() {
+  if (!open || reasonsToStay > 0 || clients.size > 0) return;
+  open = false;
+  mailbox.close();
 }
 
 let goingOn = false;
@@ -102,4 +126,4 @@ function operate(start) {
   });
 }
 
-module.exports = { mailbox, groups, clients, number, stay, operate };
+module.exports = { mailbox, groups, clients, forget, number, stay, operate };

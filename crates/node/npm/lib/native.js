@@ -1,17 +1,17 @@
 'use strict';
 
-// Finds the addon: in the package of this platform, or beside this one where it was just built.
+// Finds the addon: the package of this platform. Each `require` is written out in a `try` of its own:
+// bundlers and tracers take along what is installed, and pass over what is not.
 
 const { platform, arch } = process;
 
 /** glibc or musl: two binaries on Linux. */
 function libc() {
   if (platform !== 'linux') return '';
-  const report = process.report?.getReport?.bind(process.report);
+  const { report } = process;
   // Listing the network interfaces may take seconds.
-  if (process.report) process.report.excludeNetwork = true;
-  const glibc = report?.()?.header?.glibcVersionRuntime;
-  return glibc ? '-gnu' : '-musl';
+  if (report) report.excludeNetwork = true;
+  return report?.getReport?.()?.header?.glibcVersionRuntime ? '-gnu' : '-musl';
 }
 
 function name() {
@@ -19,18 +19,79 @@ function name() {
   return `@254carbon/event-producer-${platform}-${arch}${suffix}`;
 }
 
+/** A file that is not a package's: one that was just built. */
+function loadFile(path) {
+  const module = { exports: {} };
+  process.dlopen(module, path);
+  return module.exports;
+}
+
+/** The platform's addon, or nothing. On Linux one of two packages is installed. */
+function find(causes) {
+  switch (`${platform}-${arch}`) {
+    case 'darwin-arm64':
+      try {
+        return require('@254carbon/event-producer-darwin-arm64');
+      } catch (error) {
+        causes.push(error);
+      }
+      break;
+    case 'darwin-x64':
+      try {
+        return require('@254carbon/event-producer-darwin-x64');
+      } catch (error) {
+        causes.push(error);
+      }
+      break;
+    case 'linux-arm64':
+      try {
+        return require('@254carbon/event-producer-linux-arm64-gnu');
+      } catch (error) {
+        causes.push(error);
+      }
+      try {
+        return require('@254carbon/event-producer-linux-arm64-musl');
+      } catch (error) {
+        causes.push(error);
+      }
+      break;
+    case 'linux-x64':
+      try {
+        return require('@254carbon/event-producer-linux-x64-gnu');
+      } catch (error) {
+        causes.push(error);
+      }
+      try {
+        return require('@254carbon/event-producer-linux-x64-musl');
+      } catch (error) {
+        causes.push(error);
+      }
+      break;
+    case 'win32-arm64':
+      try {
+        return require('@254carbon/event-producer-win32-arm64-msvc');
+      } catch (error) {
+        causes.push(error);
+      }
+      break;
+    case 'win32-x64':
+      try {
+        return require('@254carbon/event-producer-win32-x64-msvc');
+      } catch (error) {
+        causes.push(error);
+      }
+      break;
+    default:
+  }
+  return undefined;
+}
+
 function load() {
   const path = process.env.CARBON_EVENTS_ADDON;
-  if (path) return require(path);
-  const wanted = platform === 'linux' ? linux() : [name()];
+  if (path) return loadFile(path);
   const causes = [];
-  for (const candidate of wanted) {
-    try {
-      return require(candidate);
-    } catch (error) {
-      causes.push(error);
-    }
-  }
+  const addon = find(causes);
+  if (addon !== undefined) return addon;
   const missing = causes.every((error) => error.code === 'MODULE_NOT_FOUND');
   const advice = missing
     ? 'it is an optional dependency: install without --omit=optional, on the platform that it is ' +
@@ -39,12 +100,6 @@ function load() {
   throw new Error(`@254carbon/event-producer has no addon for ${name()}: ${advice}`, {
     cause: causes[0],
   });
-}
-
-/** Usually one of the two is installed; asking which libc this is would cost milliseconds. */
-function linux() {
-  const base = `@254carbon/event-producer-linux-${arch}`;
-  return [`${base}-gnu`, `${base}-musl`];
 }
 
 module.exports = load();

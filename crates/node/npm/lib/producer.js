@@ -6,9 +6,10 @@ const { Packer } = require('./cells.js');
 const { classes, call, invalidEvent } = require('./errors.js');
 const { records, topics, names } = require('./events/index.js');
 const { Group, Tally } = require('./group.js');
-const { clients, groups, mailbox, number, operate, stay } = require('./mailbox.js');
+const { clients, forget, groups, mailbox, number, operate, stay } = require('./mailbox.js');
 const native = require('./native.js');
 const { toJson } = require('./options.js');
+const { abortable, throwIfAborted } = require('./signals.js');
 const { strictJson } = require('./strict.js');
 const atExit = require('./exit.js');
 
@@ -20,8 +21,13 @@ const MAX_TEXT = 1 << 18;
 const CONNECT_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 30_000;
 
+/** Kinds of content: `crates/node/src/cells.rs`. */
 const RAW = -1;
+const JSON_VALUE = -2;
 const STRICT = 100;
+const MENDED = 200;
+const FLAT = 300;
+const VALUES = 400;
 
 const soon = Promise.resolve();
 // Taken now: a test may replace the process' with a clock of its own.
@@ -40,6 +46,8 @@ function capture(resolve, reject) {
 class TypedProducer extends EventEmitter {
   #options;
   #native = null;
+  /** One that was ended with records on their way, which complete without it. */
+  #left = null;
   #prefix;
   #topics = Object.create(null);
   #id = number();
@@ -51,7 +59,10 @@ class TypedProducer extends EventEmitter {
   #roomWaiters = [];
   #pending = 0;
   #closed = false;
+  /** Whether it was connected, or has sent anything, since it was opened. */
+  #used = false;
   #old;
+  #writesJson = false;
   #delivered = 0;
   #errors = 0;
 
@@ -76,7 +87,7 @@ class TypedProducer extends EventEmitter {
     try {
       this.#pack(name, event, options, false);
     } catch (error) {
-      this.#errors++;
+      this.count(null, 0, 1);
       reject(error);
       return promise;
     }
@@ -113,7 +124,7 @@ class TypedProducer extends EventEmitter {
     for (const event of events) {
       // What others have gathered goes first, in a call of its own.
       if (packed === 0) {
-        signal?.throwIfAborted();
+        throwIfAborted(signal);
         this.#flush();
         this.#group.countFor(tally, index);
       }
@@ -123,7 +134,7 @@ class TypedProducer extends EventEmitter {
         packed++;
         tally.left++;
       } catch (error) {
-        this.#errors++;
+        this.count(null, 0, 1);
         tally.fail(index, error);
         // The records of a group are neighbours.
         this.#flush();
@@ -143,13 +154,13 @@ class TypedProducer extends EventEmitter {
   sendRaw(topic, record = {}) {
     return new Promise((resolve, reject) => {
       try {
-        this.packRaw(String(topic), record.key ?? null, record.value ?? null, record);
+        this.packRaw(requireTopic(topic), record.key ?? null, record.value ?? null, record);
       } catch (error) {
-        this.#errors++;
+        this.count(null, 0, 1);
         reject(error);
         return;
       }
-      this.wait(resolve, reject, String(topic));
+      this.wait(resolve, reject, topic);
     });
   }
 
@@ -162,6 +173,7 @@ class TypedProducer extends EventEmitter {
   /** Connects early; the first record would. */
   async connect({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
     this.#open();
+    this.#used = true;
     await operate((operation) => this.#native.connect(operation, timeoutMs));
   }
 
@@ -201,6 +213,7 @@ class TypedProducer extends EventEmitter {
     if (this.#native !== null) return;
     if (this.#closed) throw new classes.Closed('the producer is closed; make a new one');
     this.#native = this.#make();
+    this.#writesJson = this.#native.writesJson;
     clients.set(this.#id, new WeakRef(this));
   }
 
@@ -223,18 +236,27 @@ class TypedProducer extends EventEmitter {
     const ended = this.#native;
     if (ended === null) return;
     this.#native = null;
+    this.#used = false;
     try {
       await operate((operation) => ended.close(operation, timeoutMs));
+    } catch (error) {
+      // A shared engine goes on with them.
+      if (this.#pending > 0) this.#left = ended;
+      throw error;
     } finally {
       this.onRoom();
-      if (this.#native === null) clients.delete(this.#id);
+      if (this.#native === null) forget(this.#id);
     }
   }
 
-  /** @internal */
+  /** @internal Whether there is anything to end: a connection, or records on their way. */
+  get isUsed() {
+    return this.#native !== null && (this.#used || this.#packer.count > 0);
+  }
+
+  /** @internal Whether the old package's events are written as JSON. */
   get writesJson() {
-    this.#open();
-    return this.#native.writesJson;
+    return this.#writesJson;
   }
 
   #pack(name, event, options, check) {
@@ -260,11 +282,11 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal Packs an event that is plainly right, mending its texts; false where it is not. */
-  packPlain(name, event) {
+  packPlain(name, event, options) {
     if (this.#native === null) this.#open();
     const record = records[name];
     const packer = this.#packer;
-    const start = packer.begin(record.number, undefined, true);
+    const start = packer.begin(record.number, options, true);
     if (record.pack(packer, event)) {
       packer.end(start);
       return true;
@@ -273,20 +295,63 @@ class TypedProducer extends EventEmitter {
     return false;
   }
 
-  /** @internal Packs texts and bytes as the content of a record of this kind. */
-  packContent(kind, ...parts) {
+  /** @internal Packs an event's JSON, which the core takes as it was meant. */
+  packMended(number, json, options) {
+    if (this.#native === null) this.#open();
     const packer = this.#packer;
-    const start = packer.begin(kind, undefined, true);
-    for (const part of parts) packer.bytes(part, 'a key or value');
+    const start = packer.begin(MENDED + number, options, true);
+    packer.string(json);
     packer.end(start);
   }
 
-  /** @internal */
-  packRaw(topic, key, value, options) {
+  /**
+   * @internal Packs an event that becomes the JSON object of old: `pack` packs its values; where it
+   * cannot, its members go as JSON.
+   */
+  packFlat(number, key, timestamp, source, members, pack) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
-    const { partition, headers } = options;
-    const start = packer.begin(RAW, { key, partition, headers }, false);
+    let start = this.#beginFlat(VALUES + number, key, timestamp, source);
+    let packed = false;
+    try {
+      packed = pack(packer, members);
+      if (packed) {
+        packer.end(start);
+        return;
+      }
+    } finally {
+      if (!packed) packer.undo(start);
+    }
+    const json = JSON.stringify(members);
+    start = this.#beginFlat(FLAT + number, key, timestamp, source);
+    packer.string(json);
+    packer.end(start);
+  }
+
+  #beginFlat(kind, key, timestamp, source) {
+    const packer = this.#packer;
+    const start = packer.begin(kind, undefined, true);
+    packer.bytes(key, 'key');
+    packer.room(1)[packer.at++] = timestamp;
+    packer.bytes(source, 'source');
+    return start;
+  }
+
+  /** @internal Packs JSON for any topic; what is sensitive in it is treated. */
+  packJson(topic, value, options) {
+    if (this.#native === null) this.#open();
+    this.#packTopic(JSON_VALUE, topic, value, options, true);
+  }
+
+  /** @internal */
+  packRaw(topic, key, value, { partition, headers }) {
+    if (this.#native === null) this.#open();
+    this.#packTopic(RAW, topic, value, { key, partition, headers }, false);
+  }
+
+  #packTopic(kind, topic, value, options, mends) {
+    const packer = this.#packer;
+    const start = packer.begin(kind, options, mends);
     try {
       packer.string(topic);
       packer.bytes(value, 'value');
@@ -301,6 +366,24 @@ class TypedProducer extends EventEmitter {
   wait(resolve, reject, topic) {
     this.#group.wait(resolve, reject, topic);
     this.#packed();
+  }
+
+  /**
+   * @internal Sends these records in a call of their own, which counts for nothing: `pack` packs each.
+   * Gives their deliveries.
+   */
+  sendAside(topic, records, pack) {
+    this.#flush();
+    this.#group.aside = true;
+    try {
+      return records.map((record) => {
+        pack(record);
+        return new Promise((resolve, reject) => this.#group.wait(resolve, reject, topic));
+      });
+    } finally {
+      this.#flush();
+      this.#group.aside = false;
+    }
   }
 
   /** @internal The topic of a record's events. */
@@ -330,6 +413,7 @@ class TypedProducer extends EventEmitter {
     const id = number();
     groups.set(id, group);
     stay(1);
+    this.#used = true;
     if (this.#pending++ === 0) atExit.add(this);
     const cells = packer.cells.subarray(0, packer.at);
     const quiet = group.waiters === null;
@@ -359,22 +443,31 @@ class TypedProducer extends EventEmitter {
     nextTick(() => this.emit('error', error));
   }
 
-  /** @internal */
-  onSettled(delivered, failed) {
+  /** @internal Counts outcomes: those of a group, or of a record that was refused before it had one. */
+  count(group, delivered, failed) {
     this.#delivered += delivered;
     this.#errors += failed;
-    if (--this.#pending === 0) atExit.remove(this);
   }
 
-  /** @internal Counts a record that was refused before it was packed. */
-  onRefused() {
-    this.#errors++;
+  /** @internal A record failed, and its promise is about to be rejected. */
+  onRejected() {}
+
+  /** @internal All records of a group have their outcome. */
+  onSettled() {
+    if (--this.#pending > 0) return;
+    this.#left = null;
+    atExit.remove(this);
   }
 
   /** @internal The process ends: gives how many records are not delivered within the time. */
   flushBlocking(timeoutMs) {
     this.#flush();
-    return this.#native === null ? 0 : this.#native.flushBlocking(timeoutMs);
+    const end = Date.now() + timeoutMs;
+    let queued = 0;
+    for (const one of [this.#native, this.#left]) {
+      if (one !== null) queued += one.flushBlocking(Math.max(0, end - Date.now()));
+    }
+    return queued;
   }
 }
 
@@ -396,28 +489,20 @@ function withoutUnknown(json, error) {
   return JSON.stringify(given);
 }
 
+/** The topic, where it can be one. */
+function requireTopic(topic) {
+  if (typeof topic === 'string' && topic !== '') return topic;
+  const what = topic === '' ? 'an empty one' : topic === null ? 'null' : typeof topic;
+  throw new TypeError(`a topic must be a string that is not empty, got ${what}`);
+}
+
 function unknownEvent(name) {
   const shown = typeof name === 'string' ? name : typeof name;
   return invalidEvent(shown, undefined, `is no event: one of ${names.join(', ')}`);
-}
-
-/** Rejects when the signal aborts; the record itself cannot be called back. */
-function abortable(signal, resolve, reject) {
-  if (signal.aborted) {
-    reject(signal.reason);
-    return undefined;
-  }
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  const settled = (settle) => (value) => {
-    signal.removeEventListener('abort', onAbort);
-    settle(value);
-  };
-  return { resolve: settled(resolve), reject: settled(reject) };
 }
 
 function immediate() {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-module.exports = { TypedProducer };
+module.exports = { TypedProducer, requireTopic };

@@ -56,8 +56,11 @@ const options = {
   topicPrefix: topic.slice(0, -'audit-api-calls'.length),
 };
 
-async function ours(work, Class = TypedProducer) {
-  const producer = new Class(options);
+/** What a service without a registry writes. */
+const JSON_MODE = { format: 'json' };
+
+async function ours(work, Class = TypedProducer, more = {}) {
+  const producer = new Class({ ...options, ...more });
   await producer.send('AuditAPICallEvent', call(0));
   return { work: () => work(producer), end: () => producer.close() };
 }
@@ -109,6 +112,8 @@ const FIELDS = [
 const cases = {
   'await, one by one: old API': () =>
     ours((p) => inFlight(1, (i) => p.produceAPICallEvent(oldCall(i))), EventProducer),
+  'await, one by one: old API, JSON': () =>
+    ours((p) => inFlight(1, (i) => p.produceAPICallEvent(oldCall(i))), EventProducer, JSON_MODE),
   'await, one by one: kafkajs': () =>
     theirs((p) => inFlight(1, (i) => p.send({ topic, acks: -1, messages: [json(i)] }))),
   'await, one by one: @platformatic/kafka': () => platformatic((send) => inFlight(1, (i) => send([json(i)]))),
@@ -116,6 +121,8 @@ const cases = {
     ours((p) => inFlight(1_000, (i) => p.send('AuditAPICallEvent', call(i)))),
   '1,000 in flight: old API': () =>
     ours((p) => inFlight(1_000, (i) => p.produceAPICallEvent(oldCall(i))), EventProducer),
+  '1,000 in flight: old API, JSON': () =>
+    ours((p) => inFlight(1_000, (i) => p.produceAPICallEvent(oldCall(i))), EventProducer, JSON_MODE),
   '1,000 in flight: kafkajs': () =>
     theirs((p) => inFlight(1_000, (i) => p.send({ topic, acks: -1, messages: [json(i)] }))),
   'burst, a promise each: send': () =>

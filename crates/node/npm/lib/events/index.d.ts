@@ -112,12 +112,20 @@ export const EventType: {
   /** Something of concern to security happened or was prevented. */
   readonly SECURITY: 'SecurityEvent';
   /** A user did something, or tried to. */
-  readonly AUDIT_USER_ACTION: 'AuditUserActionEvent';
+  readonly USER_ACTION: 'AuditUserActionEvent';
   /** An API call was answered. */
-  readonly AUDIT_API_CALL: 'AuditAPICallEvent';
+  readonly API_CALL: 'AuditAPICallEvent';
   /** A user read, changed or passed on data, or tried to. */
-  readonly AUDIT_DATA_ACCESS: 'AuditDataAccessEvent';
+  readonly DATA_ACCESS: 'AuditDataAccessEvent';
   /** An administrator changed something in the platform, or tried to. */
+  readonly ADMIN_OPERATION: 'AuditAdminOperationEvent';
+  /** @deprecated Not listed by `Object.keys`. */
+  readonly AUDIT_USER_ACTION: 'AuditUserActionEvent';
+  /** @deprecated Not listed by `Object.keys`. */
+  readonly AUDIT_API_CALL: 'AuditAPICallEvent';
+  /** @deprecated Not listed by `Object.keys`. */
+  readonly AUDIT_DATA_ACCESS: 'AuditDataAccessEvent';
+  /** @deprecated Not listed by `Object.keys`. */
   readonly AUDIT_ADMIN_OPERATION: 'AuditAdminOperationEvent';
 };
 
@@ -134,6 +142,9 @@ export const Topic: {
   readonly AUDIT_USER_ACTIONS: 'audit-user-actions';
   readonly AUDIT_API_CALLS: 'audit-api-calls';
   readonly AUDIT_DATA_ACCESS: 'audit-data-access';
+  readonly AUDIT_ADMIN_OPS: 'audit-admin-operations';
+  /** @deprecated Not listed by `Object.keys`. */
   readonly AUDIT_ADMIN_OPERATIONS: 'audit-admin-operations';
+  /** @deprecated Not listed by `Object.keys`. */
   readonly MARKET_DATA: 'market-data';
 };

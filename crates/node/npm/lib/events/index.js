@@ -18,6 +18,21 @@ const names = [
   'AuditAdminOperationEvent',
 ];
 
+const load = {
+  DataIngestionEvent: () => require('./DataIngestionEvent.js'),
+  DataQualityEvent: () => require('./DataQualityEvent.js'),
+  DataLineageEvent: () => require('./DataLineageEvent.js'),
+  DataTransformationEvent: () => require('./DataTransformationEvent.js'),
+  ServiceHealthEvent: () => require('./ServiceHealthEvent.js'),
+  DeploymentEvent: () => require('./DeploymentEvent.js'),
+  ConfigChangeEvent: () => require('./ConfigChangeEvent.js'),
+  SecurityEvent: () => require('./SecurityEvent.js'),
+  AuditUserActionEvent: () => require('./AuditUserActionEvent.js'),
+  AuditAPICallEvent: () => require('./AuditAPICallEvent.js'),
+  AuditDataAccessEvent: () => require('./AuditDataAccessEvent.js'),
+  AuditAdminOperationEvent: () => require('./AuditAdminOperationEvent.js'),
+};
+
 /** Every record by its name, loaded when it is first asked for. */
 const records = Object.create(null);
 for (const name of names) {
@@ -25,7 +40,7 @@ for (const name of names) {
     enumerable: true,
     configurable: true,
     get() {
-      const record = require(`./${name}.js`);
+      const record = load[name]();
       Object.defineProperty(records, name, { value: record, enumerable: true });
       return record;
     },
@@ -52,7 +67,7 @@ exports.topics = {
   AuditAdminOperationEvent: 'audit-admin-operations',
 };
 
-exports.EventType = Object.freeze({
+exports.EventType = {
   DATA_INGESTION: 'DataIngestionEvent',
   DATA_QUALITY: 'DataQualityEvent',
   DATA_LINEAGE: 'DataLineageEvent',
@@ -61,13 +76,13 @@ exports.EventType = Object.freeze({
   DEPLOYMENT: 'DeploymentEvent',
   CONFIG_CHANGE: 'ConfigChangeEvent',
   SECURITY: 'SecurityEvent',
-  AUDIT_USER_ACTION: 'AuditUserActionEvent',
-  AUDIT_API_CALL: 'AuditAPICallEvent',
-  AUDIT_DATA_ACCESS: 'AuditDataAccessEvent',
-  AUDIT_ADMIN_OPERATION: 'AuditAdminOperationEvent',
-});
+  USER_ACTION: 'AuditUserActionEvent',
+  API_CALL: 'AuditAPICallEvent',
+  DATA_ACCESS: 'AuditDataAccessEvent',
+  ADMIN_OPERATION: 'AuditAdminOperationEvent',
+};
 
-exports.Topic = Object.freeze({
+exports.Topic = {
   DATA_INGESTION: 'data-ingestion',
   DATA_QUALITY: 'data-quality',
   DATA_LINEAGE: 'data-lineage',
@@ -79,6 +94,17 @@ exports.Topic = Object.freeze({
   AUDIT_USER_ACTIONS: 'audit-user-actions',
   AUDIT_API_CALLS: 'audit-api-calls',
   AUDIT_DATA_ACCESS: 'audit-data-access',
-  AUDIT_ADMIN_OPERATIONS: 'audit-admin-operations',
-  MARKET_DATA: 'market-data',
-});
+  AUDIT_ADMIN_OPS: 'audit-admin-operations',
+};
+
+/** Names of an earlier version: found, but not listed. */
+function alias(object, name, value) {
+  Object.defineProperty(object, name, { value, writable: true, configurable: true });
+}
+
+alias(exports.EventType, 'AUDIT_USER_ACTION', 'AuditUserActionEvent');
+alias(exports.EventType, 'AUDIT_API_CALL', 'AuditAPICallEvent');
+alias(exports.EventType, 'AUDIT_DATA_ACCESS', 'AuditDataAccessEvent');
+alias(exports.EventType, 'AUDIT_ADMIN_OPERATION', 'AuditAdminOperationEvent');
+alias(exports.Topic, 'AUDIT_ADMIN_OPERATIONS', 'audit-admin-operations');
+alias(exports.Topic, 'MARKET_DATA', 'market-data');

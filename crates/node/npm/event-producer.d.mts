@@ -1,0 +1,3 @@
+import * as events from './index.js';
+export * from './index.js';
+export default events;

@@ -1,0 +1,78 @@
+'use strict';
+
+// The options of `EventProducer`, and the environment, as they were read before, to settings.
+
+const DELIVERY_TIMEOUT_MS = 45_000;
+
+/** Each says how long a record may take. */
+const DELIVERY_TIMEOUTS = ['delivery.timeout.ms', 'message.timeout.ms'];
+
+/** The files of mutual TLS: all of them, or no TLS. */
+const FILES = [
+  'KAFKA_SSL_CA_LOCATION',
+  'KAFKA_SSL_CERTIFICATE_LOCATION',
+  'KAFKA_SSL_KEY_LOCATION',
+];
+
+/** Options by which a service names certificates itself. */
+const CERTIFICATES = [
+  'sslCaLocation',
+  'sslCaPem',
+  'sslCertificateLocation',
+  'sslCertificatePem',
+  'sslKeyLocation',
+  'sslKeyPem',
+  'sslKeystoreLocation',
+];
+
+function legacyOptions(options) {
+  const settings = { ...options };
+  const { sourceService = process.env.SERVICE_NAME || 'unknown-service' } = options;
+  const { clientId = `${sourceService}-producer` } = options;
+  // What is no name is written as it is given; the library needs one.
+  const service = typeof sourceService === 'string' && sourceService !== '' ? sourceService : undefined;
+  settings.sourceService = service;
+  settings.clientId = String(clientId);
+  const { properties } = options;
+  if (!DELIVERY_TIMEOUTS.some((name) => properties?.[name] !== undefined)) {
+    settings.deliveryTimeoutMs ??= DELIVERY_TIMEOUT_MS;
+  }
+  settings.securityProtocol ??= protocol(options);
+  return { settings, service, sourceService, clientId };
+}
+
+/** The protocol, or undefined where it is the environment's. */
+function protocol(options) {
+  const { tls } = options;
+  const named = process.env.KAFKA_SECURITY_PROTOCOL;
+  const protocol = (named || 'SSL').toUpperCase();
+  if (protocol.startsWith('SASL_')) return tls ? 'SASL_SSL' : undefined;
+  if (tls) return 'SSL';
+  if (tls === undefined) {
+    if (protocol !== 'SSL') return undefined;
+    if (hasCertificates(options)) return 'SSL';
+    if (named) {
+      warn('TLS without client certificates: the brokers are checked by the system\'s authorities.');
+      return 'SSL';
+    }
+  }
+  if (protocol === 'SSL') {
+    warn(
+      `no TLS: ${tls === undefined ? `${FILES.join(', ')} are not all set` : `tls is ${tls}`}. ` +
+        'KAFKA_SECURITY_PROTOCOL=PLAINTEXT says that this is meant.',
+    );
+  }
+  return 'PLAINTEXT';
+}
+
+function hasCertificates(options) {
+  const set = (name) => Boolean(process.env[name]);
+  const given = CERTIFICATES.some((name) => options[name] !== undefined && options[name] !== null);
+  return given || FILES.every(set) || set('KAFKA_SSL_KEYSTORE_LOCATION');
+}
+
+function warn(what) {
+  console.warn(`[EventProducer] ${what}`);
+}
+
+module.exports = { legacyOptions };
