@@ -294,6 +294,23 @@ pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Installs the package and a platform's addon from what was packed into a clean folder.
+pub(crate) fn unpack_for(packages: &Path, target: &str, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let addon = format!("event-producer-{}-", Platform::named(target)?.suffix);
+    let others: Vec<_> = PLATFORMS.iter().map(|it| it.suffix).collect();
+    for tarball in tarballs(packages)? {
+        let name = tarball.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains(&addon) || !others.iter().any(|suffix| name.contains(suffix)) {
+            unpack(&tarball, folder)?;
+        }
+    }
+    Ok(())
+}
+
 /// Unpacks a tarball to where npm would.
 fn unpack(tarball: &Path, folder: &Path) -> Result<()> {
     let scratch = folder.join("unpacked");

@@ -179,7 +179,7 @@ pub(crate) fn build(
         packed.extend(npm::pack_for(root, &zigs, &folder(root).join("npm"))?);
     }
     if smoke {
-        smoke::run(root, &chosen.platforms, &packed)?;
+        smoke::run(root, &chosen.platforms, chosen.wheel, chosen.npm)?;
     }
     Ok(packed)
 }

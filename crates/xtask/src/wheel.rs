@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::platforms::elf::Libc;
 use crate::platforms::{Platform, Zig};
 use crate::run::{build_services, output, step, target_dir};
 
@@ -52,16 +53,10 @@ pub(crate) fn build_for(root: &Path, zig: &Zig, out: &Path) -> Result<PathBuf> {
             .args(["--target", zig.platform.target])
             .args(["--compatibility", &compatibility]);
     })?;
-    let mut show = Command::new(tools.join("auditwheel"));
-    show.arg("show").arg(&wheel);
-    let shown = output(show)?;
-    // The text is wrapped.
-    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    let tag = format!("\"{compatibility}_{}\"", zig.platform.architecture);
-    ensure!(
-        words.contains(&format!("platform tag: {tag}")),
-        "auditwheel does not find the wheel to be {tag}:\n{shown}"
-    );
+    if let Libc::Glibc(..) = zig.platform.libc {
+        let tag = format!("{compatibility}_{}", zig.platform.architecture);
+        auditwheel(&tools, &wheel, &tag)?;
+    }
     audit(&tools, &wheel)?;
     zig.platform.check(&addon(&tools, &wheel)?, &[])?;
     Ok(wheel)
@@ -92,6 +87,21 @@ fn maturin(
     only_wheel(out)
 }
 
+/// Fails where auditwheel finds the wheel to need more than its tag says. Not for musl: it knows the
+/// C library by the name that Alpine's linker gives it alone, and a loader takes others too.
+fn auditwheel(tools: &Path, wheel: &Path, tag: &str) -> Result<()> {
+    let mut show = Command::new(tools.join("auditwheel"));
+    show.arg("show").arg(wheel);
+    let shown = output(show)?;
+    // The text is wrapped.
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(
+        words.contains(&format!("platform tag: \"{tag}\"")),
+        "auditwheel does not find the wheel to be {tag}:\n{shown}"
+    );
+    Ok(())
+}
+
 /// Fails where the wheel uses what the stable ABI lacks.
 fn audit(tools: &Path, wheel: &Path) -> Result<()> {
     step(
@@ -99,6 +109,16 @@ fn audit(tools: &Path, wheel: &Path) -> Result<()> {
             .args(["--strict", "--assume-minimum-abi3", "3.10"])
             .arg(wheel),
     )
+}
+
+/// The folder with what is in the one wheel of a folder.
+pub(crate) fn unpacked(directory: &Path) -> Result<PathBuf> {
+    Ok(only_wheel(directory)?.with_extension("unpacked"))
+}
+
+/// A CPython of this machine, by its version.
+pub(crate) fn interpreter(version: &str) -> Result<PathBuf> {
+    interpreters::named(version)
 }
 
 /// The library in a wheel, unpacked beside it.

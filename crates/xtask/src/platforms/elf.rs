@@ -168,6 +168,12 @@ impl Library {
         if self.machine != machine {
             faults.push(format!("it is for {:?}, not for {machine:?}", self.machine));
         }
+        let own = libraries(libc)[0];
+        if !self.needed.iter().any(|name| name == own) {
+            faults.push(format!(
+                "it brings a C library of its own instead of loading {own}"
+            ));
+        }
         for name in &self.needed {
             if !libraries(libc).contains(&name.as_str()) && !also.contains(&name.as_str()) {
                 faults.push(format!("it loads {name}, which may not be installed"));

@@ -24,6 +24,13 @@ pub(crate) struct Zig {
     target_dir: PathBuf,
 }
 
+/// Zig's program, in a package of PyPI.
+pub(super) fn zig(root: &Path) -> Result<PathBuf> {
+    let mut locate = Command::new(wheel::zig_tools(root)?.join("python"));
+    locate.args(["-c", "import ziglang; print(ziglang.__path__[0])"]);
+    Ok(Path::new(output(locate)?.trim()).join("zig"))
+}
+
 impl Zig {
     /// Writes the programs; downloads Zig where it was not, and Rust's standard library with
     /// `debian_rust`.
@@ -34,14 +41,11 @@ impl Zig {
             rust::check(platform.target)?;
             None
         };
-        let tools = wheel::zig_tools(root)?;
-        let mut locate = Command::new(tools.join("python"));
-        locate.args(["-c", "import ziglang; print(ziglang.__path__[0])"]);
-        let zig = Path::new(output(locate)?.trim()).join("zig");
+        let zig = zig(root)?;
         let programs = folder(root).join("zig").join(platform.zig());
         fs::create_dir_all(&programs)?;
         // cargo-zigbuild's wrapper translates what rustc says to a linker and Zig does not know.
-        let wrapper = tools.join("cargo-zigbuild");
+        let wrapper = wheel::zig_tools(root)?.join("cargo-zigbuild");
         for compiler in ["cc", "c++"] {
             let script = format!(
                 "#!/bin/sh\n\
@@ -83,8 +87,9 @@ impl Zig {
             )
             .env("CARGO_TARGET_DIR", &self.target_dir);
         if self.platform.libc == Libc::Musl {
-            // A library that is loaded uses the C library of the program that loads it.
-            command.env("RUSTFLAGS", "-Ctarget-feature=-crt-static");
+            // A library that is loaded uses the C library of the program that loads it. In the very
+            // words of maturin, which would add them otherwise and have everything compiled again.
+            command.env("RUSTFLAGS", "-C target-feature=-crt-static");
         }
         if let Some(rustc) = &self.rustc {
             command.env("RUSTC", rustc);
