@@ -12,13 +12,14 @@ import platform
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import carbon_events
 import event_producer
 from carbon_events import DataIngestionEvent, EventProducer, ServiceHealthEvent
 from carbon_events.testing import Platform
 
-HEALTH = {
+HEALTH: dict[str, Any] = {
     "service_name": "billing",
     "namespace": "data-platform",
     "health_status": "HEALTHY",

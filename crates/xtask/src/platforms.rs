@@ -213,3 +213,45 @@ fn write_program(path: &Path, script: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(words: &[&str]) -> (usize, bool, bool) {
+        let words: Vec<_> = words.iter().copied().map(String::from).collect();
+        let chosen = Chosen::from_words(&words);
+        (chosen.platforms.len(), chosen.wheel, chosen.npm)
+    }
+
+    #[test]
+    fn words_narrow_down_what_is_built() {
+        assert_eq!(chosen(&[]), (4, true, true));
+        assert_eq!(chosen(&["wheel"]), (4, true, false));
+        assert_eq!(
+            chosen(&["npm", "aarch64-unknown-linux-musl"]),
+            (1, false, true)
+        );
+        assert_eq!(
+            chosen(&["x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl"]),
+            (2, true, true)
+        );
+    }
+
+    #[test]
+    fn each_platform_has_the_lowest_tag() {
+        let tags: Vec<_> = ALL
+            .iter()
+            .map(|it| format!("{}_{}", it.compatibility(), it.architecture))
+            .collect();
+        assert_eq!(
+            tags,
+            [
+                "manylinux_2_17_x86_64",
+                "manylinux_2_17_aarch64",
+                "musllinux_1_2_x86_64",
+                "musllinux_1_2_aarch64"
+            ]
+        );
+    }
+}

@@ -146,3 +146,21 @@ fn build_std(
     fs::rename(unfinished, libraries)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_standard_library_is_named_with_the_line_that_installs_it() {
+        let error = check("sparc64-unknown-linux-gnu").expect_err("nobody has it");
+        let error = error.to_string();
+        assert!(
+            error.contains("rustup target add sparc64-unknown-linux-gnu"),
+            "{error}"
+        );
+        assert!(error.contains("--debian-rust"), "{error}");
+        let host = crate::platforms::Platform::host().expect("a platform");
+        check(host.target).expect("what builds this builds for it");
+    }
+}
