@@ -429,16 +429,40 @@ function packTyped(producer, call, event, options) {
 function packMended(producer, call, event, options) {
   const record = records[call.name];
   for (const field of Object.keys(event)) {
-    const value = event[field];
-    const kind = record.kinds[field];
-    if (kind === 'double') event[field] = Number.isFinite(Number(value)) ? Number(value) : 0;
-    else if (typeof value === 'bigint') event[field] = String(value);
-    else if ((value === undefined || value === null) && record.required.has(field)) {
-      if (kind === 'string') event[field] = UNKNOWN;
-    }
+    event[field] = mended(record, field, event[field]);
   }
+  if (event[call.key] === '') event[call.key] = UNKNOWN;
   const json = JSON.stringify(event, bigints).replace(LONE_SURROGATE, '$1\\ufffd');
   producer.packMended(record.number, json, options);
+}
+
+function mended(record, field, given) {
+  const kind = record.kinds[field];
+  const isScalar = kind === 'string' || kind === 'int' || kind === 'long' || kind === 'double';
+  // As a header that may be repeated comes.
+  const value = isScalar && Array.isArray(given) && given.length === 1 ? given[0] : given;
+  if (isNothing(value)) {
+    if (kind === 'double') return 0;
+    return kind === 'string' && record.required.has(field) ? UNKNOWN : undefined;
+  }
+  if (kind === 'double' && typeof value === 'string' && Number.isFinite(Number(value))) {
+    return Number(value);
+  }
+  return typeof value === 'bigint' ? String(value) : value;
+}
+
+/** What JSON leaves out or writes as null. */
+function isNothing(value) {
+  switch (typeof value) {
+    case 'undefined':
+    case 'function':
+    case 'symbol':
+      return true;
+    case 'number':
+      return !Number.isFinite(value);
+    default:
+      return value === null;
+  }
 }
 
 /** Half a surrogate pair as JSON.stringify writes it. */

@@ -287,9 +287,13 @@ class TypedProducer extends EventEmitter {
     const record = records[name];
     const packer = this.#packer;
     const start = packer.begin(record.number, options, true);
-    if (record.pack(packer, event)) {
-      packer.end(start);
-      return true;
+    try {
+      if (record.pack(packer, event)) {
+        packer.end(start);
+        return true;
+      }
+    } catch {
+      // A bigint or a symbol for a number.
     }
     packer.undo(start);
     return false;
