@@ -35,12 +35,9 @@ impl Zig {
     /// Writes the programs; downloads Zig where it was not, and Rust's standard library with
     /// `debian_rust`.
     pub(crate) fn prepare(root: &Path, platform: Platform, debian_rust: bool) -> Result<Self> {
-        let rustc = if debian_rust {
-            Some(rust::debian(root, platform.target)?)
-        } else {
-            rust::check(platform.target)?;
-            None
-        };
+        let rustc = debian_rust
+            .then(|| rust::debian(root, platform.target))
+            .transpose()?;
         let zig = zig(root)?;
         let programs = folder(root).join("zig").join(platform.zig());
         fs::create_dir_all(&programs)?;
