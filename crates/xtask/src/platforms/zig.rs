@@ -82,7 +82,9 @@ impl Zig {
                 format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase()),
                 self.programs.join("cc"),
             )
-            .env("CARGO_TARGET_DIR", &self.target_dir);
+            .env("CARGO_TARGET_DIR", &self.target_dir)
+            // Incremental code is larger and slower, and this is to be published.
+            .env("CARGO_INCREMENTAL", "0");
         if self.platform.libc == Libc::Musl {
             // A library that is loaded uses the C library of the program that loads it. In the very
             // words of maturin, which would add them otherwise and have everything compiled again.
