@@ -351,13 +351,14 @@ impl Kit {
             let zig = zig(&self.root)?;
             let build = folder.join("build");
             fs::create_dir_all(&build)?;
-            // Python's build asks for the folder of this machine's headers, and must not find any.
+            // Python's build asks for folders of headers. Zig would name this machine's.
             let compiler = folder.join("cc");
             let target = format!("{architecture}-linux-musl");
             let script = format!(
                 "#!/bin/sh\n\
                  case \"$*\" in\n\
                  -print-multiarch) echo {target} ;;\n\
+                 '-E -v -') exit 1 ;;\n\
                  *) exec \"{}\" cc -target {target} -dynamic \"$@\" ;;\n\
                  esac\n",
                 zig.display()
