@@ -63,6 +63,50 @@ macro_rules! client_setters {
 }
 pub(crate) use client_setters;
 
+/// What a client tells besides the fates of its records, for those who listen to librdkafka
+/// themselves. Called on the client's event thread, which goes on only when the call returns.
+pub trait ClientObserver: Send + Sync {
+    /// An error of the whole client, such as a broker that cannot be reached; with its
+    /// [`code`](Error::code).
+    fn error(&self, _error: &Error) {}
+
+    /// librdkafka's statistics as JSON, every `statistics.interval.ms`.
+    fn statistics(&self, _json: &str) {}
+
+    /// A line of librdkafka's log, with its level as syslog counts them (0 to 7).
+    fn log(&self, _level: i32, _facility: &str, _text: &str) {}
+}
+
+/// A [`ClientObserver`] that settings can hold.
+#[derive(Clone)]
+pub(crate) struct Observer(std::sync::Arc<dyn ClientObserver>);
+
+impl Observer {
+    pub(crate) fn new(observer: impl ClientObserver + 'static) -> Self {
+        Observer(std::sync::Arc::new(observer))
+    }
+}
+
+impl std::ops::Deref for Observer {
+    type Target = dyn ClientObserver;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl PartialEq for Observer {
+    fn eq(&self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientObserver")
+    }
+}
+
 /// Refuses `OAUTHBEARER` where nobody would ever give a token: librdkafka waits for one in silence.
 pub(crate) fn check_token_source(
     config: &ClientConfig,

@@ -108,6 +108,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     context: Vec<(&'static str, String)>,
+    /// librdkafka's or the broker's code, and its name.
+    code: Option<(i32, &'static str)>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -118,6 +120,7 @@ impl Error {
             kind,
             message: message.into(),
             context: Vec::new(),
+            code: None,
             source: None,
         }))
     }
@@ -143,6 +146,23 @@ impl Error {
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
         self
+    }
+
+    /// Adds librdkafka's or the broker's error code, with its name.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: Option<(i32, &'static str)>) -> Self {
+        Arc::make_mut(&mut self.0).code = code;
+        self
+    }
+
+    /// librdkafka's (below zero) or the broker's error code, if this error is one of theirs.
+    pub fn code(&self) -> Option<i32> {
+        self.0.code.map(|(code, _)| code)
+    }
+
+    /// The name of [`code`](Self::code), such as `_MSG_TIMED_OUT`.
+    pub fn code_name(&self) -> Option<&'static str> {
+        self.0.code.map(|(_, name)| name)
     }
 
     /// What the caller can do about it.

@@ -16,7 +16,7 @@ pub(crate) enum Engine {
 impl Engine {
     pub(crate) fn new(settings: Settings, shared: bool) -> Result<Self> {
         Ok(if shared {
-            Engine::Shared(SharedProducer::new(settings)?)
+            Engine::Shared(SharedProducer::new(settings, None)?)
         } else {
             Engine::Own(EventProducer::builder().settings(settings).build()?)
         })

@@ -53,6 +53,18 @@ def fields(number: int) -> dict[str, Any]:
     return one
 
 
+def connection() -> dict[str, str]:
+    """How confluent-kafka reaches the brokers that the environment names."""
+    variables = {
+        "bootstrap.servers": "KAFKA_BOOTSTRAP_SERVERS",
+        "security.protocol": "KAFKA_SECURITY_PROTOCOL",
+        "ssl.ca.location": "KAFKA_SSL_CA_LOCATION",
+        "ssl.certificate.location": "KAFKA_SSL_CERTIFICATE_LOCATION",
+        "ssl.key.location": "KAFKA_SSL_KEY_LOCATION",
+    }
+    return {name: os.environ[it] for name, it in variables.items() if it in os.environ}
+
+
 class OldShape:
     """What services had: a dict, json.dumps and confluent-kafka, polled for every event."""
 
@@ -64,7 +76,7 @@ class OldShape:
         self.text = StringSerializer("utf_8")
         self.producer = Producer(
             {
-                "bootstrap.servers": BOOTSTRAP,
+                **connection(),
                 "client.id": "old-producer",
                 "compression.type": "lz4",
                 "linger.ms": 10,

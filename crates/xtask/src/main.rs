@@ -1,8 +1,9 @@
-//! The one command runner: `cargo xtask test`, `demo`, `generate`, `npm`, `services`, `bench`,
-//! `fuzz`.
+//! The one command runner: `cargo xtask test`, `demo`, `generate`, `npm`, `wheel`, `platforms`,
+//! `services`, `bench`, `fuzz`.
 
 mod fuzz;
 mod npm;
+mod platforms;
 mod prerequisites;
 mod run;
 mod test;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use carbon_events_codegen as codegen;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
 use prerequisites::Needs;
@@ -89,8 +91,22 @@ enum Verb {
         #[arg(long, requires = "test", value_name = "WHICH")]
         python: Vec<String>,
         /// For machines with an older C library than this one's, such as 2_17; Zig links it
-        #[arg(long, value_name = "VERSION")]
-        manylinux: Option<String>,
+        #[arg(long, value_name = "VERSION", value_parser = glibc)]
+        manylinux: Option<(u32, u32)>,
+    },
+    /// Build the wheel and the addon for every Linux that services run on, with Zig, and check what
+    /// each asks of its platform
+    Platforms {
+        /// Only the wheels or only the addons, and only for these platforms
+        #[arg(value_name = "wheel|npm|TARGET", value_parser = words())]
+        words: Vec<String>,
+        /// Also run what can be run on this machine: other processors by QEMU, musl by its loader
+        #[arg(long)]
+        smoke: bool,
+        /// Compile with Debian's Rust and its source of the standard library, where rustup's server
+        /// cannot be reached
+        #[arg(long)]
+        debian_rust: bool,
     },
     /// Feed made-up bytes to everything that reads bytes (needs nightly Rust and cargo-fuzz)
     Fuzz {
@@ -163,16 +179,44 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
             manylinux,
         } => {
             prerequisites::check(if test { Needs::Test } else { Needs::Build })?;
-            let wheel = wheel::build(&root, manylinux.as_deref())?;
+            let wheel = match manylinux {
+                Some(version) => platforms::old_glibc_wheel(&root, version)?,
+                None => wheel::build(&root)?,
+            };
             if test {
                 wheel::test(&root, &wheel, &python)?;
             }
             println!("{}", wheel.display());
         }
+        Verb::Platforms {
+            words,
+            smoke,
+            debian_rust,
+        } => {
+            prerequisites::check(Needs::Npm)?;
+            let chosen = platforms::Chosen::from_words(&words);
+            for packed in platforms::build(&root, &chosen, debian_rust, smoke)? {
+                println!("{}", packed.display());
+            }
+        }
         Verb::Fuzz { seconds, targets } => fuzz::run(&root, seconds, &targets)?,
         Verb::Prerequisites { packages } => return prerequisites::tell(packages),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `platforms` takes.
+fn words() -> PossibleValuesParser {
+    let targets = platforms::ALL.iter().map(|platform| platform.target);
+    PossibleValuesParser::new(["wheel", "npm"].into_iter().chain(targets))
+}
+
+/// `2_17` as numbers.
+fn glibc(version: &str) -> Result<(u32, u32)> {
+    let (major, minor) = version
+        .split_once(['_', '.'])
+        .context("a version of glibc is like 2_17")?;
+    Ok((major.parse()?, minor.parse()?))
 }
 
 /// The repository's root, two levels above this crate.

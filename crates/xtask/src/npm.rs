@@ -15,10 +15,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::run::{build_services, cargo, output, step, target_dir};
+use crate::platforms::{self, Zig};
+use crate::run::{build_services, cargo, output, rustc, step, target_dir};
 
 /// The package's name on the registry.
 const PACKAGE: &str = "@254carbon/event-producer";
+/// The addon's file in a platform's package.
+const ADDON: &str = "carbon-events.node";
 
 /// A platform that there is an addon for.
 struct Platform {
@@ -44,6 +47,16 @@ const fn platform(
         os,
         cpu,
         libc,
+    }
+}
+
+impl Platform {
+    /// The platform by Rust's name of it.
+    fn named(target: &str) -> Result<&'static Self> {
+        PLATFORMS
+            .iter()
+            .find(|platform| platform.target == target)
+            .with_context(|| format!("there is no package for {target}"))
     }
 }
 
@@ -109,31 +122,58 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
         Some(target) => target,
         None => host.context("rustc does not say what it is for")?,
     };
-    let platform = PLATFORMS
-        .iter()
-        .find(|platform| platform.target == target)
-        .with_context(|| format!("there is no package for {target}"))?;
+    let platform = Platform::named(target)?;
     let mut build = cargo(root, &["build", "--release", "-p", "carbon-events-node"]);
     if Some(target) != host {
         build.args(["--target", target]);
     }
     step(&mut build)?;
-
     let built = target_dir(root).join(if Some(target) == host { "" } else { target });
     let built = built.join("release").join(library(platform));
     let packages = target_dir(root).join("npm");
-    for old in tarballs(&packages)? {
+    pack_main(root, &packages)?;
+    let folder = pack_addon(root, &packages, platform, |addon| {
+        write_addon(platform, &built, addon)
+    })?;
+    if let Some(linux) = platforms::Platform::named(target) {
+        // rustc's own linker asks for libgcc.
+        linux
+            .on_any_libc()
+            .check(&folder.join(ADDON), &["libgcc_s.so.1"])?;
+    }
+    tarballs(&packages)
+}
+
+/// Builds and packs the addons of other platforms and the package into `packages`, checks what each
+/// asks of its platform, and gives where they are.
+pub(crate) fn pack_for(root: &Path, zigs: &[Zig], packages: &Path) -> Result<Vec<PathBuf>> {
+    pack_main(root, packages)?;
+    for zig in zigs {
+        let target = zig.platform.target;
+        let mut build = cargo(root, &["rustc", "--release", "-p", "carbon-events-node"]);
+        build.args(["--locked", "--target", target]);
+        // Without what only a debugger wants: this machine's `strip` may not know the other.
+        build.args(["--", "-Clink-arg=-s"]);
+        zig.apply(&mut build);
+        step(&mut build)?;
+        let platform = Platform::named(target)?;
+        let built = zig.built().join(library(platform));
+        let folder = pack_addon(root, packages, platform, |addon| {
+            fs::copy(&built, addon)?;
+            Ok(())
+        })?;
+        zig.platform.check(&folder.join(ADDON), &[])?;
+    }
+    tarballs(packages)
+}
+
+/// Packs the package itself, into a folder without earlier ones.
+fn pack_main(root: &Path, packages: &Path) -> Result<()> {
+    for old in tarballs(packages)? {
         fs::remove_file(old)?;
     }
     let main = packages.join("event-producer");
-    let addon = packages.join(format!("event-producer-{}", platform.suffix));
-    for directory in [&main, &addon] {
-        if directory.exists() {
-            fs::remove_dir_all(directory)?;
-        }
-        fs::create_dir_all(directory)?;
-        fs::copy(root.join("LICENSE"), directory.join("LICENSE"))?;
-    }
+    begin(root, &main)?;
     let source = root.join("crates/node/npm");
     copy(&source, &main)?;
     fs::copy(root.join("docs/node.md"), main.join("README.md"))
@@ -144,16 +184,40 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
         manifest.matches(&format!("\"{version}\"")).count() == 1 + PLATFORMS.len(),
         "crates/node/npm/package.json must name version {version} throughout, for each platform"
     );
+    npm_pack(&main, packages)
+}
+
+/// Packs a platform's package around the addon that `write` writes; gives its folder.
+fn pack_addon(
+    root: &Path,
+    packages: &Path,
+    platform: &Platform,
+    write: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let folder = packages.join(format!("event-producer-{}", platform.suffix));
+    begin(root, &folder)?;
     fs::write(
-        addon.join("package.json"),
-        addon_manifest(platform, version),
+        folder.join("package.json"),
+        addon_manifest(platform, env!("CARGO_PKG_VERSION")),
     )?;
-    write_addon(platform, &built, &addon.join("carbon-events.node"))?;
-    for directory in [&main, &addon] {
-        let mut pack = npm(&["pack", "--silent", "--pack-destination"]);
-        step(pack.arg(&packages).current_dir(directory))?;
+    write(&folder.join(ADDON))?;
+    npm_pack(&folder, packages)?;
+    Ok(folder)
+}
+
+/// A clean folder for a package, with the licence in it.
+fn begin(root: &Path, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
     }
-    tarballs(&packages)
+    fs::create_dir_all(folder)?;
+    fs::copy(root.join("LICENSE"), folder.join("LICENSE"))?;
+    Ok(())
+}
+
+fn npm_pack(folder: &Path, packages: &Path) -> Result<()> {
+    let mut pack = npm(&["pack", "--silent", "--pack-destination"]);
+    step(pack.arg(packages).current_dir(folder))
 }
 
 /// The package's version: its manifest is the one place that has it. It is not the crates', since it
@@ -197,8 +261,8 @@ fn addon_manifest(platform: &Platform, version: &str) -> String {
   "version": "{version}",
   "description": "The addon of {PACKAGE} for {suffix}",
   "license": "Apache-2.0",
-  "main": "carbon-events.node",
-  "files": ["carbon-events.node", "LICENSE"],
+  "main": "{ADDON}",
+  "files": ["{ADDON}", "LICENSE"],
   "os": ["{os}"],
   "cpu": ["{cpu}"],{libc}
   "engines": {{ "node": ">=16" }}
@@ -238,6 +302,23 @@ pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
     }
     copy(&tests, &folder.join("test"))?;
     Ok(folder)
+}
+
+/// Installs the package and a platform's addon from what was packed into a clean folder.
+pub(crate) fn unpack_for(packages: &Path, target: &str, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let addon = format!("event-producer-{}-", Platform::named(target)?.suffix);
+    let others: Vec<_> = PLATFORMS.iter().map(|it| it.suffix).collect();
+    for tarball in tarballs(packages)? {
+        let name = tarball.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains(&addon) || !others.iter().any(|suffix| name.contains(suffix)) {
+            unpack(&tarball, folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// Unpacks a tarball to where npm would.
@@ -322,10 +403,4 @@ fn npm(arguments: &[&str]) -> Command {
     let mut npm = Command::new("npm");
     npm.args(arguments);
     npm
-}
-
-fn rustc(arguments: &[&str]) -> Command {
-    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    rustc.args(arguments);
-    rustc
 }

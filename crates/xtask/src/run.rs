@@ -14,6 +14,13 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     cargo
 }
 
+/// The compiler that cargo calls.
+pub(crate) fn rustc(arguments: &[&str]) -> Command {
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(arguments);
+    rustc
+}
+
 /// Rustup's nightly cargo. `+nightly` is understood by rustup's own `cargo` alone, and only where
 /// the variables by which it chose our toolchain are gone.
 pub(crate) fn nightly_cargo(root: &Path, arguments: &[&str]) -> Command {

@@ -69,7 +69,7 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<()> 
     // One language's failures keep nobody from seeing another's.
     let mut bindings = Ok(());
     if !quick && arguments.is_empty() {
-        let python = wheel::build(root, None).and_then(|wheel| wheel::test(root, &wheel, &[]));
+        let python = wheel::build(root).and_then(|wheel| wheel::test(root, &wheel, &[]));
         let node = npm::test(root, &[]);
         bindings = python
             .context("the tests in Python failed")

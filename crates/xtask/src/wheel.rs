@@ -5,61 +5,132 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::run::{build_services, step, target_dir};
+use crate::platforms::elf::Libc;
+use crate::platforms::{Platform, Zig};
+use crate::run::{build_services, output, step, target_dir};
 
 mod interpreters;
 
 /// What builds the wheel and looks at it, all of it pinned.
 const TOOLS: &str = "maturin==1.16.0\nauditwheel==6.8.2\nabi3audit==0.0.26";
-/// What links against a C library that is older than this machine's.
-const ZIG: &str = "ziglang==0.17.1";
+/// What compiles and links for other machines and older C libraries than this one's.
+const ZIG: &str = "ziglang==0.17.1\ncargo-zigbuild==0.24.0";
 /// The type checker that comes from npm; mypy is among the tests' requirements.
 const PYRIGHT: &str = "1.1.414";
 /// The tests that need no services: what they are about depends on the interpreter most.
 const QUICK: [&str; 2] = ["tests/test_events.py", "tests/test_testing.py"];
 
-/// Builds the wheel into `target/wheels`, checks it and gives its path. `manylinux` names the oldest
-/// C library that it is to run with, such as `2_17`; without one, it is this machine's.
-pub(crate) fn build(root: &Path, manylinux: Option<&str>) -> Result<PathBuf> {
-    let tools = match manylinux {
-        None => environment("wheel-tools", root, &python(), TOOLS)?,
-        Some(_) => environment("wheel-zig", root, &python(), &format!("{TOOLS}\n{ZIG}"))?,
-    };
+/// Builds the wheel for this machine and its C library into `target/wheels`, checks it and gives its
+/// path.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    let tools = environment("wheel-tools", root, &python(), TOOLS)?;
     let out = target_dir(root).join("wheels");
-    if out.exists() {
-        fs::remove_dir_all(&out).context("cannot clear away earlier wheels")?;
-    }
-    let mut maturin = Command::new(tools.join("maturin"));
-    maturin
-        .current_dir(root.join("crates/py"))
-        .args(["build", "--release", "--locked", "--out"])
-        .arg(&out);
-    if let Some(version) = manylinux {
-        // Everything in C is compiled anew, and apart from what was compiled for this machine.
-        maturin
-            .env("CARGO_TARGET_DIR", target_dir(root).join("manylinux"))
-            .env("PATH", with_programs(&tools)?)
-            .args(["--zig", "--compatibility", &format!("manylinux_{version}")])
-            .args([
-                "--target",
-                &format!("{}-unknown-linux-gnu", env::consts::ARCH),
-            ]);
-    }
-    step(&mut maturin)?;
-    let wheel = only_wheel(&out)?;
+    let wheel = maturin(root, &tools, &out, |_| {})?;
     step(
         Command::new(tools.join("auditwheel"))
             .arg("show")
             .arg(&wheel),
     )?;
+    audit(&tools, &wheel)?;
+    if let Some(host) = Platform::host() {
+        // rustc's own linker asks for libgcc.
+        let addon = addon(&tools, &wheel)?;
+        host.on_any_libc().check(&addon, &["libgcc_s.so.1"])?;
+    }
+    Ok(wheel)
+}
+
+/// Builds the wheel for another platform or an older C library into `out`, checks it and gives its
+/// path.
+pub(crate) fn build_for(root: &Path, zig: &Zig, out: &Path) -> Result<PathBuf> {
+    let tools = zig_tools(root)?;
+    let compatibility = zig.platform.compatibility();
+    let wheel = maturin(root, &tools, out, |maturin| {
+        zig.apply(maturin);
+        maturin
+            .args(["--target", zig.platform.target])
+            .args(["--compatibility", &compatibility]);
+    })?;
+    if let Libc::Glibc(..) = zig.platform.libc {
+        let tag = format!("{compatibility}_{}", zig.platform.architecture);
+        auditwheel(&tools, &wheel, &tag)?;
+    }
+    audit(&tools, &wheel)?;
+    zig.platform.check(&addon(&tools, &wheel)?, &[])?;
+    Ok(wheel)
+}
+
+/// The programs with which other platforms' wheels and addons are built.
+pub(crate) fn zig_tools(root: &Path) -> Result<PathBuf> {
+    environment("wheel-zig", root, &python(), &format!("{TOOLS}\n{ZIG}"))
+}
+
+/// Runs maturin and gives the one wheel that it wrote.
+fn maturin(
+    root: &Path,
+    tools: &Path,
+    out: &Path,
+    prepare: impl FnOnce(&mut Command),
+) -> Result<PathBuf> {
+    if out.exists() {
+        fs::remove_dir_all(out).context("cannot clear away earlier wheels")?;
+    }
+    let mut maturin = Command::new(tools.join("maturin"));
+    maturin
+        .current_dir(root.join("crates/py"))
+        .args(["build", "--release", "--locked", "--out"])
+        .arg(out);
+    prepare(&mut maturin);
+    step(&mut maturin)?;
+    only_wheel(out)
+}
+
+/// Fails where auditwheel finds the wheel to need more than its tag says. Not for musl: it knows the
+/// C library by the name that Alpine's linker gives it alone, and a loader takes others too.
+fn auditwheel(tools: &Path, wheel: &Path, tag: &str) -> Result<()> {
+    let mut show = Command::new(tools.join("auditwheel"));
+    show.arg("show").arg(wheel);
+    let shown = output(show)?;
+    // The text is wrapped.
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(
+        words.contains(&format!("platform tag: \"{tag}\"")),
+        "auditwheel does not find the wheel to be {tag}:\n{shown}"
+    );
+    Ok(())
+}
+
+/// Fails where the wheel uses what the stable ABI lacks.
+fn audit(tools: &Path, wheel: &Path) -> Result<()> {
     step(
         Command::new(tools.join("abi3audit"))
             .args(["--strict", "--assume-minimum-abi3", "3.10"])
-            .arg(&wheel),
-    )?;
-    Ok(wheel)
+            .arg(wheel),
+    )
+}
+
+/// The folder with what is in the one wheel of a folder.
+pub(crate) fn unpacked(directory: &Path) -> Result<PathBuf> {
+    Ok(only_wheel(directory)?.with_extension("unpacked"))
+}
+
+/// A CPython of this machine, by its version.
+pub(crate) fn interpreter(version: &str) -> Result<PathBuf> {
+    interpreters::named(version)
+}
+
+/// The library in a wheel, unpacked beside it.
+fn addon(tools: &Path, wheel: &Path) -> Result<PathBuf> {
+    let folder = wheel.with_extension("unpacked");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let mut unzip = Command::new(tools.join("python"));
+    unzip.args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder);
+    step(&mut unzip)?;
+    Ok(folder.join("carbon_events/_native.abi3.so"))
 }
 
 /// Runs the wheel's tests as it is installed in clean environments: all of them on `python3` (or
@@ -138,13 +209,6 @@ fn pip(bin: &Path) -> Command {
     pip.args(["-m", "pip", "install", "--quiet"]);
     pip.arg("--disable-pip-version-check");
     pip
-}
-
-/// The search path with these programs before all others.
-fn with_programs(bin: &Path) -> Result<std::ffi::OsString> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let all = std::iter::once(bin.to_owned()).chain(env::split_paths(&path));
-    Ok(env::join_paths(all)?)
 }
 
 /// pyright's program, for Node.

@@ -93,7 +93,7 @@ impl Client {
             let serve = move || {
                 while !closed.load(Ordering::Acquire) {
                     if let Some(event) = queue.poll(Duration::from_secs(1)) {
-                        event.serve(&handle, &health, tokens.as_ref());
+                        event.serve(&handle, &health, tokens.as_ref(), None);
                     }
                 }
             };

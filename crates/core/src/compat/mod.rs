@@ -2,7 +2,9 @@
 //! drop-in modules of both languages.
 //!
 //! - [`protect_json`]: the sensitive values in any JSON that goes to a topic.
+//! - [`json`]: JSON text as Python writes it.
 
+pub mod json;
 mod protect;
 
 pub use protect::protect_json;

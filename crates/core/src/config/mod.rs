@@ -175,6 +175,11 @@ fn refused<T: SettingValue>(name: &str, error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::InvalidConfig, message).with("setting", name)
 }
 
+/// Whether the value of this librdkafka property is never to be shown: a password, a key, a token.
+pub fn holds_secret(property: &str) -> bool {
+    secret::is_secret(property)
+}
+
 /// Every setting there is, group by group.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
     [

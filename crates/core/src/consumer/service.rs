@@ -160,6 +160,7 @@ impl Service {
                 &self.handle,
                 &self.shared.health,
                 self.shared.tokens.as_ref(),
+                None,
             );
         }
     }

@@ -74,6 +74,14 @@ pub(crate) fn broker_error(code: RDKafkaRespErr, doing: &str) -> Error {
         kind,
         format!("cannot {doing}: {}{}", describe(code), advice(known)),
     )
+    .with_code(Some(named(code)))
+}
+
+/// A code's number and librdkafka's name for it.
+pub(crate) fn named(code: RDKafkaRespErr) -> (i32, &'static str) {
+    // SAFETY: rd_kafka_err2name gives a static, NUL-terminated string for every code.
+    let name = unsafe { std::ffi::CStr::from_ptr(sys::rd_kafka_err2name(code)) };
+    (code as i32, name.to_str().unwrap_or("_UNKNOWN"))
 }
 
 /// The error of a code about the whole client, with librdkafka's sentence about it.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
-use super::errors::{broker_error, client_error, kind_of};
+use super::errors::{broker_error, client_error, kind_of, named};
 use super::handle::Handle;
 use super::partitions::PartitionList;
+use crate::client::Observer;
 use crate::config::TokenProvider;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind};
@@ -74,6 +75,7 @@ impl Health {
         }
         match self.trouble() {
             Some(trouble) => {
+                let code = error.code().zip(error.code_name());
                 let message = format!("{}; meanwhile: {}", error.message(), trouble.message());
                 let kind = match trouble.kind() {
                     kind @ (ErrorKind::Authentication | ErrorKind::Authorization) => kind,
@@ -84,6 +86,7 @@ impl Health {
                     .fold(Error::new(kind, message), |explained, (name, value)| {
                         explained.with(name, value)
                     })
+                    .with_code(code)
             }
             None => error,
         }
@@ -211,13 +214,25 @@ impl Event {
     }
 
     /// Serves an event that is about the client itself.
-    pub(crate) fn serve(&self, handle: &Handle, health: &Health, tokens: Option<&TokenProvider>) {
+    pub(crate) fn serve(
+        &self,
+        handle: &Handle,
+        health: &Health,
+        tokens: Option<&TokenProvider>,
+        observer: Option<&Observer>,
+    ) {
         let event = self.ptr.as_ptr();
         // SAFETY: the event is live, and each accessor is called on its own type of event.
         unsafe {
             match sys::rd_kafka_event_type(event) {
-                sys::RD_KAFKA_EVENT_LOG => self.log(),
+                sys::RD_KAFKA_EVENT_LOG => self.log(observer),
+                sys::RD_KAFKA_EVENT_STATS => {
+                    if let Some(observer) = observer {
+                        observer.statistics(&lossy(sys::rd_kafka_event_stats(event)));
+                    }
+                }
                 sys::RD_KAFKA_EVENT_ERROR => {
+                    let named = named(sys::rd_kafka_event_error(event));
                     let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event));
                     let reason = lossy(sys::rd_kafka_event_error_string(event));
                     if health.is_news(&reason, Instant::now()) {
@@ -225,7 +240,11 @@ impl Event {
                     } else {
                         tracing::debug!(target: "carbon_events", %code, reason, "client error");
                     }
-                    health.note(client_error(code, &reason));
+                    let error = client_error(code, &reason).with_code(Some(named));
+                    if let Some(observer) = observer {
+                        observer.error(&error);
+                    }
+                    health.note(error);
                 }
                 sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => refresh_token(handle, tokens),
                 _ => {}
@@ -235,7 +254,7 @@ impl Event {
 
     /// # Safety
     /// The event is of type LOG.
-    unsafe fn log(&self) {
+    unsafe fn log(&self, observer: Option<&Observer>) {
         let (mut facility, mut text, mut level) = (std::ptr::null(), std::ptr::null(), 0);
         // SAFETY: the out-pointers are ours; the strings live as long as the event.
         let (facility, text) = unsafe {
@@ -245,6 +264,9 @@ impl Event {
             }
             (lossy(facility), lossy(text))
         };
+        if let Some(observer) = observer {
+            observer.log(level, &facility, &text);
+        }
         // syslog's levels: 0 to 3 are errors, 4 warnings, 5 notices, 6 information, 7 debug.
         match level {
             0..=3 => tracing::error!(target: "carbon_events::librdkafka", facility, "{text}"),

@@ -27,13 +27,13 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 impl Handle {
-    /// A producer whose delivery reports, errors, logs and token requests come as events on
+    /// A producer whose delivery reports, statistics, errors, logs and token requests come as events on
     /// [`main_queue`](Self::main_queue).
     pub(crate) fn producer(config: &ClientConfig) -> Result<Arc<Handle>> {
         Self::new(
             config,
             RDKafkaType::RD_KAFKA_PRODUCER,
-            sys::RD_KAFKA_EVENT_DR,
+            sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_STATS,
         )
     }
 

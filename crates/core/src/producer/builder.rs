@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::partitioner::Partitioner;
 use super::trace::{TraceContext, TraceHook};
 use super::{EventProducer, Shared, settings};
-use crate::client::{check_token_source, client_setters, registry_client};
+use crate::client::{
+    ClientObserver, Observer, check_token_source, client_setters, registry_client,
+};
 use crate::config::{
     Compression, ConnectionSettings, EventFormat, ProducerSettings, RegistrySettings, Settings,
     TokenProvider,
@@ -25,6 +28,8 @@ pub struct EventProducerBuilder {
     metrics: Metrics,
     tokens: Option<TokenProvider>,
     trace: Option<TraceHook>,
+    observer: Option<Observer>,
+    partitioner: Partitioner,
     deferred_error: Option<Error>,
 }
 
@@ -83,6 +88,23 @@ impl EventProducerBuilder {
         self
     }
 
+    /// Tells `observer` what concerns the whole client.
+    pub fn observer(self, observer: impl ClientObserver + 'static) -> Self {
+        self.shared_observer(Observer::new(observer))
+    }
+
+    pub(super) fn shared_observer(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// How a record's key becomes its partition. Another one than the default sends a key to
+    /// another partition than every other producer of the platform does.
+    pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
+        self.partitioner = partitioner;
+        self
+    }
+
     /// Checks the settings and makes the producer. No connection is made and no thread started
     /// before the first record.
     ///
@@ -109,6 +131,8 @@ impl EventProducerBuilder {
                 metrics: self.metrics,
                 tokens: self.tokens,
                 trace: self.trace,
+                observer: self.observer,
+                partitioner: self.partitioner,
                 counts: Arc::default(),
                 engine: arc_swap::ArcSwapOption::empty(),
                 starting: std::sync::atomic::AtomicU64::new(0),

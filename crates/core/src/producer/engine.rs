@@ -15,9 +15,11 @@ use super::budget::Budget;
 use super::delivery::Delivery;
 use super::handover::produce;
 use super::lane::{Lane, LaneState};
+use super::partitioner::Partitioner;
 use super::slab::{Buffers, Header, InFlight, Parts, Settled, Slab};
 use super::tally::Tally;
 use super::topic::{Framing, Topic};
+use crate::client::Observer;
 use crate::config::{EventFormat, ProducerSettings, TokenProvider};
 use crate::events::Topic as EventTopic;
 use crate::kafka::{Handle, Health, Queue};
@@ -43,6 +45,8 @@ pub(crate) struct Head<'a> {
 pub(crate) struct Engine {
     pub(crate) settings: ProducerSettings,
     pub(crate) tokens: Option<TokenProvider>,
+    pub(crate) observer: Option<Observer>,
+    pub(super) partitioner: Partitioner,
     registry: Option<SchemaRegistry>,
     pub(crate) metrics: Metrics,
     pub(crate) handle: Arc<Handle>,
@@ -101,6 +105,8 @@ impl Engine {
             source: connection.service_name.clone(),
             settings: settings.clone(),
             tokens: shared.tokens.clone(),
+            observer: shared.observer.clone(),
+            partitioner: shared.partitioner,
             registry: shared.registry.clone(),
             metrics: shared.metrics.clone(),
             counts: Arc::clone(&shared.counts),

@@ -76,16 +76,19 @@ use arc_swap::{ArcSwapOption, Guard};
 use serde::Serialize;
 
 use crate::background::on_a_thread;
-use crate::config::{ConnectionSettings, ProducerSettings, TokenProvider};
+use crate::client::Observer;
+use crate::compat::protect_json;
+use crate::config::{ConnectionSettings, EventFormat, ProducerSettings, TokenProvider};
 use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
 use crate::{Error, ErrorKind, Result};
 
+pub use crate::client::ClientObserver;
 pub use builder::EventProducerBuilder;
 pub use delivery::{Delivery, DeliveryReport};
-pub use partitioner::murmur2;
-pub use record::{AnyContent, EncodedContent, Outgoing, RawContent, TypedContent};
+pub use partitioner::{Partitioner, murmur2};
+pub use record::{AnyContent, EncodedContent, JsonContent, Outgoing, RawContent, TypedContent};
 pub use shared::SharedProducer;
 pub use slab::Header;
 pub use trace::TraceContext;
@@ -143,6 +146,8 @@ struct Shared {
     metrics: Metrics,
     tokens: Option<TokenProvider>,
     trace: Option<TraceHook>,
+    observer: Option<Observer>,
+    partitioner: Partitioner,
     counts: Arc<Counts>,
     max_record_bytes: usize,
     engine: ArcSwapOption<Engine>,
@@ -204,12 +209,31 @@ impl EventProducer {
         Outgoing::new(self, EncodedContent { event })
     }
 
+    /// As [`event`](Self::event), for one that is JSON already, and without a key unless one is
+    /// given. It is written as it is, neither checked nor treated: its sensitive values are the
+    /// caller's to protect ([`protect_json`](crate::compat::protect_json)).
+    pub fn event_json<'a>(
+        &'a self,
+        topic: crate::Topic,
+        json: &'a [u8],
+    ) -> Outgoing<'a, JsonContent<'a>> {
+        let format = self.shared.settings.event_format(EventFormat::Avro);
+        let framed = format == EventFormat::Json;
+        let content = JsonContent {
+            topic,
+            json,
+            framed,
+        };
+        Outgoing::new(self, content)
+    }
+
     /// A record of raw bytes for any topic; without a value it is a tombstone.
     pub fn raw<'a>(&'a self, topic: &'a str) -> Outgoing<'a, RawContent<'a>> {
         Outgoing::new(self, RawContent { topic, value: None })
     }
 
-    /// A record with a value as JSON, for any topic.
+    /// A record with a value as JSON, for any topic. Sensitive fields of the platform's records
+    /// are treated as in a typed event; see [`protect_json`](crate::compat::protect_json).
     ///
     /// # Errors
     ///
@@ -227,7 +251,8 @@ impl EventProducer {
             )
             .with("topic", topic)
         })?;
-        Ok(self.raw(topic).value(json))
+        let protected = protect_json(topic, &self.shared.settings.topic_prefix, &json).into_owned();
+        Ok(self.raw(topic).value(protected))
     }
 
     /// Starts the producer and blocks until a broker answers. Nobody needs to: the first record

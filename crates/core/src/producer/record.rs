@@ -10,7 +10,7 @@ use super::slab::Header;
 use super::tally::Tally;
 use super::topic::Topic;
 use super::{EventProducer, Room};
-use crate::events::{EncodedEvent, Event, TypedEvent};
+use crate::events::{EncodedEvent, Event, Topic as EventTopic, TypedEvent};
 use crate::{Error, ErrorKind, Result};
 
 /// The options that every record has.
@@ -308,6 +308,37 @@ fn write_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<()>)
         out.truncate(start);
     }
     written.is_ok()
+}
+
+/// An event that is JSON already.
+pub struct JsonContent<'a> {
+    pub(super) topic: EventTopic,
+    pub(super) json: &'a [u8],
+    /// Whether the producer writes its other events so, too: it counts as one of them.
+    pub(super) framed: bool,
+}
+
+impl Content for JsonContent<'_> {
+    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
+        Ok(Cow::Borrowed(engine.event_topic(self.topic)))
+    }
+
+    fn write_key(&self, _: &Engine, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn max_len(&self, _: &Engine) -> usize {
+        self.json.len()
+    }
+
+    fn framed(&self) -> bool {
+        self.framed
+    }
+
+    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(self.json);
+        true
+    }
 }
 
 /// An event that is encoded already.

@@ -43,7 +43,12 @@ pub(super) fn run(engine: &Arc<Engine>) {
             if event.delivery_reports(&mut reports) {
                 engine.settle(&reports);
             } else {
-                event.serve(&engine.handle, &engine.health, engine.tokens.as_ref());
+                event.serve(
+                    &engine.handle,
+                    &engine.health,
+                    engine.tokens.as_ref(),
+                    engine.observer.as_ref(),
+                );
             }
         } else if !busy {
             engine.trim_pool();

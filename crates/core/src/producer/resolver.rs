@@ -182,7 +182,7 @@ impl Engine {
             queue.topics.push_back(asked);
             return;
         }
-        let routes = Routes::new(partitions, topic.routes.load().as_deref());
+        let routes = Routes::new(partitions, self.partitioner, topic.routes.load().as_deref());
         // What went to the lanes before has precedence over what waited.
         for lane in routes.lanes() {
             self.hand_over(lane, lane.state.lock(), true);

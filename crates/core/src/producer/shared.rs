@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::tally::Owner;
-use super::{EventProducer, ProducerStats, fork};
+use super::{EventProducer, Partitioner, ProducerStats, fork};
+use crate::client::{ClientObserver, Observer};
 use crate::config::{Settings, TokenProvider};
 use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
@@ -53,6 +54,8 @@ pub struct SharedProducer {
 struct Source {
     settings: Settings,
     tokens: Option<TokenProvider>,
+    observer: Option<Observer>,
+    partitioner: Partitioner,
     /// Different from every other one, where this producer must not share.
     apart: u64,
 }
@@ -116,15 +119,19 @@ fn pool() -> &'static Pool {
 }
 
 impl SharedProducer {
-    /// A producer with these settings. Nothing is connected and no thread started.
+    /// A producer with these settings, which gets its bearer tokens from `tokens` where those are
+    /// given. Nothing is connected and no thread started. It shares with those that have the same
+    /// settings and the same provider.
     ///
     /// # Errors
     ///
     /// As [`EventProducerBuilder::build`](super::EventProducerBuilder::build).
-    pub fn new(settings: Settings) -> Result<Self> {
+    pub fn new(settings: Settings, tokens: Option<TokenProvider>) -> Result<Self> {
         let source = Source {
             settings,
-            tokens: None,
+            tokens,
+            observer: None,
+            partitioner: Partitioner::default(),
             apart: 0,
         };
         source.check()?;
@@ -135,10 +142,23 @@ impl SharedProducer {
         })
     }
 
-    /// Has this producer get its bearer tokens from `tokens`. It shares with those that have the
-    /// same provider.
-    pub fn token_provider(&self, tokens: TokenProvider) -> Result<()> {
-        self.change(|source| source.tokens = Some(tokens.clone()))
+    /// Tells `observer` what concerns the whole client; its engine is this producer's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn observer(&self, observer: impl ClientObserver + 'static) -> Result<()> {
+        let observer = Observer::new(observer);
+        self.change(|source| source.observer = Some(observer.clone()))
+    }
+
+    /// How a record's key becomes its partition. It shares with those that have the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn partitioner(&self, partitioner: Partitioner) -> Result<()> {
+        self.change(|source| source.partitioner = partitioner)
     }
 
     /// Gives this producer an engine of its own.
@@ -345,7 +365,10 @@ impl Source {
         if let Some(tokens) = &self.tokens {
             builder = builder.token_provider(tokens.clone());
         }
-        builder.build()
+        if let Some(observer) = &self.observer {
+            builder = builder.shared_observer(observer.clone());
+        }
+        builder.partitioner(self.partitioner).build()
     }
 }
 

@@ -29,9 +29,7 @@ impl Engine {
     }
 
     fn not_flushed(&self, left: u64, timeout: Duration) -> Error {
-        let message = format!(
-            "{left} records were not acknowledged within {timeout:?}; they are still on their way"
-        );
+        let message = format!("{} not acknowledged within {timeout:.0?}", records(left));
         self.health
             .explain(Error::new(ErrorKind::Timeout, message).with("records", left))
     }
@@ -77,8 +75,14 @@ impl Engine {
                 tracing::error!(target: "carbon_events", "a producer thread panicked");
             }
         }
-        flushed.map_err(|error| {
-            let message = format!("{left} records were given up at close: {}", error.message());
+        flushed.map_err(|_| {
+            let because = self.health.trouble();
+            let because = because.map(|trouble| format!("; meanwhile: {}", trouble.message()));
+            let message = format!(
+                "{} given up when the producer was closed{}",
+                records(left),
+                because.unwrap_or_default()
+            );
             Error::new(ErrorKind::Aborted, message).with("records", left)
         })
     }
@@ -122,6 +126,15 @@ impl<'a> Flushing<'a> {
 impl Drop for Flushing<'_> {
     fn drop(&mut self) {
         self.0.flushing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// How many records something happened to, as the subject of a sentence.
+fn records(count: u64) -> String {
+    if count == 1 {
+        "1 record was".to_owned()
+    } else {
+        format!("{count} records were")
     }
 }
 

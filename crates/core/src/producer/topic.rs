@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::lane::Lane;
-use super::partitioner::partition_of;
+use super::partitioner::Partitioner;
 use crate::codec::frame::{write_confluent_header, write_single_object_header};
 use crate::events::Topic as EventTopic;
 use crate::kafka::TopicHandle;
@@ -19,19 +19,21 @@ use crate::sync::Mutex;
 /// The lanes of a topic's partitions.
 pub(crate) struct Routes {
     lanes: Box<[Arc<Lane>]>,
+    partitioner: Partitioner,
     /// Where records without a key go for now; moves on with each slab that fills up.
     sticky: AtomicU32,
 }
 
 impl Routes {
     /// Lanes for `count` partitions, keeping those that exist.
-    pub(crate) fn new(count: u32, existing: Option<&Routes>) -> Self {
+    pub(crate) fn new(count: u32, partitioner: Partitioner, existing: Option<&Routes>) -> Self {
         let existing = existing.map_or(&[][..], |routes| &routes.lanes);
         let lanes = (0..count as usize)
             .map(|index| existing.get(index).map_or_else(Lane::new, Arc::clone))
             .collect();
         Routes {
             lanes,
+            partitioner,
             sticky: AtomicU32::new(0),
         }
     }
@@ -46,11 +48,9 @@ impl Routes {
 
     /// The partition of a record: the caller's, else its key's, else the current sticky one.
     pub(crate) fn partition(&self, key: Option<&[u8]>, chosen: Option<i32>) -> i32 {
-        match (chosen, key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => partition_of(key, self.count()),
-            (None, None) => (self.sticky.load(Ordering::Relaxed) % self.count()) as i32,
-        }
+        chosen
+            .or_else(|| self.partitioner.partition(key, self.count()))
+            .unwrap_or_else(|| (self.sticky.load(Ordering::Relaxed) % self.count()) as i32)
     }
 
     /// The lane of a partition, if the topic has it.

@@ -12,12 +12,17 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 from carbon_events import _dispatch, _native
 from carbon_events._native import DropInProducer as Producer
+
+from . import _reports
 
 _atexit.register(_dispatch.shutdown)
 
@@ -59,7 +64,7 @@ class Topic(Enum):
     MARKET_DATA = "market-data"
 
 
-@dataclass(kw_only=True)
+@dataclass
 class BaseEvent:
     """What all events have."""
 
@@ -76,58 +81,155 @@ class BaseEvent:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-@dataclass(kw_only=True)
+@dataclass
 class DataIngestionEvent(BaseEvent):
     """A batch of records was brought into a dataset."""
 
-    dataset_name: str
-    record_count: int
-    size_bytes: int
-    format: str
-    location: str
-    status: str
+    dataset_name: str = ""
+    record_count: int = 0
+    size_bytes: int = 0
+    format: str = ""
+    location: str = ""
+    status: str = ""
     metadata: dict[str, str] | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass
 class ServiceHealthEvent(BaseEvent):
     """A service reported its health."""
 
-    service_name: str
-    namespace: str
-    health_status: str
-    latency_ms: int
-    error_rate: float
+    service_name: str = ""
+    namespace: str = ""
+    health_status: str = ""
+    latency_ms: int = 0
+    error_rate: float = 0.0
     message: str | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass
 class AuditAPICallEvent(BaseEvent):
     """An API call was answered."""
 
-    service: str
-    endpoint: str
-    method: str
-    status_code: int
-    latency_ms: int
-    request_size_bytes: int
-    response_size_bytes: int
+    service: str = ""
+    endpoint: str = ""
+    method: str = ""
+    status_code: int = 0
+    latency_ms: int = 0
+    request_size_bytes: int = 0
+    response_size_bytes: int = 0
     user_id: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     ip_address: str = ""
     error_message: str | None = None
 
 
 class _TypedEvent(dict[str, Any]):
-    """The event of a typed call on its way through `produce`, which may write it as Avro."""
+    """The event of a typed call, which a producer with a registry writes as Avro."""
 
 
-class EventProducer(_native.DropInBase):
+class _TypedJson(bytes):
+    """The JSON of a typed event."""
+
+
+class _Config(dict[str, Any]):
+    """The low-level producer's configuration, shown without its secrets."""
+
+    #: The names whose values the caller did not choose.
+    ours: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return repr(
+            {
+                name: "[redacted]" if _native.holds_secret(str(name)) else value
+                for name, value in self.items()
+            }
+        )
+
+
+def _plain(value: Any) -> Any:
+    """What stands in JSON for a value that JSON has no type for."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (Decimal, uuid.UUID)):
+        return str(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+#: The fields of the typed calls that Avro cannot do without.
+_TEXTS = frozenset(
+    {
+        "checkName",
+        "checkType",
+        "datasetName",
+        "endpoint",
+        "format",
+        "ipAddress",
+        "location",
+        "method",
+        "namespace",
+        "service",
+        "serviceName",
+    }
+)
+_DOUBLES = frozenset({"errorRate", "score"})
+
+
+def _mended(event: _TypedEvent) -> dict[str, Any]:
+    """A typed event with what Avro cannot do without: JSON took its absence."""
+
+    def mend(name: str, value: Any) -> Any:
+        if value is None and name in _TEXTS:
+            return "unknown"
+        if name in _DOUBLES and (value is None or isinstance(value, float) and not isfinite(value)):
+            return 0.0
+        return value
+
+    return {name: mend(name, value) for name, value in event.items()}
+
+
+def _json_of(event: Any, *, avro: bool) -> bytes:
+    """The JSON of an event."""
+    if not isinstance(event, _TypedEvent):
+        return json.dumps(event, default=_plain).encode()
+    if not avro:
+        return _TypedJson(json.dumps(event, default=_plain).encode())
+    try:
+        return _TypedJson(json.dumps(_mended(event), default=_plain).encode())
+    except TypeError as error:
+        raise TypeError(f"{_culprit(event)}: {error}") from None
+
+
+def _culprit(event: _TypedEvent) -> str:
+    """The field that cannot be written."""
+    for name, value in event.items():
+        try:
+            json.dumps(value, default=_plain)
+        except TypeError:
+            return f"{event.get('eventType')}.{name}"
+    return str(event.get("eventType"))
+
+
+class EventProducer:
     """Produces the platform's events.
 
-    Making one neither connects nor fails where nothing runs; the first event starts it, and so does
+    Making one neither connects nor fails where nothing runs; the first event connects, and so does
     the first one after `close`. Safe to share between threads, and to use in forked children.
+
+    The typed calls, `produce_market_data` and `produce_custom_event` go through `produce`, that
+    through `_produce`, and that through `string_serializer` and `producer.produce`: each may be
+    overridden or replaced.
     """
+
+    #: The low-level producer. A service's tests may put another in its place.
+    producer: Any
+    bootstrap_servers: str
+    #: The registry's URL, or `None` where events leave as JSON.
+    schema_registry: str | None = None
+    source_service: str = "unknown-service"
+    _delivered = 0
+    _failed = 0
 
     def __init__(
         self,
@@ -152,20 +254,28 @@ class EventProducer(_native.DropInBase):
             "ssl_key_location": ssl_key_location,
             "ssl_key_password": ssl_key_password,
         }
-        config = _native.connection_properties(
-            {name: str(value) for name, value in given.items() if value},
-            f"{source_service}-producer",
+        config = _Config(
+            _native.connection_properties(
+                {name: str(value) for name, value in given.items() if value},
+                f"{source_service}-producer",
+            )
         )
-        self.bootstrap_servers: str = config["bootstrap.servers"]
-        config.update(additional_config or {})
-        #: A service's tests may put another in its place.
-        self.producer: Any = Producer(config)
-        #: The registry's URL, or `None` where events leave as JSON.
-        self.schema_registry: str | None = (
+        self.bootstrap_servers = config["bootstrap.servers"]
+        chosen = dict(additional_config or {})
+        config.ours = frozenset(config.keys() - chosen.keys())
+        config.update(chosen)
+        self.producer = Producer(config)
+        self.schema_registry = (
             schema_registry_url or os.environ.get("KAFKA_SCHEMA_REGISTRY_URL") or None
         )
         if self.schema_registry and isinstance(self.producer, _native.DropInProducer):
             self.producer.use_registry(self.schema_registry)
+        logger.info(
+            "produces for %s to %s (%s)",
+            source_service,
+            self.bootstrap_servers,
+            config.get("security.protocol") or "PLAINTEXT",
+        )
 
     @property
     def delivery_count(self) -> int:
@@ -189,13 +299,23 @@ class EventProducer(_native.DropInBase):
         producer = getattr(self, "producer", None)
         return getattr(producer, name) if isinstance(producer, _native.DropInProducer) else 0
 
+    def _refused(self, topic: Any, error: BaseException) -> None:
+        """Counts and logs an event that was not accepted."""
+        self._failed += 1
+        logger.error("an event for %s was not accepted: %s", topic, error)
+
     def _delivery_callback(self, err: Any, msg: Any) -> None:
-        """Counts a delivery of a low-level producer that is not the library's own."""
+        """Counts a delivery. Overridden, it is called with each record's error and message."""
         if err:
-            self.error_count += 1
+            self._failed += 1
             logger.error("an event was not delivered: %s", err)
         else:
-            self.delivery_count += 1
+            self._delivered += 1
+
+    def string_serializer(self, key: Any, ctx: Any = None) -> bytes | None:
+        """A key's bytes."""
+        encoded: bytes | None = None if key is None else key.encode("utf_8")
+        return encoded
 
     def _create_base_event(self, event_type: EventType | str, **fields: Any) -> dict[str, Any]:
         """The fields that all events have, and any others."""
@@ -207,6 +327,152 @@ class EventProducer(_native.DropInBase):
             "version": "1.0.0",
             **fields,
         }
+
+    def produce_data_ingestion_event(
+        self,
+        dataset_name: str,
+        record_count: int,
+        size_bytes: int,
+        location: str,
+        status: str = "SUCCESS",
+        format: str = "parquet",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Produces that a batch of records was brought into a dataset."""
+        metadata = metadata or {}
+        if _native.try_data_ingestion(
+            self,
+            dataset_name,
+            record_count,
+            size_bytes,
+            location,
+            status,
+            format,
+            metadata,
+        ):
+            return
+        event = self._create_base_event(
+            EventType.DATA_INGESTION,
+            datasetName=dataset_name,
+            recordCount=record_count,
+            sizeBytes=size_bytes,
+            format=format,
+            location=location,
+            status=status,
+            metadata=metadata,
+        )
+        self.produce(Topic.DATA_INGESTION.value, dataset_name, _TypedEvent(event))
+
+    def produce_service_health_event(
+        self,
+        service_name: str,
+        namespace: str,
+        health_status: str,
+        latency_ms: int,
+        error_rate: float,
+        message: str | None = None,
+    ) -> None:
+        """Produces a service's health."""
+        if _native.try_service_health(
+            self,
+            service_name,
+            namespace,
+            health_status,
+            latency_ms,
+            error_rate,
+            message,
+        ):
+            return
+        event = self._create_base_event(
+            EventType.SERVICE_HEALTH,
+            serviceName=service_name,
+            namespace=namespace,
+            healthStatus=health_status,
+            latencyMs=latency_ms,
+            errorRate=error_rate,
+            message=message,
+        )
+        self.produce(Topic.SYSTEM_HEALTH.value, service_name, _TypedEvent(event))
+
+    def produce_api_call_event(
+        self,
+        service: str,
+        endpoint: str,
+        method: str,
+        status_code: int,
+        latency_ms: int,
+        request_size: int,
+        response_size: int,
+        user_id: str | None = None,
+        ip_address: str = "unknown",
+        error_message: str | None = None,
+    ) -> None:
+        """Produces that an API call was answered."""
+        if _native.try_api_call(
+            self,
+            service,
+            endpoint,
+            method,
+            status_code,
+            latency_ms,
+            request_size,
+            response_size,
+            user_id,
+            ip_address,
+            error_message,
+        ):
+            return
+        event = self._create_base_event(
+            EventType.API_CALL,
+            service=service,
+            endpoint=endpoint,
+            method=method,
+            statusCode=status_code,
+            latencyMs=latency_ms,
+            requestSizeBytes=request_size,
+            responseSizeBytes=response_size,
+            userId=user_id,
+            ipAddress=ip_address,
+            errorMessage=error_message,
+        )
+        self.produce(Topic.AUDIT_API_CALLS.value, service, _TypedEvent(event))
+
+    def produce_data_quality_event(
+        self,
+        dataset_name: str,
+        check_type: str,
+        check_name: str,
+        result: str,
+        score: float,
+        failed_records: int,
+        total_records: int,
+        message: str | None = None,
+    ) -> None:
+        """Produces the result of a check of a dataset."""
+        if _native.try_data_quality(
+            self,
+            dataset_name,
+            check_type,
+            check_name,
+            result,
+            score,
+            failed_records,
+            total_records,
+            message,
+        ):
+            return
+        event = self._create_base_event(
+            EventType.DATA_QUALITY,
+            datasetName=dataset_name,
+            checkType=check_type,
+            checkName=check_name,
+            result=result,
+            score=score,
+            failedRecords=failed_records,
+            totalRecords=total_records,
+            message=message,
+        )
+        self.produce(Topic.DATA_QUALITY.value, dataset_name, _TypedEvent(event))
 
     def produce_market_data(
         self, commodity: str, price: float, volume: float, timestamp: Any, **kwargs: Any
@@ -229,23 +495,22 @@ class EventProducer(_native.DropInBase):
 
     def produce(self, topic: str | Topic, key: str | None, event: Mapping[str, Any]) -> None:
         """Produces a dict as JSON to any topic."""
-        topic = topic.value if isinstance(topic, Enum) else topic
-        key_bytes = key.encode() if isinstance(key, str) else key
+        self._produce(topic, key, event)
+
+    def _produce(self, topic: str | Topic, key: str | None, event: Mapping[str, Any]) -> None:
+        """Gives an event to the low-level producer."""
+        producer = self.producer
+        avro = isinstance(producer, _native.DropInProducer) and not producer.writes_json
         try:
-            value = json.dumps(event, default=str).encode()
-            producer = self.producer
-            if not isinstance(producer, _native.DropInProducer):
-                producer.produce(
-                    topic=topic, key=key_bytes, value=value, on_delivery=self._delivery_callback
-                )
-                producer.poll(0)
-            elif isinstance(event, _TypedEvent) and not producer.writes_json:
-                producer.produce_event(topic, value, key_bytes)
-            else:
-                producer.produce(topic, value, key_bytes)
+            producer.produce(
+                topic=topic.value if isinstance(topic, Enum) else topic,
+                key=self.string_serializer(key),
+                value=_json_of(event, avro=avro),
+                on_delivery=self._delivery_callback,
+            )
+            producer.poll(0)
         except Exception as error:
-            self.error_count += 1
-            logger.error("an event was not taken for %s: %s", topic, error)
+            self._refused(topic, error)
             raise
 
     def flush(self, timeout: float = 10.0) -> int:
@@ -273,118 +538,11 @@ class EventProducer(_native.DropInBase):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-
-def _typed_calls() -> dict[str, Any]:
-    """The typed calls in Python: what the native ones go on in where something is patched,
-    overridden, or given as a type that they do not take."""
-
-    def produce_data_ingestion_event(
-        self: EventProducer,
-        dataset_name: str,
-        record_count: int,
-        size_bytes: int,
-        location: str,
-        status: str = "SUCCESS",
-        format: str = "parquet",
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        event = self._create_base_event(
-            EventType.DATA_INGESTION,
-            datasetName=dataset_name,
-            recordCount=record_count,
-            sizeBytes=size_bytes,
-            format=format,
-            location=location,
-            status=status,
-            metadata=metadata or {},
-        )
-        self.produce(Topic.DATA_INGESTION.value, dataset_name, _TypedEvent(event))
-
-    def produce_service_health_event(
-        self: EventProducer,
-        service_name: str,
-        namespace: str,
-        health_status: str,
-        latency_ms: int,
-        error_rate: float,
-        message: str | None = None,
-    ) -> None:
-        event = self._create_base_event(
-            EventType.SERVICE_HEALTH,
-            serviceName=service_name,
-            namespace=namespace,
-            healthStatus=health_status,
-            latencyMs=latency_ms,
-            errorRate=error_rate,
-            message=message,
-        )
-        self.produce(Topic.SYSTEM_HEALTH.value, service_name, _TypedEvent(event))
-
-    def produce_api_call_event(
-        self: EventProducer,
-        service: str,
-        endpoint: str,
-        method: str,
-        status_code: int,
-        latency_ms: int,
-        request_size: int,
-        response_size: int,
-        user_id: str | None = None,
-        ip_address: str = "unknown",
-        error_message: str | None = None,
-    ) -> None:
-        event = self._create_base_event(
-            EventType.API_CALL,
-            service=service,
-            endpoint=endpoint,
-            method=method,
-            statusCode=status_code,
-            latencyMs=latency_ms,
-            requestSizeBytes=request_size,
-            responseSizeBytes=response_size,
-            userId=user_id,
-            ipAddress=ip_address,
-            errorMessage=error_message,
-        )
-        self.produce(Topic.AUDIT_API_CALLS.value, service, _TypedEvent(event))
-
-    def produce_data_quality_event(
-        self: EventProducer,
-        dataset_name: str,
-        check_type: str,
-        check_name: str,
-        result: str,
-        score: float,
-        failed_records: int,
-        total_records: int,
-        message: str | None = None,
-    ) -> None:
-        event = self._create_base_event(
-            EventType.DATA_QUALITY,
-            datasetName=dataset_name,
-            checkType=check_type,
-            checkName=check_name,
-            result=result,
-            score=score,
-            failedRecords=failed_records,
-            totalRecords=total_records,
-            message=message,
-        )
-        self.produce(Topic.DATA_QUALITY.value, dataset_name, _TypedEvent(event))
-
-    return {
-        function.__name__: function
-        for function in (
-            produce_data_ingestion_event,
-            produce_service_health_event,
-            produce_api_call_event,
-            produce_data_quality_event,
-        )
-    }
-
-
 _native.install_drop_in(
-    EventProducer.produce, EventProducer._create_base_event, _typed_calls()
+    EventProducer,
+    ["produce", "_produce", "_create_base_event", "_delivery_callback", "string_serializer"],
+    _TypedJson,
+    _reports,
 )
 
 

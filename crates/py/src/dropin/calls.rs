@@ -1,139 +1,335 @@
-//! The typed calls of `event_producer.EventProducer`, as methods of its native base class: called
-//! by vectorcall, with the event made and sent before any Python object is.
+//! The short way of the typed calls of `event_producer.EventProducer`: functions that send an event
+//! before any Python object is made of it, where nothing that the call would pass through in Python
+//! is patched or overridden and every value is a plain one.
+//!
+//! What borrows from Python's objects (text, the items of a dict) never outlives a point where other
+//! Python code may run: JSON is copied into a buffer first, and a typed event that cannot be sent at
+//! once is encoded before anything waits.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use carbon_events::compat::json;
+use carbon_events::events::Envelope;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::PyString;
 
 use super::producer::DropInProducer;
-use super::table::{CALLS, Sending};
-use crate::errors;
-use crate::events::{Arguments, MAX_FIELDS, Names, Slots};
+use super::table::{CALLS, Call};
+use crate::events::{Arguments, MAX_FIELDS, Slots};
 
-/// The base class of `event_producer.EventProducer`.
-#[pyclass(frozen, subclass, module = "carbon_events._native")]
-pub(crate) struct DropInBase;
-
-#[pymethods]
-impl DropInBase {
-    #[new]
-    #[pyo3(signature = (*_arguments, **_keywords))]
-    fn new(_arguments: &Bound<'_, PyTuple>, _keywords: Option<&Bound<'_, PyDict>>) -> Self {
-        DropInBase
-    }
-}
-
-/// What `event_producer` has in Python, to tell whether it is patched and to go on in.
-struct Python_ {
-    produce: Py<PyAny>,
-    create_base_event: Py<PyAny>,
-    calls: Vec<Py<PyAny>>,
-}
-
-static PYTHON: PyOnceLock<Python_> = PyOnceLock::new();
-static NAMES: PyOnceLock<Vec<Names>> = PyOnceLock::new();
-static ATTRIBUTES: PyOnceLock<Attributes> = PyOnceLock::new();
-
-struct Attributes {
+/// What `event_producer` has in Python.
+pub(super) struct Module {
+    /// The methods that a typed call passes through, by name, as the class defines them.
+    methods: Vec<(Py<PyString>, Py<PyAny>)>,
     producer: Py<PyString>,
     source_service: Py<PyString>,
-    produce: Py<PyString>,
-    create_base_event: Py<PyString>,
+    /// Counts and logs an event that was not accepted: `(event_producer, topic, error)`.
+    refused: Py<PyAny>,
+    /// The type of a typed event's JSON.
+    pub(super) typed_json: Py<PyAny>,
+    /// The delivery callback that only counts.
+    pub(super) delivery_callback: Py<PyAny>,
+    /// Calls the callbacks of a record, of a client's error, and of a line of its log.
+    pub(super) report: Py<PyAny>,
+    pub(super) client_error: Py<PyAny>,
+    pub(super) log_line: Py<PyAny>,
 }
 
-impl Attributes {
-    fn get(py: Python<'_>) -> &'static Self {
-        let intern = |text| PyString::intern(py, text).unbind();
-        ATTRIBUTES.get_or_init(py, || Attributes {
-            producer: intern("producer"),
-            source_service: intern("source_service"),
-            produce: intern("produce"),
-            create_base_event: intern("_create_base_event"),
-        })
-    }
+static MODULE: AtomicPtr<Module> = AtomicPtr::new(std::ptr::null_mut());
+
+/// What `event_producer` has in Python, once that is imported.
+#[inline]
+pub(super) fn module(_: Python<'_>) -> Option<&'static Module> {
+    let found = MODULE.load(Ordering::Acquire);
+    // SAFETY: null, or an allocation that is never freed.
+    unsafe { found.as_ref() }
 }
 
-/// The producer and the source of an object whose call can be taken at once: nothing that the call
-/// would go through in Python is patched or overridden.
+/// The producer and the source of an object whose call can take the short way.
 ///
 /// # Safety
 ///
-/// `object` is a live instance of [`DropInBase`].
+/// `object` is a live object. The source is borrowed from it, until code of Python's runs.
 #[inline]
 unsafe fn target<'p>(
     py: Python<'p>,
-    object: &Bound<'p, PyAny>,
-    python: &Python_,
+    object: *mut ffi::PyObject,
+    module: &Module,
 ) -> Option<(Bound<'p, DropInProducer>, &'p str)> {
-    let names = Attributes::get(py);
-    // SAFETY: a live object; what the dict holds is borrowed while the dict is.
+    // SAFETY: a live object; what the dict holds is borrowed while the dict is, and the object
+    // keeps its dict.
     unsafe {
-        let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
+        let dict = ffi::PyObject_GenericGetDict(object, std::ptr::null_mut());
         let Some(dict) = Bound::from_owned_ptr_or_opt(py, dict) else {
             ffi::PyErr_Clear();
             return None;
         };
         let own = |name: &Py<PyString>| ffi::PyDict_GetItem(dict.as_ptr(), name.as_ptr());
-        if !own(&names.produce).is_null() || !own(&names.create_base_event).is_null() {
-            return None;
-        }
-        let class = object.get_type_ptr().cast::<ffi::PyObject>();
-        let same = |name: &Py<PyString>, original: &Py<PyAny>| {
+        let class = ffi::Py_TYPE(object).cast::<ffi::PyObject>();
+        for (name, original) in &module.methods {
+            if !own(name).is_null() {
+                return None;
+            }
             let found = ffi::PyObject_GetAttr(class, name.as_ptr());
             if found.is_null() {
                 ffi::PyErr_Clear();
-                return false;
+                return None;
             }
             ffi::Py_DECREF(found);
-            found == original.as_ptr()
-        };
-        if !same(&names.produce, &python.produce)
-            || !same(&names.create_base_event, &python.create_base_event)
-        {
-            return None;
+            if found != original.as_ptr() {
+                return None;
+            }
         }
-        let producer = own(&names.producer);
-        let source = own(&names.source_service);
+        let producer = own(&module.producer);
+        let source = own(&module.source_service);
         if producer.is_null() || source.is_null() {
             return None;
         }
         let producer = Bound::from_borrowed_ptr(py, producer)
             .cast_into_exact::<DropInProducer>()
             .ok()?;
+        Some((producer, text(source)?))
+    }
+}
+
+/// The characters of a str that has no half of a surrogate pair.
+///
+/// # Safety
+///
+/// `value` is a live object; the text is borrowed from it.
+#[inline]
+unsafe fn text<'p>(value: *mut ffi::PyObject) -> Option<&'p str> {
+    // SAFETY: a live object; CPython gives UTF-8 of that length, kept in the object.
+    unsafe {
+        if ffi::PyUnicode_Check(value) == 0 {
+            return None;
+        }
         let mut len = 0;
-        let text = ffi::PyUnicode_AsUTF8AndSize(source, &mut len);
-        if text.is_null() {
+        let bytes = ffi::PyUnicode_AsUTF8AndSize(value, &mut len);
+        if bytes.is_null() {
             ffi::PyErr_Clear();
             return None;
         }
-        // The attribute is not changed before the call is over: no code of Python's runs until then.
-        let text = std::slice::from_raw_parts(text.cast::<u8>(), len as usize);
-        Some((producer, std::str::from_utf8_unchecked(text)))
+        let bytes = std::slice::from_raw_parts(bytes.cast::<u8>(), len as usize);
+        Some(std::str::from_utf8_unchecked(bytes))
     }
+}
+
+/// Appends a value as `json.dumps` does. `None` for one that only `json.dumps` itself can write, or
+/// refuse.
+///
+/// # Safety
+///
+/// `value` is a live object.
+#[inline]
+unsafe fn push_value(out: &mut Vec<u8>, value: *mut ffi::PyObject) -> Option<()> {
+    // SAFETY: a live object, whose type is looked at before it is used as such. Subclasses are
+    // written by their base's value, as `json` does.
+    unsafe {
+        if ffi::PyUnicode_Check(value) != 0 {
+            json::push_text(out, text(value)?);
+        } else if value == ffi::Py_None() {
+            json::push_null(out);
+        } else if ffi::PyBool_Check(value) != 0 {
+            json::push_boolean(out, value == ffi::Py_True());
+        } else if ffi::PyLong_Check(value) != 0 {
+            let mut overflow = 0;
+            let number = ffi::PyLong_AsLongLongAndOverflow(value, &mut overflow);
+            if overflow != 0 {
+                return None;
+            }
+            json::push_integer(out, number);
+        } else if ffi::PyFloat_Check(value) != 0 {
+            json::push_float(out, ffi::PyFloat_AsDouble(value));
+        } else {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// As [`push_value`], for a dict of plain values as well.
+///
+/// # Safety
+///
+/// As there.
+#[inline]
+unsafe fn push_member(out: &mut Vec<u8>, value: *mut ffi::PyObject) -> Option<()> {
+    // SAFETY: a live object, used as a dict only if it is one and no subclass. Nothing changes it
+    // meanwhile, because no code of Python's runs.
+    unsafe {
+        if ffi::PyDict_CheckExact(value) == 0 {
+            return push_value(out, value);
+        }
+        out.push(b'{');
+        let (mut place, mut name, mut item) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+        let mut is_first = true;
+        while ffi::PyDict_Next(value, &mut place, &mut name, &mut item) != 0 {
+            if !std::mem::take(&mut is_first) {
+                out.extend_from_slice(json::NEXT);
+            }
+            json::push_text(out, text(name)?);
+            out.extend_from_slice(json::IS);
+            push_value(out, item)?;
+        }
+        out.push(b'}');
+    }
+    Some(())
+}
+
+/// Appends the JSON of a call's event.
+///
+/// # Safety
+///
+/// `values` are live objects, one for each parameter.
+#[inline]
+unsafe fn push_event(
+    out: &mut Vec<u8>,
+    call: &Call,
+    source: &str,
+    values: &[*mut ffi::PyObject],
+) -> Option<()> {
+    let envelope = Envelope::new(call.record());
+    out.extend_from_slice(br#"{"eventId": ""#);
+    out.extend_from_slice(envelope.event_id.as_str().as_bytes());
+    out.extend_from_slice(br#"", "eventType": ""#);
+    out.extend_from_slice(envelope.event_type.as_bytes());
+    out.extend_from_slice(br#"", "timestamp": "#);
+    json::push_integer(out, envelope.timestamp_ms);
+    out.extend_from_slice(br#", "source": "#);
+    json::push_text(out, source);
+    out.extend_from_slice(br#", "version": ""#);
+    out.extend_from_slice(envelope.version.as_bytes());
+    out.push(b'"');
+    for (name, parameter) in call.members {
+        out.extend_from_slice(br#", ""#);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(br#"": "#);
+        // SAFETY: live objects.
+        unsafe { push_member(out, values[*parameter]) }?;
+    }
+    out.push(b'}');
+    Some(())
+}
+
+/// Lends this thread's buffer. A call inside a call (of a signal handler, say) gets another.
+fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    /// What is kept of a buffer's memory.
+    const KEPT_BYTES: usize = 64 << 10;
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    buffer.clear();
+    let outcome = work(&mut buffer);
+    if buffer.capacity() <= KEPT_BYTES {
+        // Where the thread is ending, the buffer ends with it.
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    }
+    outcome
+}
+
+/// Sends the event of a call; `false` where that is left to Python.
+///
+/// # Safety
+///
+/// `object` and `values` are live objects.
+#[inline]
+unsafe fn send(
+    py: Python<'_>,
+    call: &Call,
+    object: *mut ffi::PyObject,
+    values: &[*mut ffi::PyObject],
+) -> PyResult<bool> {
+    let Some(module) = module(py) else {
+        return Ok(false);
+    };
+    // SAFETY: live objects.
+    let Some((producer, source)) = (unsafe { target(py, object, module) }) else {
+        return Ok(false);
+    };
+    let producer = producer.get();
+    let sent = if producer.calls_back() {
+        Ok(false)
+    } else if producer.writes_json() {
+        with_buffer(|buffer| {
+            // SAFETY: live objects, and nothing is borrowed of them behind this block.
+            let key_len = unsafe {
+                let Some(key) = text(values[0]) else {
+                    return Ok(false);
+                };
+                buffer.extend_from_slice(key.as_bytes());
+                let key_len = key.len();
+                if push_event(buffer, call, source, values).is_none() {
+                    return Ok(false);
+                }
+                key_len
+            };
+            let (key, json) = buffer.split_at(key_len);
+            let send = |core: &carbon_events::EventProducer| {
+                core.event_json(call.topic, json).key(key).try_send()
+            };
+            producer.send(py, send).map(|_| true)
+        })
+    } else {
+        let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
+        slots[..values.len()].copy_from_slice(values);
+        // SAFETY: the caller's objects, alive during its call.
+        let mut arguments = unsafe { Arguments::new(py, &slots) };
+        let mut send = |event: &dyn super::table::Sending| producer.send_borrowed(py, event);
+        match (call.send)(&mut arguments, source, &mut send) {
+            Ok(sent) => sent.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    };
+    // SAFETY: a live object.
+    sent.map_err(|error| unsafe { refused(py, module, object, call, error) })
+}
+
+/// Counts and logs an event that was not accepted, for its call to raise.
+///
+/// # Safety
+///
+/// `object` is a live object.
+#[cold]
+unsafe fn refused(
+    py: Python<'_>,
+    module: &Module,
+    object: *mut ffi::PyObject,
+    call: &Call,
+    error: PyErr,
+) -> PyErr {
+    // SAFETY: as promised.
+    let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+    let told = module
+        .refused
+        .call1(py, (object, call.topic.name(), error.value(py)));
+    told.map_or_else(|other| other, |_| error)
 }
 
 /// # Safety
 ///
-/// Arguments as `METH_FASTCALL | METH_KEYWORDS` gives them.
+/// Arguments as `METH_FASTCALL` gives them.
 unsafe extern "C" fn call<const NUMBER: usize>(
-    object: *mut ffi::PyObject,
-    arguments: *const *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
     count: isize,
-    keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: called by the interpreter with a live object of the class.
+    // SAFETY: called by the interpreter.
     let py = unsafe { Python::assume_attached() };
-    // SAFETY: as above.
-    let object = unsafe { Bound::from_borrowed_ptr(py, object) };
     let work = || {
-        // SAFETY: the interpreter's arguments.
-        let taken = unsafe { take::<NUMBER>(py, &object, arguments, count, keywords) }?;
-        if taken {
-            return Ok(py.None());
+        // SAFETY: so many live objects.
+        let arguments = unsafe { std::slice::from_raw_parts(arguments, count as usize) };
+        let call = &CALLS[NUMBER];
+        match arguments {
+            [object, values @ ..] if values.len() == call.parameters => {
+                // SAFETY: live objects.
+                unsafe { send(py, call, *object, values) }
+            }
+            _ => Ok(false),
         }
-        // SAFETY: the interpreter's arguments.
-        unsafe { in_python(py, NUMBER, &object, arguments, count, keywords) }
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     let panicked = |_| {
@@ -141,7 +337,7 @@ unsafe extern "C" fn call<const NUMBER: usize>(
         Err(pyo3::exceptions::PyRuntimeError::new_err(message))
     };
     match outcome.unwrap_or_else(panicked) {
-        Ok(value) => value.into_ptr(),
+        Ok(sent) => pyo3::types::PyBool::new(py, sent).to_owned().into_ptr(),
         Err(error) => {
             error.restore(py);
             std::ptr::null_mut()
@@ -149,134 +345,56 @@ unsafe extern "C" fn call<const NUMBER: usize>(
     }
 }
 
-/// Makes and sends the event, if nothing stands in the way; whether it did.
-///
-/// # Safety
-///
-/// As [`call`].
-#[inline]
-unsafe fn take<const NUMBER: usize>(
-    py: Python<'_>,
-    object: &Bound<'_, PyAny>,
-    arguments: *const *mut ffi::PyObject,
-    count: isize,
-    keywords: *mut ffi::PyObject,
-) -> PyResult<bool> {
-    let (Some(python), Some(names)) = (PYTHON.get(py), NAMES.get(py)) else {
-        return Ok(false);
-    };
-    // SAFETY: an instance of the class.
-    let Some((producer, source)) = (unsafe { target(py, object, python) }) else {
-        return Ok(false);
-    };
-    let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
-    // SAFETY: the interpreter's arguments.
-    let fits = unsafe { names[NUMBER].fill_from_call(py, arguments, count, keywords, &mut slots) };
-    if fits.is_none() {
-        return Ok(false);
-    }
-    // SAFETY: the caller's objects, alive during its call.
-    let mut values = unsafe { Arguments::new(py, &slots) };
-    let producer = producer.get();
-    let mut send = |event: &dyn Sending| producer.send_hot(py, |core| event.send(core));
-    match (CALLS[NUMBER].send)(&mut values, source, &mut send) {
-        Ok(sent) => match sent? {
-            Ok(()) => Ok(true),
-            // As JSON it leaves as it did before there was anything to check it.
-            Err(_) if producer.writes_json() => Ok(false),
-            Err(error) => Err(errors::raised(py, &error)),
-        },
-        Err(_) => Ok(false),
-    }
-}
-
-/// The same call in Python.
-///
-/// # Safety
-///
-/// As [`call`].
-#[cold]
-unsafe fn in_python(
-    py: Python<'_>,
-    number: usize,
-    object: &Bound<'_, PyAny>,
-    arguments: *const *mut ffi::PyObject,
-    count: isize,
-    keywords: *mut ffi::PyObject,
-) -> PyResult<Py<PyAny>> {
-    let python = PYTHON.get(py).ok_or_else(|| {
-        pyo3::exceptions::PyRuntimeError::new_err("event_producer is not imported")
-    })?;
-    // SAFETY: the interpreter's arguments: so many, and behind them the keywords' values.
-    let value = |place: usize| unsafe { Bound::from_borrowed_ptr(py, *arguments.add(place)) };
-    let count = count as usize;
-    let positional = std::iter::once(object.clone()).chain((0..count).map(value));
-    let positional = PyTuple::new(py, positional.collect::<Vec<_>>())?;
-    let named = PyDict::new(py);
-    if !keywords.is_null() {
-        // SAFETY: a tuple of names.
-        let names = unsafe { Bound::from_borrowed_ptr(py, keywords) }.cast_into::<PyTuple>()?;
-        for (index, name) in names.iter().enumerate() {
-            named.set_item(name, value(count + index))?;
-        }
-    }
-    python.calls[number].call(py, positional, Some(&named))
-}
-
-/// Tells what `event_producer` has in Python: `produce`, `_create_base_event`, and the typed calls
-/// by name.
+/// Takes note of what `event_producer` has in Python: its producer's class, the names of the methods
+/// that a typed call passes through, the type of a typed event's JSON, and what calls its callbacks.
 #[pyfunction]
 fn install_drop_in(
-    py: Python<'_>,
-    produce: Py<PyAny>,
-    create_base_event: Py<PyAny>,
-    calls: &Bound<'_, PyDict>,
+    class: &Bound<'_, PyAny>,
+    methods: Vec<String>,
+    typed_json: Py<PyAny>,
+    reports: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let calls = CALLS
-        .iter()
-        .map(|call| Ok(calls.as_any().get_item(call.name)?.unbind()))
-        .collect::<PyResult<Vec<_>>>()?;
-    let _ = PYTHON.set(
-        py,
-        Python_ {
-            produce,
-            create_base_event,
-            calls,
-        },
-    );
+    let py = class.py();
+    let method = |name: String| {
+        let method = class.getattr(&*name)?;
+        PyResult::Ok((PyString::intern(py, &name).unbind(), method.unbind()))
+    };
+    let module = Module {
+        methods: methods.into_iter().map(method).collect::<PyResult<_>>()?,
+        producer: PyString::intern(py, "producer").unbind(),
+        source_service: PyString::intern(py, "source_service").unbind(),
+        refused: class.getattr("_refused")?.unbind(),
+        typed_json,
+        delivery_callback: class.getattr("_delivery_callback")?.unbind(),
+        report: reports.getattr("report")?.unbind(),
+        client_error: reports.getattr("client_error")?.unbind(),
+        log_line: reports.getattr("log_line")?.unbind(),
+    };
+    // A module that is reloaded leaves its former self behind, for calls that are at it.
+    MODULE.store(Box::into_raw(Box::new(module)), Ordering::Release);
     Ok(())
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let names = || {
-        let names = CALLS.iter();
-        names
-            .map(|one| Names::new(py, one.names.iter().copied()))
-            .collect()
-    };
-    NAMES.get_or_init(py, names);
-    module.add_class::<DropInBase>()?;
-    let class = py.get_type::<DropInBase>();
-    let functions: [ffi::PyCFunctionFastWithKeywords; 4] =
-        [call::<0>, call::<1>, call::<2>, call::<3>];
+    let functions: [ffi::PyCFunctionFast; 4] = [call::<0>, call::<1>, call::<2>, call::<3>];
     for (one, function) in CALLS.iter().zip(functions) {
-        let doc = format!("{}{}\n--\n\n", one.name, one.signature);
         let definition = ffi::PyMethodDef {
-            ml_name: std::ffi::CString::new(one.name)?.into_raw(),
+            ml_name: one.name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer {
-                PyCFunctionFastWithKeywords: function,
+                PyCFunctionFast: function,
             },
-            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-            ml_doc: std::ffi::CString::new(doc)?.into_raw(),
+            ml_flags: ffi::METH_FASTCALL,
+            ml_doc: std::ptr::null(),
         };
         let definition = Box::leak(Box::new(definition));
-        // SAFETY: a class, and a definition that lives as long as the process.
-        let method = unsafe {
-            let method = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
-            Bound::from_owned_ptr_or_err(py, method)?
+        // SAFETY: a definition that lives as long as the process.
+        let function = unsafe {
+            let function =
+                ffi::PyCFunction_NewEx(definition, std::ptr::null_mut(), std::ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, function)?
         };
-        class.setattr(one.name, method)?;
+        module.add(&*one.name.to_string_lossy(), function)?;
     }
     module.add_function(wrap_pyfunction!(install_drop_in, module)?)
 }

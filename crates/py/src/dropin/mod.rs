@@ -1,18 +1,22 @@
-//! What `event_producer` is made of: its low-level producer, and its hot calls.
+//! What `event_producer` is made of: its low-level producer, and the short way of its typed calls.
 //!
 //! ```text
-//!   produce_api_call_event(…)  ── nothing is patched, overridden or sloppy ──▶ core, at once
-//!                              └─ else the same call in Python: the event as a dict, by way of
-//!                                 `_create_base_event` and `produce`, as services know it
+//!   produce_api_call_event(…)  ── nothing patched or overridden, plain values ──▶ core, at once
+//!     │ else
+//!     ▼
+//!   _create_base_event ─▶ produce ─▶ _produce ─▶ Producer.produce ─▶ sensitive values protected ─▶ core
 //! ```
 
 mod calls;
+mod config;
 mod producer;
+mod reports;
 mod table;
 
 use pyo3::prelude::*;
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     producer::register(module)?;
+    config::register(module)?;
     calls::register(module)
 }

@@ -2,19 +2,24 @@
 //! producers of equal settings share. Closing one gives its part in the engine back; a later record
 //! takes part again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::compat::protect_json;
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
 use carbon_events::producer::SharedProducer;
-use carbon_events::{Delivery as CoreDelivery, ErrorKind, EventProducer, Topic};
+use carbon_events::{Delivery as CoreDelivery, Error, ErrorKind, EventProducer, Topic};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::delivery::Delivery;
+use super::calls;
+use super::config::Config;
+use super::reports::{self, Callbacks, Counts, Record};
+use super::table::Sending;
 use crate::errors::Raise;
 use crate::producer::{Options, send_when_there_is_room};
 use crate::{blocking, dispatch, headers};
@@ -31,10 +36,18 @@ pub(crate) struct DropInProducer {
     shared: SharedProducer,
     /// How long the last flush waited for records that are still in flight, in milliseconds.
     waited_ms: AtomicU64,
+    /// Whether typed events leave as JSON.
+    writes_json: AtomicBool,
+    /// Called for every record, besides the record's own callback.
+    on_delivery: Option<Py<PyAny>>,
+    only_errors: bool,
+    counts: Arc<Counts>,
 }
 
 impl DropInProducer {
-    /// Sends; waits without the GIL while the queue is full.
+    /// Sends; waits without the GIL while the queue is full. What `send` borrows must not be
+    /// Python's: its code may run meanwhile.
+    #[inline]
     pub(super) fn send(
         &self,
         py: Python<'_>,
@@ -54,52 +67,99 @@ impl DropInProducer {
         }
     }
 
-    /// As [`send`](Self::send), for the hot calls: an error of the event's is given as it is.
+    /// Sends an event that borrows from Python's objects: at once, or else as a copy, because its
+    /// code may run while this waits.
     #[inline]
-    pub(super) fn send_hot(
-        &self,
-        py: Python<'_>,
-        send: impl Fn(&EventProducer) -> carbon_events::Result<CoreDelivery>,
-    ) -> PyResult<carbon_events::Result<()>> {
+    pub(super) fn send_borrowed(&self, py: Python<'_>, event: &dyn Sending) -> PyResult<()> {
         if self.shared.is_running() {
-            match self.shared.with(&send) {
-                Ok(_) => return Ok(Ok(())),
-                Err(error) if error.kind() == ErrorKind::InvalidEvent => return Ok(Err(error)),
+            match self.shared.with(|core| event.try_send(core)) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::InvalidEvent => {
+                    return Err(error).or_raise(py);
+                }
                 Err(_) => {}
             }
         }
-        self.send(py, send).map(|_| Ok(()))
+        let copy = event.encoded().or_raise(py)?;
+        self.send(py, |core| core.encoded(&copy).try_send())
+            .map(drop)
     }
 
     pub(super) fn writes_json(&self) -> bool {
-        let format = |it: &Settings| it.producer.event_format(EventFormat::Json);
-        self.shared.settings(format) == EventFormat::Json
+        self.writes_json.load(Ordering::Relaxed)
     }
+
+    /// Whether a function of the caller's is called for every record.
+    pub(super) fn calls_back(&self) -> bool {
+        self.on_delivery.is_some()
+    }
+
+    fn look_at_format(&self) {
+        let format = |it: &Settings| it.producer.event_format(EventFormat::Json);
+        let writes_json = self.shared.settings(format) == EventFormat::Json;
+        self.writes_json.store(writes_json, Ordering::Relaxed);
+    }
+
+    /// Sends a typed event given as flat JSON, taking what its producer meant.
+    fn send_typed(
+        &self,
+        py: Python<'_>,
+        topic: Topic,
+        json: &[u8],
+        options: &Options,
+    ) -> PyResult<CoreDelivery> {
+        let envelope = Envelope::new(topic.spec().record);
+        let (fill, mut scratch) = (Fill::from_envelope(&envelope), Vec::new());
+        let decoded = event_from_json(topic, json, Rules::Lenient, &fill, &mut scratch);
+        let decoded = decoded.map_err(invalid).or_raise(py)?;
+        self.send(py, |core| {
+            options.apply(core.any(&decoded.event)).try_send()
+        })
+    }
+
+    /// Who is told of a record's outcome, besides what is counted here.
+    fn callbacks(&self, py: Python<'_>, own: Option<Py<PyAny>>) -> PyResult<Callbacks> {
+        let counts_only = |function: &Bound<'_, PyAny>| {
+            let module = calls::module(py)?;
+            let method = function.getattr_opt("__func__").ok()??;
+            method.is(&module.delivery_callback).then_some(())
+        };
+        let own = own.filter(|own| !own.is_none(py) && counts_only(own.bind(py)).is_none());
+        let counted = own.is_some();
+        let global = self.on_delivery.as_ref().map(|it| it.clone_ref(py));
+        Ok(Callbacks {
+            functions: own.into_iter().chain(global).collect(),
+            only_errors: self.only_errors,
+            counted,
+        })
+    }
+}
+
+/// What is no event of ours is the caller's to mend here, and not an unreadable record.
+fn invalid(error: Error) -> Error {
+    let invalid = Error::new(ErrorKind::InvalidEvent, error.message());
+    error
+        .context()
+        .fold(invalid, |invalid, (name, value)| invalid.with(name, value))
 }
 
 #[pymethods]
 impl DropInProducer {
     #[new]
     fn new(config: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let py = config.py();
-        let mut settings = Settings::from_env().or_raise(py)?;
-        settings.producer = settings.producer.format(EventFormat::Json);
-        for (name, value) in config {
-            if value.is_none() {
-                continue;
-            }
-            let value = match value.extract::<bool>() {
-                Ok(value) => value.to_string(),
-                Err(_) => value.str()?.to_string(),
-            };
-            settings.connection = settings
-                .connection
-                .property(name.extract::<String>()?, value);
-        }
-        Ok(DropInProducer {
-            shared: SharedProducer::new(settings).or_raise(py)?,
+        let mut config_read = Config::read(config)?;
+        let on_delivery = config_read.on_delivery.take();
+        let only_errors = config_read.only_errors;
+        let made = DropInProducer {
+            shared: config_read.producer().or_raise(config.py())?,
             waited_ms: AtomicU64::new(0),
-        })
+            writes_json: AtomicBool::new(true),
+            on_delivery,
+            only_errors,
+            counts: Arc::default(),
+        };
+        made.look_at_format();
+        Ok(made)
     }
 
     /// Writes the typed calls' events as Avro, with the ids of this registry.
@@ -108,6 +168,7 @@ impl DropInProducer {
             settings.registry = settings.registry.clone().urls(url);
             settings.producer = settings.producer.clone().format(EventFormat::Avro);
         });
+        self.look_at_format();
         changed.or_raise(py)
     }
 
@@ -117,7 +178,7 @@ impl DropInProducer {
         self.writes_json()
     }
 
-    /// Sends a record to any topic.
+    /// Sends a record to any topic; sensitive values of a JSON value are protected first.
     #[pyo3(signature = (topic, value=None, key=None, partition=-1, callback=None, on_delivery=None,
                         timestamp=0, headers=None))]
     #[expect(clippy::too_many_arguments, reason = "confluent-kafka's signature")]
@@ -125,68 +186,84 @@ impl DropInProducer {
         &self,
         py: Python<'_>,
         topic: &str,
-        value: Option<&Bound<'_, PyAny>>,
-        key: Option<&Bound<'_, PyAny>>,
+        value: Option<Bound<'_, PyAny>>,
+        key: Option<Bound<'_, PyAny>>,
         partition: i32,
         callback: Option<Py<PyAny>>,
         on_delivery: Option<Py<PyAny>>,
         timestamp: i64,
-        headers: Option<&Bound<'_, PyAny>>,
+        headers: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let refused = |why| Err(PyValueError::new_err(why));
         if timestamp != 0 {
-            return Err(PyValueError::new_err(
-                "a record's timestamp is set by the client",
-            ));
+            return refused("a record's timestamp is set by the client");
         }
+        if topic.is_empty() {
+            return refused("a topic's name must not be empty");
+        }
+        let topic = topic.to_owned();
         let partition = (partition >= 0).then_some(partition);
-        let options = Options::new(key, headers, partition)?;
-        let value = value
+        let options = Options::new(key.as_ref(), headers.as_ref(), partition)?;
+        let bytes = value
+            .as_ref()
             .map(|value| headers::bytes_of(value, "a value"))
             .transpose()?;
-        let delivery = self.send(py, |core| {
-            let raw = core.raw(topic);
-            let raw = match &value {
-                Some(value) => raw.value(value.as_slice()),
-                None => raw,
-            };
-            options.apply(raw).try_send()
-        })?;
-        match on_delivery.or(callback) {
-            None => Ok(()),
-            Some(callback) => {
-                dispatch::call_when_settled(py, Py::new(py, Delivery(delivery))?, callback)
+        let callbacks = self.callbacks(py, on_delivery.or(callback))?;
+        let is_typed = |value: &Bound<'_, PyAny>| {
+            let module = calls::module(py);
+            module.is_some_and(|module| value.get_type().is(&module.typed_json))
+        };
+        let event = match &value {
+            Some(value) if !self.writes_json() && is_typed(value) => Topic::from_name(&topic),
+            _ => None,
+        };
+        let delivery = match (event, &bytes) {
+            (Some(event), Some(json)) => self.send_typed(py, event, json, &options)?,
+            _ => {
+                let bytes = bytes.as_deref();
+                let bytes = bytes.map(|value| protect_json(&topic, "", value));
+                self.send(py, |core| {
+                    let raw = core.raw(&topic);
+                    let raw = match &bytes {
+                        Some(value) => raw.value(&**value),
+                        None => raw,
+                    };
+                    options.apply(raw).try_send()
+                })?
             }
+        };
+        if !callbacks.functions.is_empty() {
+            let [key, value, headers] = [key, value, headers].map(|it| it.map(Bound::unbind));
+            let record = Record {
+                topic,
+                key,
+                value,
+                headers,
+            };
+            reports::call_back(py, delivery, record, callbacks, &self.counts);
         }
+        Ok(())
     }
 
-    /// Sends a typed event given as flat JSON, taking what its producer meant.
-    #[pyo3(signature = (topic, json, key=None))]
-    fn produce_event(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        json: &[u8],
-        key: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let topic = Topic::from_name(topic).ok_or_else(|| {
-            PyValueError::new_err(format!("{topic} is no topic of a typed event"))
-        })?;
-        let options = Options::new(key, None, None)?;
-        let envelope = Envelope::new(topic.spec().record);
-        let (fill, mut scratch) = (Fill::from_envelope(&envelope), Vec::new());
-        let decoded =
-            event_from_json(topic, json, Rules::Lenient, &fill, &mut scratch).or_raise(py)?;
-        self.send(py, |core| {
-            options.apply(core.any(&decoded.event)).try_send()
-        })
-        .map(drop)
-    }
-
-    /// Nothing to serve: deliveries are counted as they come.
+    /// Waits, for up to `timeout` seconds, until callbacks were called, and returns how many were
+    /// since this was called last. They are called without it, too.
     #[pyo3(signature = (timeout=None))]
-    fn poll(&self, timeout: Option<f64>) -> u32 {
-        let _ = timeout;
-        0
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        let timeout = blocking::seconds(timeout.or(Some(0.0)))?;
+        let served = self.counts.take_served();
+        if served > 0 || timeout.is_zero() {
+            return Ok(served);
+        }
+        let before = self.settled();
+        let done = |step: Duration| {
+            let served = self.counts.take_served();
+            if served > 0 || self.settled() > before {
+                return Some(served);
+            }
+            std::thread::sleep(step.min(Duration::from_millis(5)));
+            None
+        };
+        Ok(blocking::until(py, timeout, done)?.unwrap_or(0))
     }
 
     /// Waits until every record of this producer has completed; returns how many have not.
@@ -197,7 +274,10 @@ impl DropInProducer {
         let flushed = blocking::until(py, timeout, |step| self.shared.flush(step).ok())?;
         let waited = flushed.map_or_else(|| began.elapsed().as_millis() as u64, |()| 0);
         self.waited_ms.store(waited, Ordering::Relaxed);
-        Ok(self.shared.stats().queued)
+        // Their callbacks have been called as well, then.
+        let left = timeout.saturating_sub(began.elapsed());
+        blocking::until(py, left, |step| self.counts.wait(step).then_some(()))?;
+        Ok(self.left())
     }
 
     /// Gives its part in the engine back once every record of this producer has completed. Records
@@ -213,43 +293,42 @@ impl DropInProducer {
         Ok(())
     }
 
+    /// How many records have not completed, their callbacks included.
     fn __len__(&self) -> usize {
-        self.shared.stats().queued as usize
+        self.left() as usize
     }
 
-    /// How many records were delivered.
+    /// Always true, so that an empty queue is no missing producer.
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    /// How many records were delivered, without those that their callback counts.
     #[getter]
     fn delivered(&self) -> u64 {
-        self.shared.stats().delivered
+        let (counted, _) = self.counts.outcomes();
+        self.shared.stats().delivered.saturating_sub(counted)
     }
 
-    /// How many records failed.
+    /// How many records failed, without those that their callback counts.
     #[getter]
     fn failed(&self) -> u64 {
-        self.shared.stats().failed
+        let (_, counted) = self.counts.outcomes();
+        self.shared.stats().failed.saturating_sub(counted)
     }
 }
 
-/// librdkafka's properties of a connection, as the environment and these arguments have it.
-#[pyfunction]
-#[pyo3(signature = (options, client_id))]
-fn connection_properties<'py>(
-    options: &Bound<'py, PyDict>,
-    client_id: &str,
-) -> PyResult<Bound<'py, PyDict>> {
-    let py = options.py();
-    let none = PyDict::new(py);
-    let settings = crate::settings::read(options, &none, crate::settings::Role::Producer)?;
-    let connection = settings.connection.client_id(client_id);
-    let config = connection.client_config().or_raise(py)?;
-    let properties = PyDict::new(py);
-    for (name, value) in config.config_map() {
-        properties.set_item(name, value)?;
+impl DropInProducer {
+    fn settled(&self) -> u64 {
+        let stats = self.shared.stats();
+        stats.delivered + stats.failed
     }
-    Ok(properties)
+
+    fn left(&self) -> u64 {
+        self.shared.stats().queued + self.counts.uncalled()
+    }
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("DropInProducer", module.py().get_type::<DropInProducer>())?;
-    module.add_function(wrap_pyfunction!(connection_properties, module)?)
+    module.add("DropInProducer", module.py().get_type::<DropInProducer>())
 }

@@ -1,40 +1,60 @@
-//! The typed calls of `event_producer.EventProducer`: their signatures, and the event of each.
+//! The typed calls of `event_producer.EventProducer`: their parameters, the members of their JSON
+//! and the event of each.
 
 use std::borrow::Cow;
 
-use carbon_events::EventProducer;
 use carbon_events::events::{
-    AuditAPICallEvent, DataIngestionEvent, DataQualityEvent, Envelope, ServiceHealthEvent,
+    AuditAPICallEvent, DataIngestionEvent, DataQualityEvent, EncodedEvent, Envelope,
+    ServiceHealthEvent,
 };
+use carbon_events::{Delivery, EventProducer, Result, Topic};
 use pyo3::prelude::*;
 
 use crate::events::{Arguments, Refused, Source};
 
-/// Makes an event of a call's arguments and sends it.
+/// Makes an event of a call's arguments and has it sent.
 pub(super) type Send = for<'p> fn(
     &mut Arguments<'p>,
     &'p str,
-    &mut dyn FnMut(&dyn Sending) -> PyResult<carbon_events::Result<()>>,
-) -> Result<PyResult<carbon_events::Result<()>>, Refused>;
+    &mut dyn FnMut(&dyn Sending) -> PyResult<()>,
+) -> std::result::Result<PyResult<()>, Refused>;
 
-/// An event that a producer can be handed.
+/// An event that borrows from Python's objects.
 pub(super) trait Sending {
-    fn send(&self, producer: &EventProducer) -> carbon_events::Result<carbon_events::Delivery>;
+    fn try_send(&self, producer: &EventProducer) -> Result<Delivery>;
+    /// The same event without what it borrows.
+    fn encoded(&self) -> Result<EncodedEvent>;
 }
 
 impl<E: carbon_events::TypedEvent> Sending for E {
     #[inline]
-    fn send(&self, producer: &EventProducer) -> carbon_events::Result<carbon_events::Delivery> {
+    fn try_send(&self, producer: &EventProducer) -> Result<Delivery> {
         producer.try_send(self)
+    }
+
+    fn encoded(&self) -> Result<EncodedEvent> {
+        EncodedEvent::new(self)
     }
 }
 
+/// A typed call. The first of its parameters is the record's key.
 pub(super) struct Call {
-    pub(super) name: &'static str,
-    /// The signature for `help()`, and the parameters' names in their order.
-    pub(super) signature: &'static str,
-    pub(super) names: &'static [&'static str],
+    /// The name of its function in `carbon_events._native`.
+    pub(super) name: &'static std::ffi::CStr,
+    pub(super) topic: Topic,
+    /// How many parameters it has, `self` not among them.
+    pub(super) parameters: usize,
+    /// The members of its JSON behind the envelope's, in their order: the name, and the number of
+    /// the parameter.
+    pub(super) members: &'static [(&'static str, usize)],
     pub(super) send: Send,
+}
+
+impl Call {
+    /// The name of the record, which is the event's type.
+    pub(super) fn record(&self) -> &'static str {
+        self.topic.spec().record
+    }
 }
 
 fn envelope<'p>(event: &'static str, source: &'p str) -> Envelope<'p> {
@@ -45,20 +65,20 @@ fn envelope<'p>(event: &'static str, source: &'p str) -> Envelope<'p> {
 
 pub(super) static CALLS: [Call; 4] = [
     Call {
-        name: "produce_api_call_event",
-        signature: "($self, service, endpoint, method, status_code, latency_ms, request_size, \
-                    response_size, user_id=None, ip_address='unknown', error_message=None)",
-        names: &[
-            "service",
-            "endpoint",
-            "method",
-            "status_code",
-            "latency_ms",
-            "request_size",
-            "response_size",
-            "user_id",
-            "ip_address",
-            "error_message",
+        name: c"try_api_call",
+        topic: Topic::AuditApiCalls,
+        parameters: 10,
+        members: &[
+            ("service", 0),
+            ("endpoint", 1),
+            ("method", 2),
+            ("statusCode", 3),
+            ("latencyMs", 4),
+            ("requestSizeBytes", 5),
+            ("responseSizeBytes", 6),
+            ("userId", 7),
+            ("ipAddress", 8),
+            ("errorMessage", 9),
         ],
         send: |call, source, send| {
             let event = AuditAPICallEvent {
@@ -70,60 +90,55 @@ pub(super) static CALLS: [Call; 4] = [
                 latency_ms: call.required()?,
                 request_size_bytes: call.required()?,
                 response_size_bytes: call.required()?,
-                user_id: call.or(|| None)?,
+                user_id: call.required()?,
                 api_key: None,
-                ip_address: call.or(|| Cow::Borrowed("unknown"))?,
-                error_message: call.or(|| None)?,
+                ip_address: call.required()?,
+                error_message: call.required()?,
             };
             Ok(send(&event))
         },
     },
     Call {
-        name: "produce_data_ingestion_event",
-        signature: "($self, dataset_name, record_count, size_bytes, location, status='SUCCESS', \
-                    format='parquet', metadata=None)",
-        names: &[
-            "dataset_name",
-            "record_count",
-            "size_bytes",
-            "location",
-            "status",
-            "format",
-            "metadata",
+        name: c"try_data_ingestion",
+        topic: Topic::DataIngestion,
+        parameters: 7,
+        members: &[
+            ("datasetName", 0),
+            ("recordCount", 1),
+            ("sizeBytes", 2),
+            ("format", 5),
+            ("location", 3),
+            ("status", 4),
+            ("metadata", 6),
         ],
         send: |call, source, send| {
-            let (dataset_name, record_count, size_bytes, location) = (
-                call.required()?,
-                call.required()?,
-                call.required()?,
-                call.required()?,
-            );
+            // In the order of the parameters, which is not the fields'.
             let event = DataIngestionEvent {
                 envelope: envelope("DataIngestionEvent", source),
-                dataset_name,
-                record_count,
-                size_bytes,
-                location,
-                status: call.or(|| carbon_events::events::IngestionStatus::Success)?,
-                format: call.or(|| Cow::Borrowed("parquet"))?,
-                metadata: call.or(|| None)?.unwrap_or_default(),
+                dataset_name: call.required()?,
+                record_count: call.required()?,
+                size_bytes: call.required()?,
+                location: call.required()?,
+                status: call.required()?,
+                format: call.required()?,
+                metadata: call.required::<Option<_>>()?.unwrap_or_default(),
             };
             Ok(send(&event))
         },
     },
     Call {
-        name: "produce_data_quality_event",
-        signature: "($self, dataset_name, check_type, check_name, result, score, failed_records, \
-                    total_records, message=None)",
-        names: &[
-            "dataset_name",
-            "check_type",
-            "check_name",
-            "result",
-            "score",
-            "failed_records",
-            "total_records",
-            "message",
+        name: c"try_data_quality",
+        topic: Topic::DataQuality,
+        parameters: 8,
+        members: &[
+            ("datasetName", 0),
+            ("checkType", 1),
+            ("checkName", 2),
+            ("result", 3),
+            ("score", 4),
+            ("failedRecords", 5),
+            ("totalRecords", 6),
+            ("message", 7),
         ],
         send: |call, source, send| {
             let event = DataQualityEvent {
@@ -135,22 +150,22 @@ pub(super) static CALLS: [Call; 4] = [
                 score: call.required()?,
                 failed_records: call.required()?,
                 total_records: call.required()?,
-                message: call.or(|| None)?,
+                message: call.required()?,
             };
             Ok(send(&event))
         },
     },
     Call {
-        name: "produce_service_health_event",
-        signature: "($self, service_name, namespace, health_status, latency_ms, error_rate, \
-                    message=None)",
-        names: &[
-            "service_name",
-            "namespace",
-            "health_status",
-            "latency_ms",
-            "error_rate",
-            "message",
+        name: c"try_service_health",
+        topic: Topic::SystemHealth,
+        parameters: 6,
+        members: &[
+            ("serviceName", 0),
+            ("namespace", 1),
+            ("healthStatus", 2),
+            ("latencyMs", 3),
+            ("errorRate", 4),
+            ("message", 5),
         ],
         send: |call, source, send| {
             let event = ServiceHealthEvent {
@@ -160,7 +175,7 @@ pub(super) static CALLS: [Call; 4] = [
                 health_status: call.required()?,
                 latency_ms: call.required()?,
                 error_rate: call.required()?,
-                message: call.or(|| None)?,
+                message: call.required()?,
             };
             Ok(send(&event))
         },

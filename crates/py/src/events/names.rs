@@ -23,10 +23,6 @@ impl Names {
         self.0[index].bind(py)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The place of a keyword; `hint` is where it is if the caller keeps to our order.
     #[inline]
     pub(crate) fn find(
@@ -74,52 +70,6 @@ impl Names {
             hint = index + 1;
         }
         Ok(())
-    }
-
-    /// Fills the slots from a vectorcall's arguments: some by position, the rest by name. `None`
-    /// where they do not fit the signature; Python's own function then says how.
-    ///
-    /// # Safety
-    ///
-    /// As `METH_FASTCALL | METH_KEYWORDS` gives them.
-    #[inline]
-    pub(crate) unsafe fn fill_from_call(
-        &self,
-        py: Python<'_>,
-        arguments: *const *mut ffi::PyObject,
-        count: isize,
-        keywords: *mut ffi::PyObject,
-        slots: &mut Slots,
-    ) -> Option<()> {
-        let count = count as usize;
-        if count > self.len() {
-            return None;
-        }
-        // SAFETY: so many arguments stand there, and behind them the keywords' values.
-        let arguments = unsafe { std::slice::from_raw_parts(arguments, count) };
-        slots[..count].copy_from_slice(arguments);
-        if keywords.is_null() {
-            return Some(());
-        }
-        // SAFETY: a tuple of names.
-        let named = unsafe { ffi::PyTuple_Size(keywords) } as usize;
-        let mut hint = count;
-        for number in 0..named {
-            // SAFETY: within the tuple, and its value behind the positional ones.
-            let (name, value) = unsafe {
-                (
-                    ffi::PyTuple_GetItem(keywords, number as isize),
-                    *arguments.as_ptr().add(count + number),
-                )
-            };
-            let index = self.find(py, name, hint)?;
-            if !slots[index].is_null() {
-                return None;
-            }
-            slots[index] = value;
-            hint = index + 1;
-        }
-        Some(())
     }
 
     /// Fills the slots from the keywords of a vectorcall that has nothing else. Gives a name that is

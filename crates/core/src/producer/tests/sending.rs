@@ -241,3 +241,15 @@ fn every_topic_of_the_table_takes_its_record() {
         assert_eq!(&*delivery.wait_timeout(SOON).unwrap().topic, topic.name());
     }
 }
+
+#[test]
+fn json_that_is_no_typed_event_leaves_without_its_secrets() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let call = serde_json::json!({"statusCode": "n/a", "apiKey": "abc"});
+    let outgoing = producer.json("audit-api-calls", &call).unwrap();
+    outgoing.send().unwrap().wait_timeout(SOON).unwrap();
+    let records = read(&broker, "audit-api-calls", 1);
+    let expected = r#"{"statusCode":"n/a","apiKey":"sha256:ba7816bf8f01cfea"}"#;
+    assert_eq!(records[0].payload(), Some(expected.as_bytes()));
+}

@@ -29,7 +29,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 #[test]
 fn equal_settings_share_an_engine_and_count_their_own_records() {
     let broker = broker();
-    let made = || SharedProducer::new(settings(&broker)).unwrap();
+    let made = || SharedProducer::new(settings(&broker), None).unwrap();
     let (one, two) = (made(), made());
     assert_eq!(
         SharedProducer::engines(&settings(&broker)),
@@ -51,7 +51,7 @@ fn equal_settings_share_an_engine_and_count_their_own_records() {
 
     let mut others = settings(&broker);
     others.producer.linger = Duration::from_millis(1);
-    let other = SharedProducer::new(others.clone()).unwrap();
+    let other = SharedProducer::new(others.clone(), None).unwrap();
     drop(send(&other, TOPIC).unwrap());
     other.flush(SOON).unwrap();
     let apart = made();
@@ -65,7 +65,7 @@ fn equal_settings_share_an_engine_and_count_their_own_records() {
 #[test]
 fn a_flush_waits_for_the_producers_own_records_alone() {
     let broker = broker();
-    let made = || SharedProducer::new(settings(&broker)).unwrap();
+    let made = || SharedProducer::new(settings(&broker), None).unwrap();
     let (stuck, free) = (made(), made());
     send(&free, TOPIC).unwrap().wait_timeout(SOON).unwrap();
     broker
@@ -89,7 +89,7 @@ fn a_flush_waits_for_the_producers_own_records_alone() {
 fn an_engine_ends_when_nobody_uses_it_and_never_with_a_record_in_it() {
     let broker = broker();
     let known = || SharedProducer::engines(&settings(&broker));
-    let producer = SharedProducer::new(settings(&broker)).unwrap();
+    let producer = SharedProducer::new(settings(&broker), None).unwrap();
     send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
     producer.close(SOON).unwrap();
     wait_until("the engine to end", || known() == 0);
@@ -127,9 +127,9 @@ fn wrong_settings_are_refused_when_the_producer_is_made() {
         wrong.connection = wrong.connection.property("lingr.ms", "5");
         wrong
     };
-    let error = SharedProducer::new(wrong()).unwrap_err();
+    let error = SharedProducer::new(wrong(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    let producer = SharedProducer::new(settings(&broker)).unwrap();
+    let producer = SharedProducer::new(settings(&broker), None).unwrap();
     assert_eq!(
         producer
             .change_settings(|it| *it = wrong())
@@ -147,13 +147,13 @@ fn nothing_is_lost_while_producers_come_and_go_and_engines_end() {
     let broker = broker();
     let accepted = AtomicU64::new(0);
     let delivered = AtomicU64::new(0);
-    let shared = SharedProducer::new(settings(&broker)).unwrap();
+    let shared = SharedProducer::new(settings(&broker), None).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (accepted, delivered, shared, broker) = (&accepted, &delivered, &shared, &broker);
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    let own = SharedProducer::new(settings(broker)).unwrap();
+                    let own = SharedProducer::new(settings(broker), None).unwrap();
                     let deliveries: Vec<_> =
                         [&own, shared].map(|one| send(one, TOPIC).unwrap()).into();
                     accepted.fetch_add(2, Ordering::Relaxed);

@@ -1,0 +1,190 @@
+"""What callbacks written for confluent-kafka are given: errors, messages, log lines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger("event_producer")
+
+#: librdkafka's code and name for errors that are the library's own.
+_CODES = {
+    "QueueFull": (-184, "_QUEUE_FULL"),
+    "Timeout": (-192, "_MSG_TIMED_OUT"),
+    "Closed": (-197, "_DESTROY"),
+    "Authentication": (-169, "_AUTHENTICATION"),
+    "Authorization": (29, "TOPIC_AUTHORIZATION_FAILED"),
+    "UnknownTopic": (3, "UNKNOWN_TOPIC_OR_PART"),
+    "RecordTooLarge": (10, "MSG_SIZE_TOO_LARGE"),
+    "InvalidConfig": (-186, "_INVALID_ARG"),
+    "Unavailable": (-195, "_TRANSPORT"),
+    "Aborted": (-152, "_PURGE_QUEUE"),
+}
+_FAIL = (-196, "_FAIL")
+
+#: `logging`'s levels for syslog's.
+_LEVELS = {
+    0: logging.CRITICAL,
+    1: logging.CRITICAL,
+    2: logging.CRITICAL,
+    3: logging.ERROR,
+    4: logging.WARNING,
+    5: logging.INFO,
+    6: logging.INFO,
+    7: logging.DEBUG,
+}
+
+
+class KafkaError:
+    """Why a record was not delivered, or what went wrong with the client."""
+
+    __slots__ = ("_code", "_name", "exception")
+
+    def __init__(self, exception: Any, code: int | None, name: str | None) -> None:
+        #: The same as one of the library's exceptions.
+        self.exception = exception
+        if code is None or name is None:
+            code, name = _CODES.get(exception.kind, _FAIL)
+        self._code, self._name = code, name
+
+    def code(self) -> int:
+        """librdkafka's error code: below zero for its own, else the broker's."""
+        return self._code
+
+    def name(self) -> str:
+        """The code's name, such as `_MSG_TIMED_OUT`."""
+        return self._name
+
+    def str(self) -> str:
+        """The error in a sentence."""
+        return str(self.exception.message)
+
+    def fatal(self) -> bool:
+        """Always false: a fatal error's session is replaced, and the producer goes on."""
+        return False
+
+    def retriable(self) -> bool:
+        """Whether the same record can be delivered later with nothing changed."""
+        return bool(self.exception.retryable)
+
+    def txn_requires_abort(self) -> bool:
+        """Always false: there are no transactions."""
+        return False
+
+    def __str__(self) -> str:
+        return f'KafkaError{{code={self._name},val={self._code},str="{self.exception.message}"}}'
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, KafkaError):
+            return self._code == other._code
+        return self._code == other if isinstance(other, int) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._code)
+
+
+class Message:
+    """A record that was delivered, or was not."""
+
+    __slots__ = ("_error", "_headers", "_key", "_latency", "_place", "_topic", "_value")
+
+    def __init__(
+        self,
+        error: KafkaError | None,
+        topic: str,
+        place: tuple[int, int, int],
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]] | None,
+        latency: float,
+    ) -> None:
+        self._error = error
+        self._topic = topic
+        self._place = place
+        self._key = key
+        self._value = value
+        self._headers = headers
+        self._latency = latency
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return self._place[0]
+
+    def offset(self) -> int:
+        return self._place[1]
+
+    def timestamp(self) -> tuple[int, int]:
+        """The timestamp's type (1: when it was created, 0: there is none) and milliseconds UTC."""
+        return (1, self._place[2]) if self._place[2] >= 0 else (0, 0)
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return self._headers
+
+    def latency(self) -> float:
+        """Seconds from the call to the outcome."""
+        return self._latency
+
+    def leader_epoch(self) -> None:
+        return None
+
+    def __len__(self) -> int:
+        return len(self._value) if self._value is not None else 0
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Message {self._topic} [{self._place[0]}] @ {self._place[1]}>"
+
+
+def _plain(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else None if value is None else bytes(value)
+
+
+def report(told: tuple[Any, ...]) -> None:
+    """Calls a record's callbacks."""
+    callbacks, only_errors, finished, error, topic, place, key, value, headers, latency = told
+    try:
+        failed = None if error is None else KafkaError(*error)
+        if failed is None and only_errors:
+            return
+        if isinstance(headers, dict):
+            headers = list(headers.items())
+        message = Message(failed, topic, place, _plain(key), _plain(value), headers, latency)
+        for callback in callbacks:
+            _call(callback, failed, message)
+    finally:
+        finished()
+
+
+def client_error(told: tuple[Callable[[KafkaError], object], tuple[Any, ...]]) -> None:
+    """Calls `error_cb`."""
+    callback, error = told
+    _call(callback, KafkaError(*error))
+
+
+def log_line(told: tuple[logging.Logger, int, str, str]) -> None:
+    """Gives the caller's logger a line of librdkafka's."""
+    target, level, facility, text = told
+    target.log(_LEVELS.get(level, logging.INFO), "%s %s", facility, text)
+
+
+def _call(callback: Callable[..., object], *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except Exception:
+        logger.exception("a callback raised")

@@ -1,0 +1,433 @@
+//! The configuration of the low-level producer: a dict of librdkafka's properties, and the callbacks
+//! that confluent-kafka takes among them.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use carbon_events::config::{
+    ConnectionSettings, EventFormat, OAuthToken, SecurityProtocol, Settings, TokenProvider,
+};
+use carbon_events::producer::{ClientObserver, Partitioner, SharedProducer};
+use carbon_events::{Error, ErrorKind};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyAnyMethods, PyBool, PyDict, PyFrozenSet};
+
+use super::reports::error_fields;
+use crate::dispatch::{self, Tell};
+use crate::errors::Raise;
+
+/// What the producers before this one were made with, besides what names the cluster and the
+/// service. Services' tests look for it; where nobody asked for another value, the library's own
+/// hold: `lz4`, `all` and idempotence as here, and batches, waits and retries of its own.
+const TUNING: [(&str, &str); 3] = [
+    ("linger.ms", "10"),
+    ("batch.size", "16384"),
+    ("retries", "3"),
+];
+
+/// A low-level producer's configuration.
+pub(super) struct Config {
+    settings: Settings,
+    partitioner: Partitioner,
+    observer: Option<Observer>,
+    tokens: Option<TokenProvider>,
+    /// Called for every record, besides the record's own callback.
+    pub(super) on_delivery: Option<Py<PyAny>>,
+    /// Whether callbacks are called for records that failed only.
+    pub(super) only_errors: bool,
+}
+
+impl Config {
+    /// Reads a dict. Those of its names that its attribute `ours` has are the caller's defaults, not
+    /// what it asked for.
+    pub(super) fn read(config: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = config.py();
+        let ours = match config.getattr("ours") {
+            Ok(names) => names.cast_into::<PyFrozenSet>()?,
+            Err(_) => PyFrozenSet::empty(py)?,
+        };
+        let mut settings = environment(py, &|_| false)?;
+        settings.connection = ConnectionSettings::default()
+            .security_protocol(SecurityProtocol::Plaintext)
+            .service_name(settings.connection.service_name);
+        settings.producer = settings.producer.format(EventFormat::Json);
+        let mut read = Config {
+            settings,
+            partitioner: Partitioner::default(),
+            observer: None,
+            tokens: None,
+            on_delivery: None,
+            only_errors: false,
+        };
+        let topic = config.get_item("default.topic.config")?;
+        let topic = topic.map(|it| it.cast_into::<PyDict>()).transpose()?;
+        for (name, value) in topic.iter().flatten().chain(config) {
+            let name: String = name.extract().map_err(|_| {
+                PyTypeError::new_err("the name of a configuration property must be a str")
+            })?;
+            if !value.is_none() && name != "default.topic.config" {
+                let is_ours = ours.contains(&name)?;
+                read.set(&name, &value, is_ours)?;
+            }
+        }
+        read.drop_unused_sasl();
+        Ok(read)
+    }
+
+    fn set(&mut self, name: &str, value: &Bound<'_, PyAny>, is_ours: bool) -> PyResult<()> {
+        let py = value.py();
+        match name {
+            "error_cb" => {
+                self.observer().error = Some(Arc::new(callable(name, value)?));
+                return Ok(());
+            }
+            "stats_cb" => {
+                self.observer().statistics = Some(Arc::new(callable(name, value)?));
+                return Ok(());
+            }
+            "logger" => {
+                self.observer().logger = Some(Arc::new(value.clone().unbind()));
+                return Ok(());
+            }
+            "throttle_cb" => {
+                callable(name, value)?;
+                tracing::warn!(
+                    target: "carbon_events",
+                    "throttle_cb is never called: a broker that throttles shows in stats_cb"
+                );
+                return Ok(());
+            }
+            "oauth_cb" => {
+                self.tokens = Some(token_provider(callable(name, value)?));
+                return Ok(());
+            }
+            "on_delivery" => {
+                self.on_delivery = Some(callable(name, value)?);
+                return Ok(());
+            }
+            "delivery.report.only.error" => {
+                self.only_errors = value.is_truthy()?;
+                return Ok(());
+            }
+            _ => {}
+        }
+        let text = match value.cast::<PyBool>() {
+            Ok(flag) => flag.is_true().to_string(),
+            Err(_) => value.str()?.to_str()?.to_owned(),
+        };
+        let connection = &mut self.settings.connection;
+        match name {
+            "partitioner" => {
+                self.partitioner = Partitioner::from_name(&text).ok_or_else(|| {
+                    let message = format!("{name}={text}: librdkafka has no such partitioner");
+                    invalid(py, name, message)
+                })?;
+            }
+            "security.protocol" => match text.parse() {
+                Ok(protocol) => connection.security_protocol = protocol,
+                Err(_) => connection.properties.set(name, text),
+            },
+            "bootstrap.servers" if is_ours => connection.bootstrap_servers = text,
+            "client.id" if is_ours => connection.client_id = Some(text),
+            "ssl.ca.location" if is_ours => connection.ssl_ca_location = Some(text),
+            "ssl.certificate.location" if is_ours => {
+                connection.ssl_certificate_location = Some(text);
+            }
+            "ssl.key.location" if is_ours => connection.ssl_key_location = Some(text),
+            "ssl.key.password" if is_ours => connection.ssl_key_password = Some(text.into()),
+            "ssl.keystore.location" if is_ours => connection.ssl_keystore_location = Some(text),
+            "ssl.keystore.password" if is_ours => {
+                connection.ssl_keystore_password = Some(text.into());
+            }
+            _ if is_ours => {}
+            _ => connection.properties.set(name, text),
+        }
+        Ok(())
+    }
+
+    fn observer(&mut self) -> &mut Observer {
+        self.observer.get_or_insert_default()
+    }
+
+    /// librdkafka passes over a login that the protocol has no use for; core refuses it.
+    fn drop_unused_sasl(&mut self) {
+        let connection = &mut self.settings.connection;
+        let uses_sasl = matches!(
+            connection.security_protocol,
+            SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
+        );
+        if !uses_sasl {
+            let kept = connection.properties.iter();
+            connection.properties = kept
+                .filter(|(name, _)| !matches!(*name, "sasl.mechanism" | "sasl.mechanisms"))
+                .collect();
+        }
+    }
+
+    /// The producer.
+    pub(super) fn producer(self) -> carbon_events::Result<SharedProducer> {
+        let shared = SharedProducer::new(self.settings, self.tokens)?;
+        if self.partitioner != Partitioner::default() {
+            shared.partitioner(self.partitioner)?;
+        }
+        if let Some(observer) = self.observer {
+            shared.observer(observer)?;
+        }
+        Ok(shared)
+    }
+}
+
+fn invalid(py: Python<'_>, setting: &str, message: String) -> PyErr {
+    let error = Error::new(ErrorKind::InvalidConfig, message).with("setting", setting);
+    crate::errors::raised(py, &error)
+}
+
+fn callable(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    if value.is_callable() {
+        return Ok(value.clone().unbind());
+    }
+    let message = format!("{name} must be a callable");
+    Err(PyTypeError::new_err(message))
+}
+
+/// The settings of `os.environ`, which a test may have replaced; `hidden` variables are not read.
+fn environment(py: Python<'_>, hidden: &dyn Fn(&str) -> bool) -> PyResult<Settings> {
+    let variables = py.import("os")?.getattr("environ")?;
+    let lookup = |name: &str| {
+        let value = variables.call_method1("get", (name,)).ok()?;
+        let value: Option<String> = value.extract().ok()?;
+        value.filter(|_| !hidden(name))
+    };
+    Settings::from_lookup(lookup).or_raise(py)
+}
+
+/// The properties that a producer is made with, as the environment and these arguments have it.
+#[pyfunction]
+#[pyo3(signature = (options, client_id))]
+fn connection_properties<'py>(
+    options: &Bound<'py, PyDict>,
+    client_id: &str,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = options.py();
+    // A variable that an argument replaces may hold anything.
+    let variable = |name: &str| {
+        let mut settings = carbon_events::config::settings();
+        settings
+            .find(|it| it.env == Some(name))
+            .map(|it| it.option().into_owned())
+    };
+    let given = |name: &str| variable(name).is_some_and(|it| options.contains(it).unwrap_or(false));
+    let mut settings = environment(py, &given)?;
+    for (name, value) in options {
+        let (name, value): (String, String) = (name.extract()?, value.extract()?);
+        settings
+            .set_option("producer", &name, &value.into())
+            .or_raise(py)?;
+    }
+    let connection = &settings.connection;
+    let properties = PyDict::new(py);
+    properties.set_item("bootstrap.servers", &connection.bootstrap_servers)?;
+    properties.set_item("client.id", client_id)?;
+    properties.set_item("compression.type", "lz4")?;
+    for (name, value) in TUNING {
+        properties.set_item(name, value.parse::<i64>()?)?;
+    }
+    properties.set_item("acks", "all")?;
+    properties.set_item("max.in.flight.requests.per.connection", 5)?;
+    properties.set_item("enable.idempotence", true)?;
+    properties.set_item("security.protocol", connection.security_protocol.as_str())?;
+    if matches!(
+        connection.security_protocol,
+        SecurityProtocol::Ssl | SecurityProtocol::SaslSsl
+    ) {
+        let secret = |value: &Option<carbon_events::config::Secret>| {
+            value.as_ref().map(|value| value.expose().to_owned())
+        };
+        for (name, value) in [
+            ("ssl.ca.location", connection.ssl_ca_location.clone()),
+            (
+                "ssl.certificate.location",
+                connection.ssl_certificate_location.clone(),
+            ),
+            ("ssl.key.location", connection.ssl_key_location.clone()),
+            ("ssl.key.password", secret(&connection.ssl_key_password)),
+            (
+                "ssl.keystore.location",
+                connection.ssl_keystore_location.clone(),
+            ),
+            (
+                "ssl.keystore.password",
+                secret(&connection.ssl_keystore_password),
+            ),
+        ] {
+            if let Some(value) = value {
+                properties.set_item(name, value)?;
+            }
+        }
+        if !connection.reject_unauthorized {
+            properties.set_item("enable.ssl.certificate.verification", false)?;
+        }
+    }
+    Ok(properties)
+}
+
+/// Whether the value of a property is not to be shown.
+#[pyfunction]
+fn holds_secret(property: &str) -> bool {
+    carbon_events::config::holds_secret(property)
+}
+
+/// Tells the caller's functions what concerns the client.
+#[derive(Default)]
+struct Observer {
+    error: Option<Arc<Py<PyAny>>>,
+    statistics: Option<Arc<Py<PyAny>>>,
+    logger: Option<Arc<Py<PyAny>>>,
+}
+
+impl ClientObserver for Observer {
+    fn error(&self, error: &Error) {
+        if let Some(callback) = &self.error {
+            tell(callback, About::Error(error.clone()));
+        }
+    }
+
+    fn statistics(&self, json: &str) {
+        if let Some(callback) = &self.statistics {
+            tell(callback, About::Statistics(json.to_owned()));
+        }
+    }
+
+    fn log(&self, level: i32, facility: &str, text: &str) {
+        if let Some(logger) = &self.logger {
+            let line = About::Line(level, facility.to_owned(), text.to_owned());
+            tell(logger, line);
+        }
+    }
+}
+
+/// What an observer tells.
+enum About {
+    Error(Error),
+    Statistics(String),
+    Line(i32, String, String),
+}
+
+struct News {
+    function: Arc<Py<PyAny>>,
+    about: About,
+}
+
+fn tell(function: &Arc<Py<PyAny>>, about: About) {
+    let function = Arc::clone(function);
+    dispatch::tell(Box::new(News { function, about }));
+}
+
+impl Tell for News {
+    fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let function = self.function.clone_ref(py);
+        let module = super::calls::module(py);
+        let module = module.ok_or_else(|| PyValueError::new_err("event_producer is gone"))?;
+        Ok(match self.about {
+            About::Error(error) => {
+                let argument = (function, error_fields(py, &error)?);
+                let argument = argument.into_pyobject(py)?.into_any().unbind();
+                (module.client_error.clone_ref(py), argument)
+            }
+            About::Statistics(json) => {
+                let argument = json.into_pyobject(py)?.into_any().unbind();
+                (function, argument)
+            }
+            About::Line(level, facility, text) => {
+                let argument = (function, level, facility, text).into_pyobject(py)?;
+                (module.log_line.clone_ref(py), argument.into_any().unbind())
+            }
+        })
+    }
+}
+
+/// How long `oauth_cb` may take.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Asks `callback`, on the thread that calls Python's functions, for a token: `(token, expires)` or
+/// `(token, expires, principal, extensions)`, with seconds since 1970.
+fn token_provider(callback: Py<PyAny>) -> TokenProvider {
+    let callback = Arc::new(callback);
+    TokenProvider::new(move || {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let callback = Arc::clone(&callback);
+        dispatch::tell(Box::new(AskToken { callback, answer }));
+        answered.recv_timeout(TOKEN_TIMEOUT).unwrap_or_else(|_| {
+            let message = "oauth_cb gave no token in time";
+            Err(Error::new(ErrorKind::Timeout, message).with("setting", "oauth_cb"))
+        })
+    })
+}
+
+type Answer = mpsc::SyncSender<carbon_events::Result<OAuthToken>>;
+
+struct AskToken {
+    callback: Arc<Py<PyAny>>,
+    answer: Answer,
+}
+
+impl Tell for AskToken {
+    fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let asked = Asked {
+            callback: self.callback.clone_ref(py),
+            answer: self.answer,
+        };
+        // The argument is `sasl.oauthbearer.config`, which librdkafka keeps to itself.
+        let argument = "".into_pyobject(py)?.into_any().unbind();
+        Ok((Py::new(py, asked)?.into_any(), argument))
+    }
+}
+
+/// A question for a token.
+#[pyclass(frozen)]
+struct Asked {
+    callback: Py<PyAny>,
+    answer: Answer,
+}
+
+#[pymethods]
+impl Asked {
+    fn __call__(&self, py: Python<'_>, config: &Bound<'_, PyAny>) {
+        let token = self
+            .callback
+            .call1(py, (config,))
+            .and_then(|given| token_of(given.bind(py)));
+        // The exception's text may hold the token.
+        let token = token.map_err(|error| {
+            let class = error.get_type(py).qualname();
+            let class = class.map_or_else(|_| String::new(), |name| name.to_string());
+            Error::new(
+                ErrorKind::Authentication,
+                format!("oauth_cb raised {class}"),
+            )
+            .with("setting", "oauth_cb")
+        });
+        let _ = self.answer.try_send(token);
+    }
+}
+
+fn token_of(given: &Bound<'_, PyAny>) -> PyResult<OAuthToken> {
+    let token: String = given.get_item(0)?.extract()?;
+    let expires: f64 = given.get_item(1)?.extract()?;
+    let principal = match given.len()? {
+        0..=2 => String::new(),
+        _ => given.get_item(2)?.extract()?,
+    };
+    Ok(OAuthToken {
+        token: token.into(),
+        principal,
+        expires_at_ms: (expires * 1000.0) as i64,
+    })
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(connection_properties, module)?)?;
+    module.add_function(wrap_pyfunction!(holds_secret, module)?)
+}

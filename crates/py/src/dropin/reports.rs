@@ -1,0 +1,237 @@
+//! Delivery callbacks as confluent-kafka's users write them: `callback(err, msg)`, once a record.
+//!
+//! ```text
+//!  produce(on_delivery=f) ─▶ Report ─▶ the record's waker    core's thread: counts, puts it on the
+//!                                        │                   list of `dispatch`
+//!                                        ▼
+//!                              event_producer's thread: f(err, msg), then `finished`
+//! ```
+//!
+//! A flush ends once the callbacks of what it flushed were called.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use carbon_events::sync::{Condvar, Mutex};
+use carbon_events::{Delivery, DeliveryReport, Error, Result};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::dispatch::{self, Tell};
+use crate::errors;
+
+/// What became of the records that have a callback.
+#[derive(Default)]
+pub(super) struct Counts {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The process that the other fields are about: a child has none of its parent's records.
+    process: u32,
+    /// Records that are counted by their callback, and by nothing else.
+    delivered: u64,
+    failed: u64,
+    /// Records whose callbacks have not returned.
+    open: u64,
+    /// Of those, the ones whose outcome is known.
+    uncalled: u64,
+    /// Callbacks that returned since the last `poll`.
+    served: u64,
+    /// The thread that calls.
+    caller: Option<ThreadId>,
+}
+
+impl Counts {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let process = std::process::id();
+        if state.process != process {
+            *state = State {
+                process,
+                delivered: state.delivered,
+                failed: state.failed,
+                ..State::default()
+            };
+        }
+        work(&mut state)
+    }
+
+    /// How many records of those that their callback counts were delivered, and how many failed.
+    pub(super) fn outcomes(&self) -> (u64, u64) {
+        self.with(|state| (state.delivered, state.failed))
+    }
+
+    /// How many records are settled whose callbacks have not returned.
+    pub(super) fn uncalled(&self) -> u64 {
+        self.with(|state| state.uncalled)
+    }
+
+    /// How many callbacks have returned since this was asked last.
+    pub(super) fn take_served(&self) -> u64 {
+        self.with(|state| std::mem::take(&mut state.served))
+    }
+
+    /// Waits until every callback has returned, for up to `timeout`; whether they have. At once on
+    /// the thread that calls them.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        let idle = |state: &mut State| {
+            state.open == 0 || state.caller == Some(std::thread::current().id())
+        };
+        if self.with(idle) {
+            return true;
+        }
+        let deadline = Instant::now() + timeout;
+        let mut state = self.state.lock();
+        let mut late = false;
+        while !idle(&mut state) && !late {
+            (state, late) = self.changed.wait_until(state, deadline);
+        }
+        idle(&mut state)
+    }
+}
+
+/// A record as its callback sees it, besides where it went.
+pub(super) struct Record {
+    pub(super) topic: String,
+    pub(super) key: Option<Py<PyAny>>,
+    pub(super) value: Option<Py<PyAny>>,
+    pub(super) headers: Option<Py<PyAny>>,
+}
+
+/// Who is told of a record's outcome.
+pub(super) struct Callbacks {
+    pub(super) functions: Vec<Py<PyAny>>,
+    pub(super) only_errors: bool,
+    /// Whether nothing but the callback counts the record.
+    pub(super) counted: bool,
+}
+
+/// A record with callbacks.
+struct Report {
+    record: Record,
+    callbacks: Callbacks,
+    began: Instant,
+    counts: Arc<Counts>,
+    delivery: Delivery,
+}
+
+struct Waiting(Mutex<Option<Report>>);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        let Some(report) = self.0.lock().take() else {
+            return;
+        };
+        let Some(outcome) = report.delivery.outcome() else {
+            return;
+        };
+        report.counts.with(|state| {
+            state.uncalled += 1;
+            if report.callbacks.counted {
+                match &outcome {
+                    Ok(_) => state.delivered += 1,
+                    Err(_) => state.failed += 1,
+                }
+            }
+        });
+        let latency = report.began.elapsed();
+        dispatch::tell(Box::new(Settled {
+            report,
+            outcome,
+            latency,
+        }));
+    }
+}
+
+/// Has the callbacks called once the record's outcome is known.
+pub(super) fn call_back(
+    py: Python<'_>,
+    delivery: Delivery,
+    record: Record,
+    callbacks: Callbacks,
+    counts: &Arc<Counts>,
+) {
+    counts.with(|state| state.open += 1);
+    let mut polled = delivery.clone();
+    let report = Report {
+        record,
+        callbacks,
+        began: Instant::now(),
+        counts: Arc::clone(counts),
+        delivery,
+    };
+    let waiting = Arc::new(Waiting(Mutex::new(Some(report))));
+    let waker = Waker::from(Arc::clone(&waiting));
+    let poll = Pin::new(&mut polled).poll(&mut Context::from_waker(&waker));
+    if poll.is_ready() {
+        py.detach(|| waiting.wake());
+    }
+}
+
+struct Settled {
+    report: Report,
+    outcome: Result<DeliveryReport>,
+    latency: Duration,
+}
+
+impl Tell for Settled {
+    fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let Settled {
+            report,
+            outcome,
+            latency,
+        } = *self;
+        let counts = report.counts;
+        counts.with(|state| state.caller = Some(std::thread::current().id()));
+        let finished = Py::new(py, Finished(Arc::clone(&counts)))?;
+        let module = super::calls::module(py)
+            .ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("event_producer is gone"))?;
+        let (partition, offset, timestamp, error) = match &outcome {
+            Ok(place) => (place.partition, place.offset, place.timestamp_ms, None),
+            Err(error) => (-1, -1001, -1, Some(error_fields(py, error)?)),
+        };
+        let record = report.record;
+        let argument = (
+            PyList::new(py, report.callbacks.functions)?,
+            report.callbacks.only_errors,
+            finished,
+            error,
+            record.topic,
+            (partition, offset, timestamp),
+            record.key,
+            record.value,
+            record.headers,
+            latency.as_secs_f64(),
+        );
+        let argument = argument.into_pyobject(py)?.into_any().unbind();
+        Ok((module.report.clone_ref(py), argument))
+    }
+}
+
+/// What `KafkaError` is made of: the exception, librdkafka's code if there is one, and its name.
+pub(super) fn error_fields<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyTuple>> {
+    let exception = errors::exception(py, error)?.into_value(py);
+    (exception, error.code(), error.code_name()).into_pyobject(py)
+}
+
+/// Called once the callbacks of one record have returned.
+#[pyclass(frozen)]
+struct Finished(Arc<Counts>);
+
+#[pymethods]
+impl Finished {
+    fn __call__(&self) {
+        self.0.with(|state| {
+            state.open = state.open.saturating_sub(1);
+            state.uncalled = state.uncalled.saturating_sub(1);
+            state.served += 1;
+        });
+        self.0.changed.notify_all();
+    }
+}
