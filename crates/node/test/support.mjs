@@ -106,7 +106,12 @@ export async function readRaw(topic, count) {
 export async function countRecords(topic) {
   const admin = client.admin();
   await admin.connect();
-  const offsets = await admin.fetchTopicOffsets(topic);
+  let offsets;
+  // A topic that was just created may have no leader yet.
+  await until(`the offsets of ${topic}`, async () => {
+    offsets = await admin.fetchTopicOffsets(topic).catch(() => undefined);
+    return offsets !== undefined;
+  });
   await admin.disconnect();
   return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
 }
