@@ -193,6 +193,40 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
         time.sleep(0.01)
 
 
+def read(services: Services, topic: str, key: str) -> list[Any]:
+    """The events of a key by our consumer."""
+    from carbon_events import EventConsumer
+
+    options = services.settings(standalone=True, detect_end=True)
+    with EventConsumer(topic, **options) as consumer:
+        return [record.event for record in consumer if record.key == key.encode()]
+
+
+def raw(services: Services, topic: str, key: str) -> list[bytes]:
+    """The values of a key by confluent-kafka."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": services.bootstrap_servers,
+            "group.id": services.group(),
+            "enable.partition.eof": True,
+        }
+    )
+    partitions = consumer.list_topics(topic, 30).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+    values, ends = [], 0
+    while ends < len(partitions):
+        message = consumer.poll(10)
+        assert message is not None
+        if message.error():
+            ends += 1
+        elif message.key() == key.encode():
+            values.append(message.value())
+    consumer.close()
+    return values
+
+
 @pytest.fixture
 def count_records(services: Services) -> Callable[[str, str], int]:
     """How many records of a topic have a key."""
