@@ -131,6 +131,9 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
     let built = target_dir(root).join(if Some(target) == host { "" } else { target });
     let built = built.join("release").join(library(platform));
     let packages = target_dir(root).join("npm");
+    for old in tarballs(&packages)? {
+        fs::remove_file(old)?;
+    }
     pack_main(root, &packages)?;
     let folder = pack_addon(root, &packages, platform, |addon| {
         write_addon(platform, &built, addon)
@@ -164,14 +167,12 @@ pub(crate) fn pack_for(root: &Path, zigs: &[Zig], packages: &Path) -> Result<Vec
         })?;
         zig.platform.check(&folder.join(ADDON), &[])?;
     }
-    tarballs(packages)
+    let targets: Vec<_> = zigs.iter().map(|zig| zig.platform.target).collect();
+    tarballs_for(packages, &targets)
 }
 
-/// Packs the package itself, into a folder without earlier ones.
+/// Packs the package itself.
 fn pack_main(root: &Path, packages: &Path) -> Result<()> {
-    for old in tarballs(packages)? {
-        fs::remove_file(old)?;
-    }
     let main = packages.join("event-producer");
     begin(root, &main)?;
     let source = root.join("crates/node/npm");
@@ -310,15 +311,22 @@ pub(crate) fn unpack_for(packages: &Path, target: &str, folder: &Path) -> Result
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
-    let addon = format!("event-producer-{}-", Platform::named(target)?.suffix);
-    let others: Vec<_> = PLATFORMS.iter().map(|it| it.suffix).collect();
-    for tarball in tarballs(packages)? {
-        let name = tarball.file_name().unwrap_or_default().to_string_lossy();
-        if name.contains(&addon) || !others.iter().any(|suffix| name.contains(suffix)) {
-            unpack(&tarball, folder)?;
-        }
+    for tarball in tarballs_for(packages, &[target])? {
+        unpack(&tarball, folder)?;
     }
     Ok(())
+}
+
+/// The package and the addons of these platforms, without those that an earlier run packed for
+/// others.
+fn tarballs_for(packages: &Path, targets: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut found = tarballs(packages)?;
+    found.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let platform = PLATFORMS.iter().find(|it| name.contains(it.suffix));
+        platform.is_none_or(|it| targets.contains(&it.target))
+    });
+    Ok(found)
 }
 
 /// Unpacks a tarball to where npm would.
