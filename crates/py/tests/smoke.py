@@ -87,7 +87,8 @@ def round_trip() -> None:
 def main() -> None:
     files = golden(Path(sys.argv[1]))
     round_trip()
-    libc = " ".join(platform.libc_ver()).strip() or "another C library than glibc"
+    name, version = platform.libc_ver()
+    libc = f"{name} {version}" if name == "glibc" else "musl"
     print(
         f"passed: {files} golden files and round trips on Python {platform.python_version()},"
         f" {platform.machine()}, {libc}"
