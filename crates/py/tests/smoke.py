@@ -48,7 +48,7 @@ def round_trip() -> None:
             sent = [ServiceHealthEvent(**{**HEALTH, "latency_ms": n}) for n in range(100)]
             for delivery in [producer.send(event) for event in sent]:
                 check(delivery.result(60).offset >= 0, delivery)
-        read = sorted(record.event.latency_ms for record in kafka.records("system-health"))
+        read = sorted(record.event.latency_ms for record in kafka.records(ServiceHealthEvent))
         check(read == list(range(100)), read)
 
         with kafka.in_environment():
