@@ -18,6 +18,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::{Context, Wake, Waker};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use carbon_events::sync::{Condvar, Mutex, MutexGuard};
@@ -25,7 +26,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use crate::delivery::Delivery;
-use crate::greenlets::{Hub, is_patched};
+use crate::greenlets::{self, Hub, is_patched};
 use crate::logs::Line;
 use crate::wakeup::Wakeup;
 
@@ -44,6 +45,8 @@ struct List {
     started: u64,
     /// How that one is woken, where it is a greenlet.
     wakeup: Option<Arc<Wakeup>>,
+    /// The thread that it is, or is in, and which greenlet it is.
+    caller: Option<(ThreadId, usize)>,
     stopping: bool,
 }
 
@@ -176,9 +179,21 @@ fn end(dispatch: &'static Dispatch, number: u64) {
             if list.serving == number {
                 list.serving = 0;
                 list.wakeup = None;
+                list.caller = None;
             }
         });
     }
+}
+
+/// The running thread, and which of its greenlets runs.
+fn here(py: Python<'_>) -> PyResult<(ThreadId, usize)> {
+    Ok((std::thread::current().id(), greenlets::current(py)?))
+}
+
+/// Whether the caller is in a callback, called by the dispatcher.
+pub(crate) fn calls_here(py: Python<'_>) -> PyResult<bool> {
+    let here = here(py)?;
+    Ok(current().list.lock().caller == Some(here))
 }
 
 /// Ends the dispatcher once it has told what there is, and waits for that; what it has not told in
@@ -319,23 +334,30 @@ impl Dispatcher {
             return Ok(None);
         }
         crate::logs::follow_level(py);
-        Ok(self.list().map(|list| take(py, list)))
+        let here = here(py)?;
+        Ok(self.list().map(|mut list| {
+            list.caller = Some(here);
+            take(py, list)
+        }))
     }
 
     /// For a greenlet: what there is to tell by now; `None` where it is to end.
-    fn poll(&self, py: Python<'_>) -> Option<News> {
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<News>> {
         if let Some(wakeup) = &self.wakeup {
             wakeup.drain();
         }
-        let list = self.list()?;
+        crate::logs::follow_level(py);
+        let here = here(py)?;
+        let Some(mut list) = self.list() else {
+            return Ok(None);
+        };
         if list.is_empty() && list.stopping {
             drop(list);
             self.end();
-            return None;
+            return Ok(None);
         }
-        let news = take(py, list);
-        crate::logs::follow_level(py);
-        Some(news)
+        list.caller = Some(here);
+        Ok(Some(take(py, list)))
     }
 
     /// Whether callbacks wait for their deliveries.

@@ -55,6 +55,16 @@ pub(crate) fn is_patched(py: Python<'_>) -> PyResult<bool> {
     module.call_method0("is_patched")?.extract()
 }
 
+/// A number of the running greenlet, different from those of all others of its thread; 0 where no
+/// program is patched.
+pub(crate) fn current(py: Python<'_>) -> PyResult<usize> {
+    if !may_be_patched(py)? {
+        return Ok(0);
+    }
+    let module = py.import(intern!(py, "carbon_events._greenlets"))?;
+    module.call_method0("current")?.extract()
+}
+
 /// Two look-ups in `sys.modules`, for every other program.
 #[inline]
 fn may_be_patched(py: Python<'_>) -> PyResult<bool> {

@@ -48,7 +48,7 @@ def round_trip() -> None:
             sent = [ServiceHealthEvent(**{**HEALTH, "latency_ms": n}) for n in range(100)]
             for delivery in [producer.send(event) for event in sent]:
                 check(delivery.result(60).offset >= 0, delivery)
-        read = sorted(record.event.latency_ms for record in kafka.records("system-health"))
+        read = sorted(record.event.latency_ms for record in kafka.records(ServiceHealthEvent))
         check(read == list(range(100)), read)
 
         with kafka.in_environment():
@@ -87,7 +87,8 @@ def round_trip() -> None:
 def main() -> None:
     files = golden(Path(sys.argv[1]))
     round_trip()
-    libc = " ".join(platform.libc_ver()).strip() or "another C library than glibc"
+    name, version = platform.libc_ver()
+    libc = f"{name} {version}" if name == "glibc" else "musl"
     print(
         f"passed: {files} golden files and round trips on Python {platform.python_version()},"
         f" {platform.machine()}, {libc}"

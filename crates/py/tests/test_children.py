@@ -127,7 +127,7 @@ def test_os_exit_is_bounded_whatever_the_close_timeout(run: Any) -> None:
         "p = typed(close_timeout_ms=600_000)\nsend(p)\nos._exit(1)", servers=UNREACHABLE, code=1
     )
     assert time.monotonic() - began < 20
-    assert "1 records were given up" in errors
+    assert "1 record was given up" in errors
 
 
 def test_all_producers_together_end_within_the_longest_timeout(run: Any) -> None:
@@ -137,7 +137,7 @@ def test_all_producers_together_end_within_the_longest_timeout(run: Any) -> None
         servers=UNREACHABLE,
     )
     assert time.monotonic() - began < 12
-    assert errors.count("1 records were given up") == 8
+    assert errors.count("1 record was given up") == 8
 
 
 def test_deleting_a_producer_does_not_block_and_its_events_arrive(

@@ -12,8 +12,8 @@ from unittest import mock
 
 import event_producer
 import pytest
-from carbon_events import EventConsumer, EventError, InvalidEventError
-from conftest import Services, wait_until
+from carbon_events import EventError, InvalidEventError
+from conftest import Services, raw, read, wait_until
 from event_producer import EventProducer, EventType, Topic, get_event_producer
 
 ENVELOPE = {"eventId", "eventType", "timestamp", "source", "version"}
@@ -32,38 +32,6 @@ def producer(request: pytest.FixtureRequest, services: Services) -> Any:
     made.wire_format = request.param  # type: ignore[attr-defined]
     with made:
         yield made
-
-
-def read(services: Services, topic: str, key: str) -> list[Any]:
-    """The events of a key by our consumer."""
-    options = services.settings(standalone=True, detect_end=True)
-    with EventConsumer(topic, **options) as consumer:
-        return [record.event for record in consumer if record.key == key.encode()]
-
-
-def raw(services: Services, topic: str, key: str) -> list[bytes]:
-    """The values of a key by confluent-kafka."""
-    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-
-    consumer = Consumer(
-        {
-            "bootstrap.servers": services.bootstrap_servers,
-            "group.id": services.group(),
-            "enable.partition.eof": True,
-        }
-    )
-    partitions = consumer.list_topics(topic, 30).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-    values, ends = [], 0
-    while ends < len(partitions):
-        message = consumer.poll(10)
-        assert message is not None
-        if message.error():
-            ends += 1
-        elif message.key() == key.encode():
-            values.append(message.value())
-    consumer.close()
-    return values
 
 
 def test_every_signature_is_that_of_the_contract() -> None:

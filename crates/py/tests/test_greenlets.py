@@ -162,6 +162,25 @@ def test_callbacks_run_in_the_main_thread_of_a_patched_program(run: Any, patch: 
     )
 
 
+@all_patches
+def test_a_flush_of_the_drop_in_waits_for_its_callbacks(run: Any, patch: str) -> None:
+    output, _ = run(
+        patch,
+        """
+        from event_producer import Producer
+        producer = Producer({"bootstrap.servers": servers, "security.protocol": "PLAINTEXT"})
+        def callback(error, message):
+            time.sleep(0.01)
+            # From inside of a callback there is nothing to wait for.
+            print(error, len(producer), producer.flush(30))
+        for _ in range(3): producer.produce("data-quality", b"{}", key, on_delivery=callback)
+        print(producer.flush(30))
+        """,
+    )
+    assert output.splitlines()[-1] == "0"
+    assert [line.split()[0] for line in output.splitlines()[:3]] == ["None"] * 3
+
+
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 def test_a_producer_from_before_the_patching_calls_back_in_the_main_thread(
     run: Any, services: Services, library: str

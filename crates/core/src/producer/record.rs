@@ -142,7 +142,7 @@ impl<C: Content> Outgoing<'_, C> {
         let Some(owner) = &self.producer.owner else {
             return self.accept_for(engine, topic, None);
         };
-        let tally = Arc::clone(&*owner.tally());
+        let tally = owner.tally();
         engine.note_owner();
         tally.begin();
         let accepted = self.accept_for(engine, topic, Some(&tally));

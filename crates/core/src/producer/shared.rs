@@ -225,6 +225,27 @@ impl SharedProducer {
         }
     }
 
+    /// As [`with`](Self::with), where this producer takes part in a running engine already; else
+    /// `None`, and nothing was done.
+    #[inline]
+    pub fn with_running<T>(
+        &self,
+        send: impl FnOnce(&EventProducer) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let seat = self.seat.load();
+        let found = seat.as_ref()?;
+        if found.generation != fork::generation() {
+            return None;
+        }
+        match send(&found.producer) {
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                self.replace(&seat, None);
+                None
+            }
+            outcome => Some(outcome),
+        }
+    }
+
     /// Puts `next` in the place of `seat`, unless another thread did something there.
     fn replace(&self, seat: &Guard<Option<Arc<Seat>>>, next: Option<Arc<Seat>>) {
         let before = self.seat.compare_and_swap(seat, next);

@@ -129,6 +129,15 @@ def is_patched() -> bool:
     return any(library.is_patched() for library in _LIBRARIES)
 
 
+def current() -> int:
+    """A number of the running greenlet."""
+    if not is_patched():
+        return 0
+    from greenlet import getcurrent
+
+    return id(getcurrent())
+
+
 def of_this_thread() -> Any:
     """What runs the greenlets of this thread; `None` where there are none, or where the caller is
     the hub itself, which cannot wait for anything."""

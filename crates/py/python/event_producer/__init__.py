@@ -541,6 +541,15 @@ class EventProducer:
 _native.install_drop_in(
     EventProducer,
     ["produce", "_produce", "_create_base_event", "_delivery_callback", "string_serializer"],
+    # In the order of `__init__`.
+    [
+        "source_service",
+        "_delivered",
+        "_failed",
+        "bootstrap_servers",
+        "producer",
+        "schema_registry",
+    ],
     _TypedJson,
     _reports,
 )

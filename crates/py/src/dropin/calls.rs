@@ -13,18 +13,105 @@ use carbon_events::compat::json;
 use carbon_events::events::Envelope;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 use super::producer::DropInProducer;
 use super::table::{CALLS, Call};
 use crate::events::{Arguments, MAX_FIELDS, Slots};
 
+/// The class, with what shows that its methods are still the original ones.
+struct Class {
+    class: Py<PyAny>,
+    /// Its own attributes, and where in them each method was found, as `PyDict_Next` counts.
+    own: Option<(Py<PyDict>, Vec<ffi::Py_ssize_t>)>,
+}
+
+impl Class {
+    fn new(class: &Bound<'_, PyAny>, methods: &[(Py<PyString>, Py<PyAny>)]) -> PyResult<Self> {
+        let py = class.py();
+        // `__dict__` is a read-only view, and refers to nothing but the dict that it shows.
+        let view = class.getattr("__dict__")?;
+        let shown = py.import("gc")?.call_method1("get_referents", (view,))?;
+        let dict = shown.get_item(0).ok().and_then(|it| it.cast_into().ok());
+        let own = dict.and_then(|dict: Bound<'_, PyDict>| {
+            let places = methods.iter().map(|(name, _)| place_of(&dict, name));
+            let places = places.collect::<Option<_>>()?;
+            Some((dict.unbind(), places))
+        });
+        Ok(Class {
+            class: class.clone().unbind(),
+            own,
+        })
+    }
+
+    /// Whether a class has these methods: the original ones.
+    ///
+    /// # Safety
+    ///
+    /// `class` is a live class.
+    #[inline]
+    unsafe fn has_methods(
+        &self,
+        class: *mut ffi::PyObject,
+        methods: &[(Py<PyString>, Py<PyAny>)],
+    ) -> bool {
+        if class == self.class.as_ptr()
+            && let Some((dict, places)) = &self.own
+        {
+            // A method that was replaced is in its former place. Where it is not, after the dict
+            // grew, all are looked up.
+            let is_there = |(place, (name, method)): (&isize, &(Py<PyString>, Py<PyAny>))| {
+                let (mut place, mut key, mut value) =
+                    (*place, std::ptr::null_mut(), std::ptr::null_mut());
+                // SAFETY: a live dict, and a place that is compared with its size.
+                let found =
+                    unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) };
+                found != 0 && key == name.as_ptr() && value == method.as_ptr()
+            };
+            if places.iter().zip(methods).all(is_there) {
+                return true;
+            }
+        }
+        methods.iter().all(|(name, method)| {
+            // SAFETY: a live class; what is found is compared only.
+            unsafe {
+                let found = ffi::PyObject_GetAttr(class, name.as_ptr());
+                if found.is_null() {
+                    ffi::PyErr_Clear();
+                    return false;
+                }
+                ffi::Py_DECREF(found);
+                found == method.as_ptr()
+            }
+        })
+    }
+}
+
+/// Where `PyDict_Next` finds a key.
+fn place_of(dict: &Bound<'_, PyDict>, name: &Py<PyString>) -> Option<ffi::Py_ssize_t> {
+    let (mut next, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    loop {
+        let place = next;
+        // SAFETY: a live dict, which nothing changes meanwhile.
+        if unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut next, &mut key, &mut value) } == 0 {
+            return None;
+        }
+        if key == name.as_ptr() {
+            return Some(place);
+        }
+    }
+}
+
 /// What `event_producer` has in Python.
 pub(super) struct Module {
+    class: Class,
     /// The methods that a typed call passes through, by name, as the class defines them.
     methods: Vec<(Py<PyString>, Py<PyAny>)>,
-    producer: Py<PyString>,
-    source_service: Py<PyString>,
+    /// The attributes of an object as `__init__` leaves it, in their order.
+    attributes: [Py<PyString>; Module::ATTRIBUTES],
+    /// Which of these are `producer` and `source_service`.
+    producer: usize,
+    source_service: usize,
     /// Counts and logs an event that was not accepted: `(event_producer, topic, error)`.
     refused: Py<PyAny>,
     /// The type of a typed event's JSON.
@@ -35,6 +122,11 @@ pub(super) struct Module {
     pub(super) report: Py<PyAny>,
     pub(super) client_error: Py<PyAny>,
     pub(super) log_line: Py<PyAny>,
+}
+
+impl Module {
+    /// How many attributes `__init__` sets.
+    const ATTRIBUTES: usize = 6;
 }
 
 static MODULE: AtomicPtr<Module> = AtomicPtr::new(std::ptr::null_mut());
@@ -61,36 +153,62 @@ unsafe fn target<'p>(
     // SAFETY: a live object; what the dict holds is borrowed while the dict is, and the object
     // keeps its dict.
     unsafe {
+        if !module
+            .class
+            .has_methods(ffi::Py_TYPE(object).cast(), &module.methods)
+        {
+            return None;
+        }
         let dict = ffi::PyObject_GenericGetDict(object, std::ptr::null_mut());
         let Some(dict) = Bound::from_owned_ptr_or_opt(py, dict) else {
             ffi::PyErr_Clear();
             return None;
         };
-        let own = |name: &Py<PyString>| ffi::PyDict_GetItem(dict.as_ptr(), name.as_ptr());
-        let class = ffi::Py_TYPE(object).cast::<ffi::PyObject>();
-        for (name, original) in &module.methods {
-            if !own(name).is_null() {
-                return None;
-            }
-            let found = ffi::PyObject_GetAttr(class, name.as_ptr());
-            if found.is_null() {
-                ffi::PyErr_Clear();
-                return None;
-            }
-            ffi::Py_DECREF(found);
-            if found != original.as_ptr() {
-                return None;
-            }
-        }
-        let producer = own(&module.producer);
-        let source = own(&module.source_service);
-        if producer.is_null() || source.is_null() {
-            return None;
-        }
+        let (producer, source) = attributes(dict.as_ptr(), module)?;
         let producer = Bound::from_borrowed_ptr(py, producer)
             .cast_into_exact::<DropInProducer>()
             .ok()?;
         Some((producer, text(source)?))
+    }
+}
+
+/// The attributes `producer` and `source_service` of an object that has none of the methods as
+/// attributes of its own.
+///
+/// # Safety
+///
+/// `dict` is a live dict.
+#[inline]
+unsafe fn attributes(
+    dict: *mut ffi::PyObject,
+    module: &Module,
+) -> Option<(*mut ffi::PyObject, *mut ffi::PyObject)> {
+    // SAFETY: a live dict, which nothing changes meanwhile, because no code of Python's runs.
+    unsafe {
+        // An object as `__init__` leaves it: its names are the very same objects in the same order,
+        // and looking at all of them is faster than looking for one.
+        let own = &module.attributes;
+        let (mut place, mut name, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+        let mut values = [std::ptr::null_mut(); Module::ATTRIBUTES];
+        if ffi::PyDict_Size(dict) as usize == own.len() {
+            let mut known = 0;
+            while ffi::PyDict_Next(dict, &mut place, &mut name, &mut value) != 0
+                && name == own[known].as_ptr()
+            {
+                values[known] = value;
+                known += 1;
+            }
+            if known == own.len() {
+                return Some((values[module.producer], values[module.source_service]));
+            }
+        }
+        let get = |name: &Py<PyString>| ffi::PyDict_GetItem(dict, name.as_ptr());
+        if module.methods.iter().any(|(name, _)| !get(name).is_null()) {
+            return None;
+        }
+        let producer = get(&own[module.producer]);
+        let source = get(&own[module.source_service]);
+        (!producer.is_null() && !source.is_null()).then_some((producer, source))
     }
 }
 
@@ -346,11 +464,13 @@ unsafe extern "C" fn call<const NUMBER: usize>(
 }
 
 /// Takes note of what `event_producer` has in Python: its producer's class, the names of the methods
-/// that a typed call passes through, the type of a typed event's JSON, and what calls its callbacks.
+/// that a typed call passes through, those of the attributes that `__init__` sets, the type of a
+/// typed event's JSON, and what calls its callbacks.
 #[pyfunction]
 fn install_drop_in(
     class: &Bound<'_, PyAny>,
     methods: Vec<String>,
+    attributes: [String; Module::ATTRIBUTES],
     typed_json: Py<PyAny>,
     reports: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
@@ -359,10 +479,22 @@ fn install_drop_in(
         let method = class.getattr(&*name)?;
         PyResult::Ok((PyString::intern(py, &name).unbind(), method.unbind()))
     };
+    let place = |name: &str| {
+        let found = attributes.iter().position(|one| one == name);
+        found.ok_or_else(|| pyo3::exceptions::PyValueError::new_err("an attribute is missing"))
+    };
+    let methods = methods
+        .into_iter()
+        .map(method)
+        .collect::<PyResult<Vec<_>>>()?;
     let module = Module {
-        methods: methods.into_iter().map(method).collect::<PyResult<_>>()?,
-        producer: PyString::intern(py, "producer").unbind(),
-        source_service: PyString::intern(py, "source_service").unbind(),
+        class: Class::new(class, &methods)?,
+        methods,
+        producer: place("producer")?,
+        source_service: place("source_service")?,
+        attributes: attributes
+            .each_ref()
+            .map(|name| PyString::intern(py, name).unbind()),
         refused: class.getattr("_refused")?.unbind(),
         typed_json,
         delivery_callback: class.getattr("_delivery_callback")?.unbind(),

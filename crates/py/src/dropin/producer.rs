@@ -53,10 +53,14 @@ impl DropInProducer {
         py: Python<'_>,
         send: impl Fn(&EventProducer) -> carbon_events::Result<CoreDelivery>,
     ) -> PyResult<CoreDelivery> {
-        if !self.shared.is_running() {
-            dispatch::start(py)?;
-        }
-        match self.shared.with(&send) {
+        let sent = match self.shared.with_running(&send) {
+            Some(sent) => sent,
+            None => {
+                dispatch::start(py)?;
+                self.shared.with(&send)
+            }
+        };
+        match sent {
             Err(error) if error.kind() == ErrorKind::QueueFull => {
                 let block_timeout = self.shared.settings(|it| it.producer.block_timeout);
                 let wait = |step| self.shared.with(|core| Ok(core.wait_for_room(step)));
@@ -71,14 +75,12 @@ impl DropInProducer {
     /// code may run while this waits.
     #[inline]
     pub(super) fn send_borrowed(&self, py: Python<'_>, event: &dyn Sending) -> PyResult<()> {
-        if self.shared.is_running() {
-            match self.shared.with(|core| event.try_send(core)) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::InvalidEvent => {
-                    return Err(error).or_raise(py);
-                }
-                Err(_) => {}
+        match self.shared.with_running(|core| event.try_send(core)) {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) if error.kind() == ErrorKind::InvalidEvent => {
+                return Err(error).or_raise(py);
             }
+            _ => {}
         }
         let copy = event.encoded().or_raise(py)?;
         self.send(py, |core| core.encoded(&copy).try_send())
@@ -274,9 +276,11 @@ impl DropInProducer {
         let flushed = blocking::until(py, timeout, |step| self.shared.flush(step).ok())?;
         let waited = flushed.map_or_else(|| began.elapsed().as_millis() as u64, |()| 0);
         self.waited_ms.store(waited, Ordering::Relaxed);
-        // Their callbacks have been called as well, then.
-        let left = timeout.saturating_sub(began.elapsed());
-        blocking::until(py, left, |step| self.counts.wait(step).then_some(()))?;
+        // Their callbacks have been called as well, then; but a callback cannot wait for itself.
+        if !dispatch::calls_here(py)? {
+            let left = timeout.saturating_sub(began.elapsed());
+            blocking::until(py, left, |step| self.counts.wait(step).then_some(()))?;
+        }
         Ok(self.left())
     }
 

@@ -62,7 +62,7 @@ pub(super) fn run(root: &Path, platforms: &[Platform], wheel: bool, npm: bool) -
         }
         if npm {
             let installed = kit.folder.join(platform.target).join("installed");
-            npm::unpack_for(&folder(root).join("npm"), platform.target, &installed)?;
+            npm::unpack_for(root, &folder(root).join("npm"), platform.target, &installed)?;
             let program = installed.join("smoke.cjs");
             fs::copy(root.join("crates/node/test/smoke.cjs"), &program)?;
             for words in &runtimes.javascript {
