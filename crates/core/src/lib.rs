@@ -93,6 +93,7 @@ pub mod config;
 pub mod consumer;
 mod error;
 pub mod events;
+mod fork;
 mod kafka;
 pub mod metrics;
 pub mod producer;

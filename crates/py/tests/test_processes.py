@@ -92,6 +92,29 @@ def test_a_producer_made_before_a_fork_works_in_each_child(run: Any, count_recor
     assert count_records("data-quality", key) == 600
 
 
+def test_children_of_a_producer_that_is_starting_deliver(run: Any, count_records: Any) -> None:
+    """A fork finds other threads in the middle of connecting: asking the registry, resolving names."""
+    _, key = run(
+        """
+        for pause in [0, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05] * 3:
+            p = producer(linger_ms=int(pause * 1000))
+            p.send(quality(key))
+            time.sleep(pause)
+            children = []
+            for _ in range(4):
+                child = os.fork()
+                if child == 0:
+                    p.send(quality(key)).result(30)
+                    os._exit(0)
+                children.append(child)
+            for child in children: assert os.waitpid(child, 0)[1] == 0
+            p.close()
+        """,
+        timeout=120,
+    )
+    assert count_records("data-quality", key) == 30 * 5
+
+
 def test_a_busy_producer_survives_forks(run: Any, count_records: Any) -> None:
     """Forks while other threads send, with deliveries and callbacks on their way."""
     _, key = run(

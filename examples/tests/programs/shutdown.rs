@@ -48,7 +48,7 @@ fn a_service_told_to_end_delivers_what_it_accepted_or_says_how_much_it_gave_up()
     assert!(given_up > 0, "{line}");
     let mut errors = String::new();
     stderr.read_to_string(&mut errors).unwrap();
-    let said = format!("{given_up} records were given up at close");
+    let said = format!("{given_up} records were given up");
     assert!(errors.contains(&said), "{errors}");
     // The broker may have had some of those that were given up; of the delivered it has each.
     assert!(read() >= accepted + delivered_now);

@@ -3,10 +3,10 @@
 //!
 //! Each thread has its own generator, seeded by the operating system, so that making an id takes no
 //! lock. A child of `fork` has the generators of its parent and would repeat their ids; it makes new
-//! ones, because a handler that runs in it counts the forks.
+//! ones, because it is another generation.
 
+use crate::fork;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::rngs::{SmallRng, SysRng};
@@ -30,14 +30,11 @@ pub(super) fn now_ms() -> i64 {
         .map_or(0, |since| since.as_millis() as i64)
 }
 
-/// How often this process's line of descent has forked since it made its first generator.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
 /// A thread's generator.
 #[derive(Clone)]
 struct Generator {
-    /// The value of [`FORKS`] when it was seeded.
-    forks: u32,
+    /// The process in which it was seeded.
+    generation: u32,
     /// The time in the last id.
     last_ms: u64,
     /// The random bits in the last id.
@@ -48,13 +45,12 @@ struct Generator {
 impl Generator {
     #[cold]
     fn new() -> Self {
-        fork::watch();
         // A system that gives no random bytes would give none to anyone: std's own seed, which
         // falls back by itself, is the best there is then.
         let rng = SmallRng::try_from_rng(&mut SysRng)
             .unwrap_or_else(|_| SmallRng::seed_from_u64(hash_of_nothing()));
         Generator {
-            forks: FORKS.load(Ordering::Relaxed),
+            generation: fork::generation(),
             last_ms: 0,
             last_random: 0,
             rng,
@@ -107,38 +103,13 @@ thread_local! {
 pub(super) fn next_v7(now_ms: i64) -> u128 {
     GENERATOR.with(|cell| {
         let mut generator = match cell.take() {
-            Some(generator) if generator.forks == FORKS.load(Ordering::Relaxed) => generator,
+            Some(generator) if generator.generation == fork::generation() => generator,
             _ => Generator::new(),
         };
         let id = generator.next_v7(now_ms.max(0) as u64);
         cell.set(Some(generator));
         id
     })
-}
-
-#[cfg(all(unix, not(miri)))]
-mod fork {
-    use std::sync::Once;
-    use std::sync::atomic::Ordering;
-
-    /// Has forks counted from now on.
-    pub(super) fn watch() {
-        extern "C" fn count() {
-            super::FORKS.fetch_add(1, Ordering::Relaxed);
-        }
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            // SAFETY: the handler runs in the child before `fork` returns and does no more than
-            // add to an atomic, which is allowed there. It lives as long as the process, and
-            // registering it has no other precondition.
-            unsafe { libc::pthread_atfork(None, None, Some(count)) };
-        });
-    }
-}
-
-#[cfg(not(all(unix, not(miri))))]
-mod fork {
-    pub(super) fn watch() {}
 }
 
 /// Both hex digits of every byte.

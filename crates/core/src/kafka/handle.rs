@@ -13,7 +13,7 @@ use rdkafka_sys as sys;
 
 use super::events::Event;
 use super::message::millis;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, fork};
 
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
 pub(crate) struct Handle {
@@ -51,6 +51,8 @@ impl Handle {
                 format!("librdkafka refuses the settings: {why}"),
             )
         };
+        // OpenSSL and librdkafka hold locks of their own meanwhile.
+        let _undisturbed = fork::undisturbed();
         let native = config
             .create_native_config()
             .map_err(|error| refused(error.to_string()))?;
@@ -64,6 +66,8 @@ impl Handle {
         let ptr = unsafe {
             let conf = native.ptr();
             sys::rd_kafka_conf_set_events(conf, events);
+            #[cfg(unix)]
+            super::resolve::install(conf);
             sys::rd_kafka_conf_set(
                 conf,
                 c"log.queue".as_ptr(),

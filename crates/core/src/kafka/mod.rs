@@ -10,6 +10,8 @@ mod handle;
 mod message;
 mod metadata;
 mod partitions;
+#[cfg(unix)]
+mod resolve;
 
 pub(crate) use errors::{broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};

@@ -28,8 +28,8 @@ pub use snapshot::{
     LagSnapshot, LatencySnapshot, MetricsSnapshot, RegistrySnapshot, TopicSnapshot,
 };
 
-use crate::ErrorKind;
 use crate::sync::{Mutex, RwLock};
+use crate::{ErrorKind, fork};
 
 /// How many topics and event types are told apart; those that come later are counted as `other`, so
 /// that topic names taken from data cannot fill the memory.
@@ -180,6 +180,7 @@ impl Metrics {
 
     /// Sets how many records of a partition a consumer has still to read.
     pub fn lag(&self, topic: &str, partition: i32, records: i64) {
+        let _undisturbed = fork::undisturbed();
         let mut lag = self.0.lag.lock();
         match lag
             .iter_mut()
@@ -192,6 +193,7 @@ impl Metrics {
 
     /// Forgets the lag of a partition that was given to another consumer.
     pub fn lag_revoked(&self, topic: &str, partition: i32) {
+        let _undisturbed = fork::undisturbed();
         self.0.lag.lock().remove(&(topic.to_owned(), partition));
     }
 
@@ -241,6 +243,7 @@ fn named<T>(
     name: &str,
     make: impl FnOnce() -> T,
 ) -> Arc<T> {
+    let _undisturbed = fork::undisturbed();
     if let Some(entry) = entries.read().get(name) {
         return entry.clone();
     }

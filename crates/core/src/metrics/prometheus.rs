@@ -66,6 +66,7 @@ const TOPIC_COUNTERS: &[(&str, &str, TopicValue)] = &[
 
 pub(super) fn render(metrics: &Inner) -> String {
     let mut text = Exposition(String::with_capacity(8192));
+    let _undisturbed = crate::fork::undisturbed();
     let topics = metrics.topics.read();
     // Outcomes before what was accepted, as in a snapshot.
     let in_flight: Vec<u64> = topics

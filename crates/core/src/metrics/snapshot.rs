@@ -115,6 +115,7 @@ impl MetricsSnapshot {
 }
 
 pub(super) fn take(metrics: &Inner) -> MetricsSnapshot {
+    let _undisturbed = crate::fork::undisturbed();
     let topics = metrics.topics.read();
     let lag = metrics.lag.lock();
     MetricsSnapshot {

@@ -28,9 +28,10 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::tally::Owner;
-use super::{EventProducer, Partitioner, ProducerStats, fork};
+use super::{EventProducer, Partitioner, ProducerStats};
 use crate::client::{ClientObserver, Observer};
 use crate::config::{Settings, TokenProvider};
+use crate::fork;
 use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::fork;
+use crate::fork;
 
 /// The counts of one owner in one process.
 #[derive(Default)]

@@ -17,10 +17,10 @@ use reqwest::{Certificate, Client, Identity, Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{answer, fork};
+use super::answer;
 use crate::config::{RegistrySettings, Secret, without_credentials};
 use crate::metrics::Metrics;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, fork};
 
 /// The most that is read of an answer. The largest schemas in use are a hundredth of it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -227,7 +227,11 @@ impl Http {
         {
             return Ok(made.1.clone());
         }
-        let client = fork::undisturbed(|| self.build_client())?;
+        let client = {
+            // OpenSSL holds locks of its own meanwhile.
+            let _undisturbed = fork::undisturbed();
+            self.build_client()?
+        };
         let before = self.client.swap(Some(Arc::new((pid, client.clone()))));
         if before.as_ref().is_some_and(|made| made.0 != pid) {
             // Dropping a parent's client would wake tasks on a runtime whose thread is not here.

@@ -24,7 +24,6 @@
 //! read before the first call.
 
 mod answer;
-mod fork;
 mod http;
 mod once;
 mod source;
@@ -49,7 +48,7 @@ use crate::codec::Schema;
 use crate::config::RegistrySettings;
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
-use crate::{Error, ErrorKind, Result, background};
+use crate::{Error, ErrorKind, Result, background, fork};
 
 /// How many ids are remembered that the registry does not know, or could not be asked for. Ids come
 /// out of records, so anyone who writes to a topic chooses them.
@@ -126,6 +125,7 @@ impl SchemaRegistry {
     /// The id of `schema` for the values of `topic`: a handle to keep, known at once where the id was
     /// given by configuration, else after [`SubjectId::resolve`].
     pub fn subject(&self, topic: &str, schema: &str) -> SubjectId {
+        let _undisturbed = fork::undisturbed();
         let mut subjects = self.0.subjects.lock();
         let key = (subject_name(topic), schema.to_owned());
         subjects
@@ -153,6 +153,7 @@ impl SchemaRegistry {
 
     /// The schema that a record names, if it is known already.
     pub fn known_schema(&self, id: u32) -> Option<Arc<RegisteredSchema>> {
+        let _undisturbed = fork::undisturbed();
         let cell = self.0.schemas.lock().get(&id).cloned();
         cell?.get()
     }
@@ -161,6 +162,7 @@ impl SchemaRegistry {
         &self,
         id: u32,
     ) -> impl Future<Output = Result<Arc<RegisteredSchema>>> + Send + 'static {
+        let _undisturbed = fork::undisturbed();
         let cell = {
             let mut schemas = self.0.schemas.lock();
             if schemas.len() >= MAX_FAILED_IDS && !schemas.contains_key(&id) {

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use crate::sync::Mutex;
-use crate::{Error, Result, background};
+use crate::{Error, Result, background, fork};
 
 /// A value that many callers ask for and one call fetches: callers that come while it is under way
 /// wait for the same answer.
@@ -31,6 +31,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
 
     /// The value, if it is known.
     pub(super) fn get(&self) -> Option<T> {
+        let _undisturbed = fork::undisturbed();
         match &*self.0.lock() {
             State::Known(value) => Some(value.clone()),
             _ => None,
@@ -39,16 +40,19 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
 
     /// Sets the value, whatever is under way.
     pub(super) fn set(&self, value: T) {
+        let _undisturbed = fork::undisturbed();
         *self.0.lock() = State::Known(value);
     }
 
     /// Forgets the value, so that the next caller fetches it.
     pub(super) fn clear(&self) {
+        let _undisturbed = fork::undisturbed();
         *self.0.lock() = State::Empty;
     }
 
     /// Whether nothing would be lost if this were forgotten.
     pub(super) fn is_idle(&self) -> bool {
+        let _undisturbed = fork::undisturbed();
         matches!(&*self.0.lock(), State::Empty | State::Failed(..))
     }
 
@@ -62,6 +66,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
     where
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        let _undisturbed = fork::undisturbed();
         let mut state = self.0.lock();
         let pid = std::process::id();
         match &*state {
@@ -80,6 +85,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
         let (cell, fetched) = (self.clone(), fetch());
         let answer = background::spawn(async move {
             let outcome = fetched.await;
+            let _undisturbed = fork::undisturbed();
             *cell.0.lock() = match &outcome {
                 Ok(value) => State::Known(value.clone()),
                 Err(error) => State::Failed(error.clone(), Instant::now() + failure_ttl),

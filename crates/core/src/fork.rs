@@ -1,0 +1,137 @@
+//! Which process we are in, and what a fork must not interrupt.
+//!
+//! A child has the parent's memory and one of its threads. librdkafka's threads are not in it, so each
+//! engine remembers the [`generation`] that it was made in. And a lock that another thread held at the
+//! fork stays locked in the child for ever: what is shared with the child and guarded by a lock (the
+//! registry's client, the metrics, OpenSSL's and the resolver's own state) is used within
+//! [`undisturbed`] only, and forks wait until nobody is, for a second at most.
+//!
+//! Nothing is registered by a `Once`, which a fork could leave half done as well: the handlers may be
+//! registered twice without harm.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+/// How long a fork waits at most: a name server may take its time.
+const LONGEST: Duration = Duration::from_secs(1);
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// Read by those who must not be disturbed, written by a fork.
+static GATE: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// The gate as this thread holds it, and how often.
+    static HELD: RefCell<Option<RwLockReadGuard<'static, ()>>> = const { RefCell::new(None) };
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// The gate while this thread forks.
+    static FORKING: Cell<Option<RwLockWriteGuard<'static, ()>>> = const { Cell::new(None) };
+}
+
+/// A number that differs between a process and the children that it forks. A relaxed load: cheap
+/// enough for every send, where `getpid` is a system call.
+pub(crate) fn generation() -> u32 {
+    register();
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Until what it gives is dropped, forks of other threads wait. For work that is short and waits for
+/// nothing but locks that are used so, too.
+#[must_use = "forks wait until it is dropped"]
+pub(crate) fn undisturbed() -> Undisturbed {
+    register();
+    // A thread in its last moments has no thread locals, and goes on without.
+    let counted = DEPTH.try_with(|depth| {
+        if depth.get() == 0 {
+            let gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+            let _ = HELD.try_with(|held| held.replace(Some(gate)));
+        }
+        depth.set(depth.get() + 1);
+    });
+    Undisturbed {
+        counted: counted.is_ok(),
+        _not_send: std::marker::PhantomData,
+    }
+}
+
+/// See [`undisturbed`].
+pub(crate) struct Undisturbed {
+    counted: bool,
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        if !self.counted {
+            return;
+        }
+        let _ = DEPTH.try_with(|depth| {
+            depth.set(depth.get() - 1);
+            if depth.get() == 0 {
+                let _ = HELD.try_with(RefCell::take);
+            }
+        });
+    }
+}
+
+fn register() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if REGISTERED.load(Ordering::Acquire) {
+        return;
+    }
+    // Miri forks nothing.
+    #[cfg(all(unix, not(miri)))]
+    {
+        unsafe extern "C" fn before() {
+            // Not within what this thread itself must not be disturbed in.
+            if DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(true) {
+                return;
+            }
+            let _ = FORKING.try_with(|forking| {
+                // Held already where the handlers are registered twice.
+                forking.set(forking.take().or_else(closed_gate));
+            });
+        }
+        unsafe extern "C" fn in_parent() {
+            let _ = FORKING.try_with(Cell::take);
+        }
+        unsafe extern "C" fn in_child() {
+            GENERATION.fetch_add(1, Ordering::Relaxed);
+            // `before` ran on this thread, of which the child's is the copy.
+            let _ = FORKING.try_with(Cell::take);
+        }
+        // SAFETY: the handlers touch an atomic and a lock that no thread holds while it forks.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    }
+    REGISTERED.store(true, Ordering::Release);
+}
+
+/// The gate, closed; `None` where it stays in use.
+#[cfg(all(unix, not(miri)))]
+fn closed_gate() -> Option<RwLockWriteGuard<'static, ()>> {
+    let deadline = Instant::now() + LONGEST;
+    loop {
+        match GATE.try_write() {
+            Ok(held) => return Some(held),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_not_be_disturbed_may_be_nested() {
+        let outer = undisturbed();
+        let inner = undisturbed();
+        drop(outer);
+        assert!(GATE.try_write().is_err(), "still held by the inner one");
+        drop(inner);
+        drop(undisturbed());
+    }
+}
