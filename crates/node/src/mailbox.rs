@@ -93,7 +93,6 @@ pub struct Drained {
 impl Mailbox {
     /// A mailbox that wakes no event loop until it is opened: a bare `require` opens no handle.
     #[napi(constructor, catch_unwind)]
-    #[expect(clippy::new_without_default, reason = "JavaScript creates it")]
     pub fn new() -> Self {
         Mailbox {
             post: Arc::new(Post {

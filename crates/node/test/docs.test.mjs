@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
@@ -21,6 +21,20 @@ const snippets = [...page.matchAll(/^## (.*?)$|^```(\w+)\n([\s\S]*?)^```$/gm)].r
   },
   { found: [], section: '' },
 ).found;
+
+test('each test that the page names is there', async () => {
+  const rows = [...page.matchAll(/^\| .* \| `(\w+)`: (.+) \|$/gm)];
+  assert.ok(rows.length > 20);
+  for (const [, file, name] of rows) {
+    const path = new URL(`${file}.test.mjs`, import.meta.url);
+    assert.ok(existsSync(path), file);
+    const code = readFileSync(path, 'utf8').replaceAll("\\'", "'");
+    const how = /, replaced (in a subclass|on the prototype),/;
+    // Some are made in a loop.
+    const made = [name, name.replace(how, ', replaced ${how},'), name.replace(/^Node 16/, '${runtime}')];
+    assert.ok(made.some((one) => code.includes(`'${one}'`) || code.includes(`\`${one}\``)), `${file}: ${name}`);
+  }
+});
 
 /** What a snippet takes for granted. */
 const given = {

@@ -20,7 +20,7 @@ import {
   withEnvironment,
 } from './support.mjs';
 
-const { EventProducer, getEventProducer, EventType, Topic } = esm;
+const { EventProducer, getEventProducer } = esm;
 const require = createRequire(import.meta.url);
 
 const call = {
@@ -72,10 +72,8 @@ test('it is the same package under require and import', () => {
   assert.equal(cjs.EventProducer, EventProducer);
   assert.equal(esm.default.EventProducer, EventProducer);
   for (const exported of Object.keys(cjs)) assert.equal(esm[exported], cjs[exported], exported);
-  assert.equal(EventType.AUDIT_API_CALL, 'AuditAPICallEvent');
-  assert.equal(Topic.AUDIT_API_CALLS, 'audit-api-calls');
-  assert.equal(Topic.MARKET_DATA, 'market-data');
-  assert.equal(Object.keys(Topic).length, 13);
+  assert.equal(esm.EventType.API_CALL, 'AuditAPICallEvent');
+  assert.equal(esm.Topic.AUDIT_API_CALLS, 'audit-api-calls');
 });
 
 test('every method writes JSON where there is no registry, and connects by itself', async (t) => {
@@ -100,8 +98,6 @@ test('every method writes JSON where there is no registry, and connects by itsel
     eventType: 'AuditAPICallEvent',
     source: 'billing',
     version: '1.0.0',
-    correlationId: null,
-    causationId: null,
     service: 'pricing-api',
     endpoint: '/v1/prices',
     method: 'GET',
@@ -180,92 +176,89 @@ test('getEventProducer takes the service and its options', async (t) => {
   assert.equal(event.source, 'orders');
 });
 
-for (const format of ['json', 'avro']) {
-  test(`what JSON let through is let through as ${format}`, async (t) => {
-    const topicPrefix = await platformTopics();
-    const producer = old(t, { topicPrefix, format });
-    await producer.produceAPICallEvent({
-      service: 'express',
-      endpoint: '/x',
-      method: 'POST',
-      statusCode: '201',
-      latencyMs: 3.7,
-      requestSize: undefined,
-      responseSize: '1024',
-      userId: undefined,
-      apiKey: undefined,
-      ipAddress: undefined,
-      errorMessage: undefined,
-    });
-    await producer.produceDataIngestionEvent({
-      datasetName: 'd',
-      recordCount: '7',
-      sizeBytes: null,
-      location: 'somewhere',
-      metadata: null,
-    });
-    await producer.produceDataIngestionEvent({
-      datasetName: 'd',
-      recordCount: 8n,
-      sizeBytes: NaN,
-      location: 'bad \ud800 text',
-      metadata: { rows: 5, nested: { a: 1 }, ok: true },
-    });
-    await producer.produceDataQualityEvent({
-      datasetName: 'd',
-      checkType: 't',
-      checkName: 'n',
-      result: 'PASS',
-      score: '0.5',
-    });
-    await producer.produceServiceHealthEvent({
-      serviceName: 'h',
-      namespace: undefined,
-      healthStatus: 'HEALTHY',
-      latencyMs: undefined,
-      errorRate: undefined,
-    });
-    assert.deepEqual(producer.getStats(), { delivered: 5, errors: 0 });
-    const [{ event: api }] = await readAll(`${topicPrefix}audit-api-calls`);
-    assert.equal(api.statusCode, 201);
-    assert.equal(api.latencyMs, 4);
-    assert.equal(api.requestSizeBytes, 0);
-    assert.equal(api.responseSizeBytes, 1024);
-    assert.equal(api.userId, null);
-    assert.equal(api.ipAddress, 'unknown');
-    const [{ event: one }, { event: two }] = await readAll(`${topicPrefix}data-ingestion`);
-    assert.equal(one.recordCount, 7);
-    assert.equal(one.sizeBytes, 0);
-    assert.deepEqual(one.metadata, {});
-    assert.equal(two.recordCount, 8);
-    assert.equal(two.location, 'bad \ufffd text');
-    assert.deepEqual(two.metadata, { rows: '5', nested: '{"a":1}', ok: 'true' });
-    const [{ event: quality }] = await readAll(`${topicPrefix}data-quality`);
-    assert.equal(quality.score, 0.5);
-    assert.equal(quality.failedRecords, 0);
-  });
-}
-
-test('JSON takes even what is no event, as it ever did', async (t) => {
+test('what JSON let through is let through as Avro', async (t) => {
   const topicPrefix = await platformTopics();
-  const producer = old(t, { topicPrefix, sourceService: 'loose' });
+  const producer = old(t, { topicPrefix, format: 'avro' });
+  await producer.produceAPICallEvent({
+    service: 'express',
+    endpoint: '/x',
+    method: 'POST',
+    statusCode: '201',
+    latencyMs: 3.7,
+    requestSize: undefined,
+    responseSize: '1024',
+    userId: undefined,
+    apiKey: undefined,
+    ipAddress: undefined,
+    errorMessage: undefined,
+  });
+  await producer.produceDataIngestionEvent({
+    datasetName: 'd',
+    recordCount: '7',
+    sizeBytes: null,
+    location: 'somewhere',
+    metadata: null,
+  });
+  await producer.produceDataIngestionEvent({
+    datasetName: 'd',
+    recordCount: 8n,
+    sizeBytes: NaN,
+    location: 'bad \ud800 text',
+    metadata: { rows: 5, nested: { a: 1 }, ok: true },
+  });
+  await producer.produceDataQualityEvent({
+    datasetName: 'd',
+    checkType: 't',
+    checkName: 'n',
+    result: 'PASS',
+    score: '0.5',
+  });
   await producer.produceServiceHealthEvent({
     serviceName: 'h',
-    namespace: 'n',
-    healthStatus: 'ON_FIRE',
-    latencyMs: 'a while',
-    errorRate: 0.5,
+    namespace: undefined,
+    healthStatus: 'HEALTHY',
+    latencyMs: undefined,
+    errorRate: undefined,
   });
-  await producer.produceAPICallEvent({});
-  const [{ value, key }] = await readRaw(`${topicPrefix}system-health`, 1);
-  const event = JSON.parse(value);
-  assert.equal(key.toString(), 'h');
-  assert.equal(event.healthStatus, 'ON_FIRE');
-  assert.equal(event.latencyMs, 'a while');
-  assert.equal(event.eventType, 'ServiceHealthEvent');
-  assert.equal(event.source, 'loose');
-  const [empty] = await readRaw(`${topicPrefix}audit-api-calls`, 1);
-  assert.equal(empty.key, null);
+  assert.deepEqual(producer.getStats(), { delivered: 5, errors: 0 });
+  const [{ event: api }] = await readAll(`${topicPrefix}audit-api-calls`);
+  assert.equal(api.statusCode, 201);
+  assert.equal(api.latencyMs, 4);
+  assert.equal(api.requestSizeBytes, 0);
+  assert.equal(api.responseSizeBytes, 1024);
+  assert.equal(api.userId, null);
+  assert.equal(api.ipAddress, 'unknown');
+  const [{ event: one }, { event: two }] = await readAll(`${topicPrefix}data-ingestion`);
+  assert.equal(one.recordCount, 7);
+  assert.equal(one.sizeBytes, 0);
+  assert.deepEqual(one.metadata, {});
+  assert.equal(two.recordCount, 8);
+  assert.equal(two.location, 'bad \ufffd text');
+  assert.deepEqual(two.metadata, { rows: '5', nested: '{"a":1}', ok: 'true' });
+  const [{ event: quality }] = await readAll(`${topicPrefix}data-quality`);
+  assert.equal(quality.score, 0.5);
+  assert.equal(quality.failedRecords, 0);
+});
+
+test('what a request has in the place of a value is let through as Avro', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = old(t, { topicPrefix, format: 'avro' });
+  const odd = [
+    { statusCode: 200n, latencyMs: 3n },
+    { requestSize: ['12'], userId: ['u-2'], ipAddress: ['::1'] },
+    { userId: ['a', 'b'], apiKey: ['k'] },
+    { method: NaN, endpoint: () => 1, service: '' },
+    { statusCode: Symbol('s'), ipAddress: null, service: Symbol('s') },
+  ];
+  for (const values of odd) await producer.produceAPICallEvent({ ...call, ...values });
+  assert.deepEqual(producer.getStats(), { delivered: 5, errors: 0 });
+  const found = await readAll(`${topicPrefix}audit-api-calls`);
+  const events = found.map(({ event }) => event).sort((one, other) => (one.eventId < other.eventId ? -1 : 1));
+  assert.deepEqual([events[0].statusCode, events[0].latencyMs], [200, 3]);
+  assert.deepEqual([events[1].requestSizeBytes, events[1].userId, events[1].ipAddress], [12, 'u-2', '::1']);
+  assert.equal(events[2].userId, '["a","b"]');
+  assert.deepEqual([events[3].method, events[3].endpoint, events[3].service], ['unknown', 'unknown', 'unknown']);
+  assert.deepEqual([events[4].statusCode, events[4].ipAddress, events[4].service], [0, 'unknown', 'unknown']);
 });
 
 test('what Avro cannot hold is a rejected promise that names the field', async (t) => {
@@ -352,19 +345,80 @@ test('rejectUnauthorized: false takes a broker of a strange authority', async (t
   await taken.produceAPICallEvent(call);
 });
 
-test('files are taken from the environment', async (t) => {
+/** The variables of mutual TLS, and what a test changes in them. */
+const files = (change = {}) => ({
+  KAFKA_BOOTSTRAP_SERVERS: served.tls,
+  KAFKA_SSL_CA_LOCATION: served.ca,
+  KAFKA_SSL_CERTIFICATE_LOCATION: served.certificate,
+  KAFKA_SSL_KEY_LOCATION: served.encryptedKey,
+  KAFKA_SSL_KEY_PASSWORD: served.keyPassword,
+  ...change,
+});
+
+/** What a producer warns of while it is made, and then `work` with it. */
+async function warned(t, options, work = () => {}) {
+  const warn = t.mock.method(console, 'warn', () => {});
+  const producer = closing(t)(new EventProducer(options));
+  const lines = warn.mock.calls.map((call) => call.arguments.join(' '));
+  warn.mock.restore();
+  await work(producer);
+  return lines;
+}
+
+test('all three files in the environment are mutual TLS, without a warning', async (t) => {
   const topicPrefix = await platformTopics();
-  const variables = {
-    KAFKA_BOOTSTRAP_SERVERS: served.tls,
-    KAFKA_SSL_CA_LOCATION: served.ca,
-    KAFKA_SSL_CERTIFICATE_LOCATION: served.certificate,
-    KAFKA_SSL_KEY_LOCATION: served.encryptedKey,
-    KAFKA_SSL_KEY_PASSWORD: served.keyPassword,
-  };
-  await withEnvironment(variables, async () => {
-    const producer = closing(t)(new EventProducer({ tls: null, topicPrefix }));
-    await producer.produceAPICallEvent(call);
+  for (const named of [{}, { KAFKA_SECURITY_PROTOCOL: 'ssl' }]) {
+    await withEnvironment(files(named), async () => {
+      const lines = await warned(t, { topicPrefix }, (producer) => producer.produceAPICallEvent(call));
+      assert.deepEqual(lines, []);
+    });
+  }
+});
+
+test('tls: null is plaintext with a warning, whatever the environment has', async (t) => {
+  const topicPrefix = await platformTopics();
+  for (const named of [{}, { KAFKA_SECURITY_PROTOCOL: 'SSL' }]) {
+    await withEnvironment(files({ KAFKA_BOOTSTRAP_SERVERS: served.plain, ...named }), async () => {
+      const lines = await warned(t, { tls: null, topicPrefix }, (producer) => producer.produceAPICallEvent(call));
+      assert.equal(lines.length, 1);
+      assert.match(lines[0], /^\[EventProducer\] no TLS: tls is null/);
+    });
+  }
+  await withEnvironment({ ...environment }, async () => {
+    assert.deepEqual(await warned(t, { tls: null }), []);
   });
+});
+
+test('no certificates and no protocol are plaintext with a warning, so are some of the files', async (t) => {
+  const topicPrefix = await platformTopics();
+  for (const given of [{}, { KAFKA_SSL_CA_LOCATION: served.ca }, { KAFKA_SECURITY_PROTOCOL: '' }]) {
+    await withEnvironment({ KAFKA_BOOTSTRAP_SERVERS: served.plain, ...given }, async () => {
+      const lines = await warned(t, { topicPrefix }, (producer) => producer.produceAPICallEvent(call));
+      assert.equal(lines.length, 1);
+      assert.match(lines[0], /no TLS: KAFKA_SSL_CA_LOCATION, .* are not all set/);
+    });
+  }
+});
+
+test('a protocol of SSL without certificates is TLS with the system\'s authorities, and a warning', async (t) => {
+  const variables = { KAFKA_BOOTSTRAP_SERVERS: served.tls, KAFKA_SECURITY_PROTOCOL: 'SSL' };
+  await withEnvironment(variables, async () => {
+    const lines = await warned(t, {}, (producer) => assert.rejects(producer.connect({ timeoutMs: 3_000 })));
+    assert.equal(lines.length, 1);
+    assert.match(lines[0], /TLS without client certificates/);
+  });
+});
+
+test('a file that is not there is named by its variable when the producer is made', async () => {
+  for (const name of ['KAFKA_SSL_CA_LOCATION', 'KAFKA_SSL_CERTIFICATE_LOCATION', 'KAFKA_SSL_KEY_LOCATION']) {
+    await withEnvironment(files({ [name]: '/nowhere/file.pem' }), async () => {
+      assert.throws(() => new EventProducer(), (error) => {
+        assert.equal(error.kind, 'InvalidConfig');
+        assert.match(error.message, new RegExp(`${name}, /nowhere/file.pem`));
+        return true;
+      });
+    });
+  }
 });
 
 test('a broker that is not there is said, not waited for without end', async () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { mock, test } from 'node:test';
 import { EventProducer, EventType, Topic, getEventProducer } from '@254carbon/event-producer';
-import { createTopics, name, old, platformTopics, readAll, readRaw, served } from './support.mjs';
+import { createTopics, name, old, plain, platformTopics, readAll, readRaw, served } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 
@@ -347,6 +347,32 @@ test('a patched send that passes on writes Avro where there is a registry', asyn
   const [{ value, headers }] = await readRaw(report.topic, 1);
   assert.equal(value[0], 0);
   assert.equal(headers.traced.toString(), 'yes');
+});
+
+test('a subclass may have members of any other name', async (t) => {
+  const topicPrefix = await platformTopics();
+  const names = [
+    'send', 'sendMany', 'enqueue', 'flush', 'close', 'ready', 'stats', 'metrics', 'count', 'wait', 'end', 'topicOf', 'pack',
+    'packJson', 'onSettled', 'onRejected', 'options', 'topics', 'client', 'native', 'queue', 'log', 'logger', 'isUsed', 'used',
+  ];
+  class Named extends EventProducer {
+    constructor(options) {
+      super(options);
+      for (const name of names) this[name] = `mine: ${name}`;
+    }
+  }
+  for (const options of [{}, { schemaRegistryUrl: served.registry }]) {
+    const producer = new Named({ ...plain, topicPrefix, ...options });
+    await producer.connect();
+    await producer.produceServiceHealthEvent(health);
+    await producer.produceServiceHealthEvent({ ...health, latencyMs: '5' });
+    await producer.produceCustomEvent(`${topicPrefix}system-health`, 'k', health);
+    await producer.producer.send({ topic: `${topicPrefix}system-health`, messages: [{ value: '{}' }] });
+    await assert.rejects(producer.produceCustomEvent('', 'k', {}), TypeError);
+    await producer.disconnect();
+    assert.deepEqual(producer.getStats(), { delivered: 3, errors: 1 });
+    for (const name of names) assert.equal(producer[name], `mine: ${name}`);
+  }
 });
 
 test('a source that is set later stands in every event from then on', async (t) => {

@@ -63,17 +63,27 @@ export function name(what = 'test') {
   return `${what}-${process.pid}-${Date.now().toString(36)}-${unique++}`;
 }
 
-/** Makes topics, three partitions each. */
-export async function createTopics(...topics) {
+/** `work` with an admin client, which is closed whatever comes of it: it would keep the process. */
+async function withAdmin(work) {
   const admin = client.admin();
   await admin.connect();
-  await admin.createTopics({
-    waitForLeaders: false,
-    topics: topics.map((topic) => ({ topic, numPartitions: 3, replicationFactor: 1 })),
+  try {
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** Makes topics, three partitions each. */
+export function createTopics(...topics) {
+  return withAdmin(async (admin) => {
+    await admin.createTopics({
+      waitForLeaders: false,
+      topics: topics.map((topic) => ({ topic, numPartitions: 3, replicationFactor: 1 })),
+    });
+    const known = () => admin.fetchTopicMetadata({ topics }).then(() => true, () => false);
+    await until('the topics', known);
   });
-  const known = () => admin.fetchTopicMetadata({ topics }).then(() => true, () => false);
-  await until('the topics', known);
-  await admin.disconnect();
 }
 
 /** The twelve topics and `market-data` under a prefix of their own. */
@@ -103,12 +113,16 @@ export async function readRaw(topic, count) {
 }
 
 /** How many records a topic has. */
-export async function countRecords(topic) {
-  const admin = client.admin();
-  await admin.connect();
-  const offsets = await admin.fetchTopicOffsets(topic);
-  await admin.disconnect();
-  return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
+export function countRecords(topic) {
+  return withAdmin(async (admin) => {
+    let offsets;
+    // A topic that was just created may have no leader yet.
+    await until(`the offsets of ${topic}`, async () => {
+      offsets = await admin.fetchTopicOffsets(topic).catch(() => undefined);
+      return offsets !== undefined;
+    });
+    return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
+  });
 }
 
 /** Everything that is on these topics, as we read it. */

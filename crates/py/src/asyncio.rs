@@ -11,13 +11,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::File;
 use std::future::Future;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use carbon_events::Delivery;
@@ -28,6 +25,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::delivery::outcome;
+use crate::wakeup::Wakeup;
 
 /// What a future gives: made into Python's objects on the loop's thread.
 pub(crate) type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -55,9 +53,7 @@ pub(crate) struct Port {
 
 struct Shared {
     ready: Mutex<Vec<u64>>,
-    signalled: AtomicBool,
-    reading: File,
-    writing: File,
+    wakeup: Wakeup,
 }
 
 struct Notify {
@@ -67,17 +63,8 @@ struct Notify {
 
 impl Wake for Notify {
     fn wake(self: Arc<Self>) {
-        let Shared {
-            ready,
-            signalled,
-            writing,
-            ..
-        } = &*self.shared;
-        ready.lock().push(self.id);
-        if !signalled.swap(true, Ordering::SeqCst) {
-            // A full pipe is one that wakes its reader, too.
-            let _ = (&*writing).write(&[1]);
-        }
+        self.shared.ready.lock().push(self.id);
+        self.shared.wakeup.notify();
     }
 }
 
@@ -85,26 +72,11 @@ impl Wake for Notify {
 impl Port {
     #[new]
     fn new() -> PyResult<Self> {
-        let mut ends = [0; 2];
-        // SAFETY: room for two descriptors, which are ours from here on.
-        let (reading, writing) = unsafe {
-            if libc::pipe(ends.as_mut_ptr()) != 0 {
-                return Err(PyOSError::new_err(
-                    std::io::Error::last_os_error().to_string(),
-                ));
-            }
-            for end in ends {
-                libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK);
-                libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC);
-            }
-            (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
-        };
+        let wakeup = Wakeup::new().map_err(|error| PyOSError::new_err(error.to_string()))?;
         Ok(Port {
             shared: Arc::new(Shared {
                 ready: Mutex::default(),
-                signalled: AtomicBool::new(false),
-                reading: reading.into(),
-                writing: writing.into(),
+                wakeup,
             }),
             tasks: Mutex::default(),
             next: AtomicU64::new(0),
@@ -113,14 +85,12 @@ impl Port {
 
     /// The descriptor for `loop.add_reader`.
     fn fileno(&self) -> i32 {
-        self.shared.reading.as_raw_fd()
+        self.shared.wakeup.fileno()
     }
 
     /// Polls what is ready; called by the loop.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        let mut bytes = [0; 64];
-        while matches!((&self.shared.reading).read(&mut bytes), Ok(64)) {}
-        self.shared.signalled.store(false, Ordering::SeqCst);
+        self.shared.wakeup.drain();
         let ready = std::mem::take(&mut *self.shared.ready.lock());
         for id in ready {
             // Taken out while it is polled: setting a result may run anything.

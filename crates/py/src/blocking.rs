@@ -1,12 +1,23 @@
 //! Blocking without the GIL, in steps between which signals are looked for.
+//!
+//! In a program that gevent or eventlet has patched nothing blocks in native code: the greenlet asks
+//! again after pauses in which the others of its thread run.
 
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyValueError;
+use carbon_events::sync::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+
+use crate::greenlets::Hub;
 
 /// How long Ctrl-C may go unnoticed.
 const STEP: Duration = Duration::from_millis(100);
+/// The pauses of a greenlet grow from the first of these to the second; before them is one in which
+/// the others run once.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
 
 /// A timeout as Python gives it: seconds, or `None` for as long as it takes.
 pub(crate) fn seconds(timeout: Option<f64>) -> PyResult<Duration> {
@@ -29,14 +40,88 @@ pub(crate) fn until<T: Send>(
     step: impl Fn(Duration) -> Option<T> + Sync,
 ) -> PyResult<Option<T>> {
     let deadline = Instant::now().checked_add(timeout);
+    let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    if let Some(hub) = Hub::of_this_thread(py)? {
+        return until_with_greenlets(py, &hub, left, step);
+    }
     loop {
-        let left = deadline.map_or(STEP, |at| at.saturating_duration_since(Instant::now()));
-        if let Some(answer) = py.detach(|| step(left.min(STEP))) {
+        let wait = left().map_or(STEP, |left| left.min(STEP));
+        if let Some(answer) = py.detach(|| step(wait)) {
             return Ok(Some(answer));
         }
         py.check_signals()?;
-        if deadline.is_some_and(|at| Instant::now() >= at) {
+        if left().is_some_and(|left| left.is_zero()) {
             return Ok(None);
         }
     }
+}
+
+#[cold]
+fn until_with_greenlets<T: Send>(
+    py: Python<'_>,
+    hub: &Hub<'_>,
+    left: impl Fn() -> Option<Duration>,
+    step: impl Fn(Duration) -> Option<T> + Sync,
+) -> PyResult<Option<T>> {
+    let mut pause = Duration::ZERO;
+    loop {
+        if let Some(answer) = py.detach(|| step(Duration::ZERO)) {
+            return Ok(Some(answer));
+        }
+        py.check_signals()?;
+        let left = left().unwrap_or(Duration::MAX);
+        if left.is_zero() {
+            return Ok(None);
+        }
+        hub.sleep(pause.min(left))?;
+        pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
+    }
+}
+
+/// Does work that blocks for as long as it takes, without the GIL; where greenlets must run
+/// meanwhile, on a thread of its own.
+pub(crate) fn call<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    if Hub::of_this_thread(py)?.is_none() {
+        return Ok(py.detach(work));
+    }
+    call_on_a_thread(py, work)
+}
+
+/// Does work on a thread of its own, so that signals are heard and greenlets run meanwhile. The work
+/// goes on where a signal's exception ends the wait.
+pub(crate) fn call_on_a_thread<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let work = Arc::new(Mutex::new(Some(work)));
+    let run = {
+        let work = Arc::clone(&work);
+        move || {
+            let work = work.lock().take();
+            // The caller may have been interrupted.
+            let _ = sender.send(work.map(|work| work()));
+        }
+    };
+    let thread = std::thread::Builder::new().name("carbon-events-call".to_owned());
+    if thread.spawn(run).is_err() {
+        let work = work.lock().take();
+        return py.detach(|| work.map(|work| work())).ok_or_else(gone);
+    }
+    let receiver = Mutex::new(receiver);
+    let answer = until(py, Duration::MAX, |step| {
+        match receiver.lock().recv_timeout(step) {
+            Ok(answer) => Some(answer),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(None),
+        }
+    })?;
+    answer.flatten().ok_or_else(gone)
+}
+
+fn gone() -> PyErr {
+    PyRuntimeError::new_err("a thread of carbon_events panicked")
 }

@@ -12,8 +12,8 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::asyncio::{self, Answer};
 use crate::errors::Raise;
-use crate::producer::drop_detached;
 use crate::records::{Record, TopicName};
+use crate::shutdown::drop_behind;
 use crate::{blocking, dispatch, settings};
 
 /// What was handed out last; replacing it says that it is handled.
@@ -41,7 +41,7 @@ pub(crate) struct ConsumerBase {
 impl Drop for ConsumerBase {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            drop_detached(shared);
+            drop_behind(shared);
         }
     }
 }
@@ -233,8 +233,8 @@ impl ConsumerBase {
         let timeout = blocking::seconds(Some(timeout))?;
         let shared = self.shared();
         let offsets = offsets(shared, what)?;
-        py.detach(|| shared.core.commit_sync(offsets, timeout))
-            .or_raise(py)
+        let shared = Arc::clone(shared);
+        blocking::call(py, move || shared.core.commit_sync(offsets, timeout))?.or_raise(py)
     }
 
     /// As `commit`: a future of the running loop.
@@ -266,7 +266,8 @@ impl ConsumerBase {
             Err(_) => place(to)?,
         };
         shared.let_go();
-        py.detach(|| shared.core.seek(to, timeout)).or_raise(py)
+        let shared = Arc::clone(shared);
+        blocking::call(py, move || shared.core.seek(to, timeout))?.or_raise(py)
     }
 
     /// The partitions that are ours: (topic, partition) each.
@@ -297,7 +298,8 @@ impl ConsumerBase {
             given => blocking::seconds(given)?,
         };
         shared.let_go();
-        py.detach(|| shared.core.close(timeout)).or_raise(py)
+        let shared = Arc::clone(shared);
+        blocking::call(py, move || shared.core.close(timeout))?.or_raise(py)
     }
 
     /// As `close`: a future of the running loop.

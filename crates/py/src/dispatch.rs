@@ -1,19 +1,34 @@
-//! A thread of Python's own for what core has to tell Python code: settled deliveries with a
-//! callback, and log lines. Core's threads only put it on a list here.
+//! Where Python code is called from: callbacks of completed deliveries, and log lines. Core's threads
+//! only put them on a list here.
 //!
-//! A child process after a fork has no such thread and begins with an empty list of its own: the
-//! old one is never touched again, because its lock may be held by a thread that is no more.
+//! ```text
+//!   core's threads ─▶ list ─▶ dispatcher, one a process:
+//!                               a thread of Python's own, woken by a condition variable, or
+//!                               a greenlet of the main thread, woken through a pipe
+//! ```
+//!
+//! It is a greenlet in a program that gevent or eventlet has patched: their locks, which `logging` has
+//! there too, are made for greenlets of one thread, and a native thread that contends for one can
+//! stop the program. A thread that began before the patching ends when it notices, and the next call
+//! in the main thread starts the greenlet.
+//!
+//! A child process after a fork has no dispatcher and begins with an empty list of its own: the old
+//! one is never touched again, because its lock may be held by a thread that is no more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::{Context, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::thread::ThreadId;
+use std::time::Duration;
 
-use carbon_events::sync::{Condvar, Mutex};
+use carbon_events::sync::{Condvar, Mutex, MutexGuard};
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use crate::delivery::Delivery;
+use crate::greenlets::{self, Hub, is_patched};
 use crate::logs::Line;
+use crate::wakeup::Wakeup;
 
 /// How many log lines wait at most; later ones are counted and dropped.
 const MAX_LINES: usize = 1000;
@@ -23,14 +38,33 @@ struct List {
     news: Vec<Box<dyn Tell>>,
     lines: Vec<Line>,
     dropped: usize,
-    running: bool,
+    /// Callbacks that will be called: their deliveries are in flight, or in `news`.
+    awaited: usize,
+    /// The number of the dispatcher that serves this list, from 1; 0 where none does.
+    serving: u64,
+    started: u64,
+    /// How that one is woken, where it is a greenlet.
+    wakeup: Option<Arc<Wakeup>>,
+    /// The thread that it is, or is in, and which greenlet it is.
+    caller: Option<(ThreadId, usize)>,
     stopping: bool,
+}
+
+impl List {
+    fn is_empty(&self) -> bool {
+        self.news.is_empty() && self.lines.is_empty()
+    }
 }
 
 /// Something that Python code is told by a call of one argument.
 pub(crate) trait Tell: Send {
     /// The function and its argument; on the thread that calls it.
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)>;
+
+    /// Whether it was counted in [`List::awaited`].
+    fn was_awaited(&self) -> bool {
+        false
+    }
 }
 
 struct Callback {
@@ -42,12 +76,31 @@ impl Tell for Callback {
     fn call(self: Box<Self>, _: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         Ok((self.function, self.delivery.into_any()))
     }
+
+    fn was_awaited(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Default)]
 struct Dispatch {
     list: Mutex<List>,
     changed: Condvar,
+}
+
+impl Dispatch {
+    /// Changes the list and wakes its dispatcher.
+    fn change(&self, change: impl FnOnce(&mut List)) {
+        let wakeup = {
+            let mut list = self.list.lock();
+            change(&mut list);
+            list.wakeup.clone()
+        };
+        self.changed.notify_all();
+        if let Some(wakeup) = wakeup {
+            wakeup.notify();
+        }
+    }
 }
 
 static CURRENT: AtomicPtr<Dispatch> = AtomicPtr::new(std::ptr::null_mut());
@@ -70,41 +123,99 @@ fn current() -> &'static Dispatch {
     unsafe { &*found }
 }
 
-/// Starts the thread, unless it runs.
+/// Starts the dispatcher, unless it runs, for a process that has a producer or a consumer.
 pub(crate) fn start(py: Python<'_>) -> PyResult<()> {
     crate::logs::follow_level(py);
-    {
-        let mut list = current().list.lock();
-        if std::mem::replace(&mut list.running, true) {
+    py.import("carbon_events._dispatch")?
+        .call_method0("deliver_before_exit")?;
+    ensure(py)
+}
+
+fn ensure(py: Python<'_>) -> PyResult<()> {
+    // Nothing of Python's may run while the list is locked: it may wait for a thread that waits for
+    // the list.
+    let (hub, in_patched_program) = (Hub::of_main_thread(py)?, is_patched(py)?);
+    let dispatch = current();
+    let dispatcher = {
+        let mut list = dispatch.list.lock();
+        let is_thread = list.wakeup.is_none();
+        if list.serving != 0 && !(is_thread && hub.is_some()) {
             return Ok(());
         }
+        let wakeup = match hub {
+            None => None,
+            Some(_) => {
+                let made = Wakeup::new().map_err(|error| PyOSError::new_err(error.to_string()))?;
+                Some(Arc::new(made))
+            }
+        };
         list.stopping = false;
-    }
-    let started = py
-        .import("carbon_events._dispatch")
-        .and_then(|module| module.call_method0("start"));
+        list.started += 1;
+        list.serving = list.started;
+        list.wakeup.clone_from(&wakeup);
+        Dispatcher {
+            dispatch,
+            number: list.serving,
+            wakeup,
+            in_patched_program,
+        }
+    };
+    // A thread that was replaced by a greenlet ends.
+    dispatch.changed.notify_all();
+    let number = dispatcher.number;
+    let started = py.import("carbon_events._dispatch").and_then(|module| {
+        module.call_method1("start", (dispatcher, hub.as_ref().map(Hub::as_any)))
+    });
     if started.is_err() {
-        current().list.lock().running = false;
+        end(dispatch, number);
     }
     started.map(drop)
 }
 
-/// Ends the thread once it has told what there is, and waits for that.
-pub(crate) fn stop(timeout: Duration) {
-    let dispatch = current();
-    let deadline = Instant::now() + timeout;
-    let mut list = dispatch.list.lock();
-    list.stopping = true;
-    dispatch.changed.notify_all();
-    let mut late = false;
-    while list.running && !late {
-        (list, late) = dispatch.changed.wait_until(list, deadline);
+/// Notes that a dispatcher serves no more.
+fn end(dispatch: &'static Dispatch, number: u64) {
+    if std::ptr::eq(dispatch, current()) {
+        dispatch.change(|list| {
+            if list.serving == number {
+                list.serving = 0;
+                list.wakeup = None;
+                list.caller = None;
+            }
+        });
     }
 }
 
-struct Settled(Mutex<Option<Callback>>);
+/// The running thread, and which of its greenlets runs.
+fn here(py: Python<'_>) -> PyResult<(ThreadId, usize)> {
+    Ok((std::thread::current().id(), greenlets::current(py)?))
+}
 
-impl Wake for Settled {
+/// Whether the caller is in a callback, called by the dispatcher.
+pub(crate) fn calls_here(py: Python<'_>) -> PyResult<bool> {
+    let here = here(py)?;
+    Ok(current().list.lock().caller == Some(here))
+}
+
+/// Ends the dispatcher once it has told what there is, and waits for that; what it has not told in
+/// time is given back.
+pub(crate) fn stop(py: Python<'_>, timeout: Duration) -> PyResult<News> {
+    let dispatch = current();
+    dispatch.change(|list| list.stopping = true);
+    crate::blocking::until(py, timeout, |step| {
+        let deadline = std::time::Instant::now() + step;
+        let mut list = dispatch.list.lock();
+        let mut late = false;
+        while list.serving != 0 && !late {
+            (list, late) = dispatch.changed.wait_until(list, deadline);
+        }
+        (list.serving == 0).then_some(())
+    })?;
+    Ok(take(py, dispatch.list.lock()))
+}
+
+struct Completed(Mutex<Option<Callback>>);
+
+impl Wake for Completed {
     fn wake(self: Arc<Self>) {
         if let Some(callback) = self.0.lock().take() {
             tell(Box::new(callback));
@@ -114,72 +225,62 @@ impl Wake for Settled {
 
 /// Has Python code called.
 pub(crate) fn tell(news: Box<dyn Tell>) {
-    let dispatch = current();
-    dispatch.list.lock().news.push(news);
-    dispatch.changed.notify_all();
+    current().change(|list| list.news.push(news));
 }
 
-/// Has `function` called with the handle once its record is settled.
+/// Has `function` called with the handle once its record is delivered or has failed.
 pub(crate) fn call_when_settled(
     py: Python<'_>,
     delivery: Py<Delivery>,
     function: Py<PyAny>,
 ) -> PyResult<()> {
+    ensure(py)?;
     let mut core = delivery.get().0.clone();
-    let settled = Arc::new(Settled(Mutex::new(Some(Callback { delivery, function }))));
-    let waker = Waker::from(Arc::clone(&settled));
+    let completed = Arc::new(Completed(Mutex::new(Some(Callback { delivery, function }))));
+    let waker = Waker::from(Arc::clone(&completed));
+    let dispatch = current();
+    let first_for_greenlet = {
+        let mut list = dispatch.list.lock();
+        list.awaited += 1;
+        list.wakeup.clone().filter(|_| list.awaited == 1)
+    };
+    if let Some(wakeup) = first_for_greenlet {
+        // From now on a delivery is expected: the program must not end while it waits for it.
+        wakeup.notify();
+    }
     let poll = std::pin::Pin::new(&mut core).poll(&mut Context::from_waker(&waker));
     if poll.is_ready() {
-        py.detach(|| settled.wake());
+        py.detach(|| completed.wake());
     }
     Ok(())
 }
 
 /// Puts a log line on the list.
 pub(crate) fn log(line: Line) {
-    let dispatch = current();
-    {
-        let mut list = dispatch.list.lock();
+    current().change(|list| {
         if list.lines.len() >= MAX_LINES {
             list.dropped += 1;
-            return;
+        } else {
+            list.lines.push(line);
         }
-        list.lines.push(line);
-    }
-    dispatch.changed.notify_all();
+    });
 }
 
-/// Waits for something to tell: functions with their argument, log lines, and how many of these
-/// were dropped. `None` where the thread is to end.
-#[pyfunction]
-#[expect(clippy::type_complexity, reason = "taken apart by one caller")]
-fn wait_for_news(
-    py: Python<'_>,
-) -> Option<(
+/// Functions with their argument, log lines (level, logger, text), and how many of these were
+/// dropped.
+pub(crate) type News = (
     Vec<(Py<PyAny>, Py<PyAny>)>,
     Vec<(u8, String, String)>,
     usize,
-)> {
-    let (news, lines, dropped) = py.detach(|| {
-        let dispatch = current();
-        let mut list = dispatch.list.lock();
-        loop {
-            if !list.news.is_empty() || !list.lines.is_empty() {
-                return Some((
-                    std::mem::take(&mut list.news),
-                    std::mem::take(&mut list.lines),
-                    std::mem::take(&mut list.dropped),
-                ));
-            }
-            if list.stopping {
-                list.running = false;
-                dispatch.changed.notify_all();
-                return None;
-            }
-            list = dispatch.changed.wait(list);
-        }
-    })?;
-    crate::logs::follow_level(py);
+);
+
+fn take(py: Python<'_>, mut list: MutexGuard<'_, List>) -> News {
+    let news = std::mem::take(&mut list.news);
+    let lines = std::mem::take(&mut list.lines);
+    let dropped = std::mem::take(&mut list.dropped);
+    let awaited = news.iter().filter(|one| one.was_awaited()).count();
+    list.awaited = list.awaited.saturating_sub(awaited);
+    drop(list);
     let mut calls = Vec::with_capacity(news.len());
     for one in news {
         match one.call(py) {
@@ -190,7 +291,89 @@ fn wait_for_news(
     let lines = lines
         .into_iter()
         .map(|line| (line.level, line.target, line.text));
-    Some((calls, lines.collect(), dropped))
+    (calls, lines.collect(), dropped)
+}
+
+/// What calls Python code, as `carbon_events._dispatch` sees it.
+#[pyclass(frozen, module = "carbon_events._native")]
+struct Dispatcher {
+    dispatch: &'static Dispatch,
+    number: u64,
+    wakeup: Option<Arc<Wakeup>>,
+    in_patched_program: bool,
+}
+
+impl Dispatcher {
+    /// The list, where it is this one that serves it: not in a forked child, not after another one
+    /// took over.
+    fn list(&self) -> Option<MutexGuard<'static, List>> {
+        // The lock of a parent's list may be held for ever.
+        if !std::ptr::eq(self.dispatch, current()) {
+            return None;
+        }
+        Some(self.dispatch.list.lock()).filter(|list| list.serving == self.number)
+    }
+}
+
+#[pymethods]
+impl Dispatcher {
+    /// For a thread: blocks until there is something to tell; `None` where it is to end.
+    fn wait(&self, py: Python<'_>) -> PyResult<Option<News>> {
+        let found = py.detach(|| {
+            let mut list = self.list()?;
+            while list.is_empty() && !list.stopping {
+                list = self.dispatch.changed.wait(list);
+                if list.serving != self.number {
+                    return None;
+                }
+            }
+            (!list.is_empty()).then_some(())
+        });
+        if found.is_none() || (!self.in_patched_program && is_patched(py)?) {
+            self.end();
+            return Ok(None);
+        }
+        crate::logs::follow_level(py);
+        let here = here(py)?;
+        Ok(self.list().map(|mut list| {
+            list.caller = Some(here);
+            take(py, list)
+        }))
+    }
+
+    /// For a greenlet: what there is to tell by now; `None` where it is to end.
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<News>> {
+        if let Some(wakeup) = &self.wakeup {
+            wakeup.drain();
+        }
+        crate::logs::follow_level(py);
+        let here = here(py)?;
+        let Some(mut list) = self.list() else {
+            return Ok(None);
+        };
+        if list.is_empty() && list.stopping {
+            drop(list);
+            self.end();
+            return Ok(None);
+        }
+        list.caller = Some(here);
+        Ok(Some(take(py, list)))
+    }
+
+    /// Whether callbacks wait for their deliveries.
+    fn awaits(&self) -> bool {
+        self.list().is_some_and(|list| list.awaited > 0)
+    }
+
+    /// What is readable when there is something to tell.
+    fn fileno(&self) -> i32 {
+        self.wakeup.as_ref().map_or(-1, |wakeup| wakeup.fileno())
+    }
+
+    /// Notes that it serves no more.
+    fn end(&self) {
+        end(self.dispatch, self.number);
+    }
 }
 
 /// Begins anew in a child process.
@@ -201,6 +384,6 @@ fn after_fork_in_child() {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(wait_for_news, module)?)?;
+    module.add_class::<Dispatcher>()?;
     module.add_function(wrap_pyfunction!(after_fork_in_child, module)?)
 }

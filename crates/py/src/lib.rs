@@ -5,9 +5,10 @@
 //!
 //! - the GIL is released to block and never to enqueue;
 //! - no thread of the core's or of librdkafka's ever takes it: event loops are woken through a file
-//!   descriptor ([`asyncio`]), callbacks and log lines wait for a thread of Python's own
+//!   descriptor ([`asyncio`]), callbacks and log lines wait for a thread or greenlet of Python's own
 //!   ([`dispatch`]);
-//! - whoever blocks looks for signals ten times a second.
+//! - a call that blocks looks for signals ten times a second ([`blocking`]), and lets the greenlets
+//!   of a patched program run ([`greenlets`]).
 
 mod arrow;
 mod asyncio;
@@ -18,6 +19,7 @@ mod dispatch;
 mod dropin;
 mod errors;
 mod events;
+mod greenlets;
 mod headers;
 mod logs;
 mod many;
@@ -26,6 +28,7 @@ mod records;
 mod settings;
 mod shutdown;
 mod testing;
+mod wakeup;
 
 use pyo3::prelude::*;
 

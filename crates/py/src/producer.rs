@@ -57,7 +57,7 @@ impl Running {
         match flushed {
             Some(()) => Ok(()),
             // What it says of the time is about the last moment alone.
-            None => py.detach(|| self.core.flush(Duration::ZERO)).or_raise(py),
+            None => self.core.flush(Duration::ZERO).or_raise(py),
         }
     }
 
@@ -66,7 +66,8 @@ impl Running {
         let began = Instant::now();
         blocking::until(py, timeout, |step| self.core.flush(step).ok())?;
         let left = timeout.saturating_sub(began.elapsed());
-        py.detach(|| self.core.close(left)).or_raise(py)
+        let core = self.core.clone();
+        blocking::call(py, move || core.close(left))?.or_raise(py)
     }
 }
 
@@ -108,23 +109,9 @@ impl ProducerBase {
 
 impl Drop for ProducerBase {
     fn drop(&mut self) {
-        // The last reference delivers what was accepted, which blocks.
         if let Some(running) = self.running.take() {
-            drop_detached(running);
+            shutdown::drop_behind(running);
         }
-    }
-}
-
-/// Drops what may block at that, without the GIL; at the interpreter's end it is left alone, because
-/// everything was closed before.
-pub(crate) fn drop_detached<T: Send>(value: T) {
-    let mut value = Some(value);
-    let dropped = Python::try_attach(|py| {
-        let value = value.take();
-        py.detach(move || drop(value));
-    });
-    if dropped.is_none() {
-        std::mem::forget(value);
     }
 }
 

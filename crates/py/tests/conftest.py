@@ -17,6 +17,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ class Services:
     bootstrap_servers: str
     schema_registry_url: str
     environment: dict[str, str] = field(default_factory=dict)
+    #: What the services say of themselves: the variables, and comments.
+    text: str = ""
+
+    def comment(self, name: str) -> str:
+        """What a comment says, such as where another listener is."""
+        found = re.search(rf"^# {name}: (.*)$", self.text, re.MULTILINE)
+        assert found, self.text
+        return found[1]
 
     def settings(self, **options: Any) -> dict[str, Any]:
         """Keywords for a producer or a consumer."""
@@ -85,6 +94,13 @@ class Services:
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Services]:
+    with serve() as started:
+        yield started
+
+
+@contextmanager
+def serve(*options: str) -> Iterator[Services]:
+    """Runs services with these options of `cargo xtask services up`."""
     program = os.environ.get("CARBON_EVENTS_SERVICES")
     if program is None:
         raise pytest.fail.Exception("CARBON_EVENTS_SERVICES names no program; run cargo xtask test")
@@ -96,7 +112,7 @@ def services() -> Iterator[Services]:
     environment = {**os.environ, "CARBON_EVENTS_RUN_DIR": f"{directory}/run"}
     with open(f"{directory}/log", "w+b") as log:
         keeper = subprocess.Popen(
-            [program, "keep", "--brokers=1"],
+            [program, "keep", "--brokers=1", *options],
             cwd=directory,
             stdin=listener,
             stdout=log,
@@ -126,11 +142,14 @@ def _started(keeper: subprocess.Popen[bytes], directory: Path) -> Services:
         if keeper.poll() is not None or time.monotonic() > deadline:
             raise pytest.fail.Exception(f"no services: {(directory / 'log').read_text()}")
         time.sleep(0.1)
-    found = dict(re.findall(r"^export (\w+)='(.*)'$", variables.read_text(), re.MULTILINE))
-    _make_topics(found["KAFKA_BOOTSTRAP_SERVERS"])
-    return Services(
-        found["KAFKA_BOOTSTRAP_SERVERS"], found["KAFKA_SCHEMA_REGISTRY_URL"], found
+    text = variables.read_text()
+    found = dict(re.findall(r"^export (\w+)='(.*)'$", text, re.MULTILINE))
+    started = Services(
+        found["KAFKA_BOOTSTRAP_SERVERS"], found["KAFKA_SCHEMA_REGISTRY_URL"], found, text
     )
+    plaintext = "KAFKA_SSL_CA_LOCATION" not in found
+    _make_topics(started.bootstrap_servers if plaintext else started.comment("without TLS"))
+    return started
 
 
 def _make_topics(bootstrap_servers: str) -> None:

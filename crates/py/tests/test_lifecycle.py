@@ -143,9 +143,12 @@ def test_a_producer_for_every_event_uses_one_engine(run_python: Any, services: S
             producer.produce_data_quality_event("one", "t", "n", "PASS", 0.5, 0, 1)
             if number % 2:
                 producer.close()
+            else:
+                producer.flush()
             assert engines() == 1
         other = EventProducer(sys.argv[1], source_service="another")
         other.produce_data_quality_event("one", "t", "n", "PASS", 0.5, 0, 1)
+        other.flush()
         assert engines() == 2
         """,
         services.bootstrap_servers,

@@ -131,6 +131,9 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
     let built = target_dir(root).join(if Some(target) == host { "" } else { target });
     let built = built.join("release").join(library(platform));
     let packages = target_dir(root).join("npm");
+    for old in tarballs(&packages)? {
+        fs::remove_file(old)?;
+    }
     pack_main(root, &packages)?;
     let folder = pack_addon(root, &packages, platform, |addon| {
         write_addon(platform, &built, addon)
@@ -164,14 +167,12 @@ pub(crate) fn pack_for(root: &Path, zigs: &[Zig], packages: &Path) -> Result<Vec
         })?;
         zig.platform.check(&folder.join(ADDON), &[])?;
     }
-    tarballs(packages)
+    let targets: Vec<_> = zigs.iter().map(|zig| zig.platform.target).collect();
+    tarballs_for(root, packages, &targets)
 }
 
-/// Packs the package itself, into a folder without earlier ones.
+/// Packs the package itself.
 fn pack_main(root: &Path, packages: &Path) -> Result<()> {
-    for old in tarballs(packages)? {
-        fs::remove_file(old)?;
-    }
     let main = packages.join("event-producer");
     begin(root, &main)?;
     let source = root.join("crates/node/npm");
@@ -179,7 +180,7 @@ fn pack_main(root: &Path, packages: &Path) -> Result<()> {
     fs::copy(root.join("docs/node.md"), main.join("README.md"))
         .context("docs/node.md is the package's README")?;
     let manifest = fs::read_to_string(source.join("package.json"))?;
-    let version = version(&manifest)?;
+    let version = version(root)?;
     ensure!(
         manifest.matches(&format!("\"{version}\"")).count() == 1 + PLATFORMS.len(),
         "crates/node/npm/package.json must name version {version} throughout, for each platform"
@@ -196,10 +197,7 @@ fn pack_addon(
 ) -> Result<PathBuf> {
     let folder = packages.join(format!("event-producer-{}", platform.suffix));
     begin(root, &folder)?;
-    fs::write(
-        folder.join("package.json"),
-        addon_manifest(platform, env!("CARGO_PKG_VERSION")),
-    )?;
+    fs::write(folder.join("package.json"), addon_manifest(root, platform)?)?;
     write(&folder.join(ADDON))?;
     npm_pack(&folder, packages)?;
     Ok(folder)
@@ -222,12 +220,13 @@ fn npm_pack(folder: &Path, packages: &Path) -> Result<()> {
 
 /// The package's version: its manifest is the one place that has it. It is not the crates', since it
 /// goes on from the 1.0 of the package that it replaces.
-fn version(manifest: &str) -> Result<&str> {
-    manifest
+fn version(root: &Path) -> Result<String> {
+    let manifest = fs::read_to_string(root.join("crates/node/npm/package.json"))?;
+    let version = manifest
         .split_once("\"version\": \"")
         .and_then(|(_, rest)| rest.split_once('"'))
-        .map(|(version, _)| version)
-        .context("crates/node/npm/package.json has no version")
+        .context("crates/node/npm/package.json has no version")?;
+    Ok(version.0.to_owned())
 }
 
 fn library(platform: &Platform) -> &'static str {
@@ -248,14 +247,15 @@ fn write_addon(platform: &Platform, built: &Path, addon: &Path) -> Result<()> {
     Ok(())
 }
 
-fn addon_manifest(platform: &Platform, version: &str) -> String {
+fn addon_manifest(root: &Path, platform: &Platform) -> Result<String> {
+    let version = version(root)?;
     let Platform {
         suffix, os, cpu, ..
     } = platform;
     let libc = platform
         .libc
         .map_or_else(String::new, |libc| format!("\n  \"libc\": [\"{libc}\"],"));
-    format!(
+    Ok(format!(
         r#"{{
   "name": "{PACKAGE}-{suffix}",
   "version": "{version}",
@@ -268,7 +268,7 @@ fn addon_manifest(platform: &Platform, version: &str) -> String {
   "engines": {{ "node": ">=16" }}
 }}
 "#
-    )
+    ))
 }
 
 /// Installs both packages from what was packed, and what the tests need besides, into a clean
@@ -305,20 +305,28 @@ pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
 }
 
 /// Installs the package and a platform's addon from what was packed into a clean folder.
-pub(crate) fn unpack_for(packages: &Path, target: &str, folder: &Path) -> Result<()> {
+pub(crate) fn unpack_for(root: &Path, packages: &Path, target: &str, folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
-    let addon = format!("event-producer-{}-", Platform::named(target)?.suffix);
-    let others: Vec<_> = PLATFORMS.iter().map(|it| it.suffix).collect();
-    for tarball in tarballs(packages)? {
-        let name = tarball.file_name().unwrap_or_default().to_string_lossy();
-        if name.contains(&addon) || !others.iter().any(|suffix| name.contains(suffix)) {
-            unpack(&tarball, folder)?;
-        }
+    for tarball in tarballs_for(root, packages, &[target])? {
+        unpack(&tarball, folder)?;
     }
     Ok(())
+}
+
+/// The package and the addons of these platforms, without what an earlier run packed for others or
+/// of another version.
+fn tarballs_for(root: &Path, packages: &Path, targets: &[&str]) -> Result<Vec<PathBuf>> {
+    let end = format!("-{}.tgz", version(root)?);
+    let mut found = tarballs(packages)?;
+    found.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let platform = PLATFORMS.iter().find(|it| name.contains(it.suffix));
+        name.ends_with(&end) && platform.is_none_or(|it| targets.contains(&it.target))
+    });
+    Ok(found)
 }
 
 /// Unpacks a tarball to where npm would.
@@ -403,4 +411,29 @@ fn npm(arguments: &[&str]) -> Command {
     let mut npm = Command::new("npm");
     npm.args(arguments);
     npm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_addon_is_packed_in_the_version_that_the_package_asks_for() {
+        let root = crate::root().expect("a repository");
+        let package = root.join("crates/node/npm/package.json");
+        let package = fs::read_to_string(package).expect("a package");
+        for platform in &PLATFORMS {
+            let manifest = addon_manifest(&root, platform).expect("a manifest");
+            let field = |name: &str| {
+                let start = format!("\"{name}\": \"");
+                let (_, rest) = manifest.split_once(&start).expect("a field");
+                rest.split_once('"').expect("its end").0.to_owned()
+            };
+            let asked = format!("\"{}\": \"{}\"", field("name"), field("version"));
+            assert!(package.contains(&asked), "{asked}");
+        }
+        for linux in &platforms::ALL {
+            assert!(Platform::named(linux.target).is_ok(), "{}", linux.target);
+        }
+    }
 }

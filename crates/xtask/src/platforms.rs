@@ -162,7 +162,10 @@ pub(crate) fn build(
     debian_rust: bool,
     smoke: bool,
 ) -> Result<Vec<PathBuf>> {
-    // Before an hour of compiling: what is missing.
+    if !debian_rust {
+        let targets: Vec<_> = chosen.platforms.iter().map(|it| it.target).collect();
+        rust::check(&targets)?;
+    }
     let zigs = chosen
         .platforms
         .iter()

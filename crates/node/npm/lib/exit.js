@@ -2,6 +2,8 @@
 
 // The process ends with records on their way: they are delivered, or it is said how many are not.
 
+const its = require('./internal.js');
+
 const TIMEOUT_MS = 5_000;
 
 const producers = new Set();
@@ -11,7 +13,7 @@ function onExit() {
   let left = 0;
   const end = Date.now() + TIMEOUT_MS;
   for (const producer of producers) {
-    left += producer.flushBlocking(Math.max(0, end - Date.now()));
+    left += producer[its.flushBlocking](Math.max(0, end - Date.now()));
   }
   if (left > 0) {
     process.stderr.write(

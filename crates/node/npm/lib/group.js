@@ -1,5 +1,7 @@
 'use strict';
 
+const its = require('./internal.js');
+
 /** One `sendMany` that waits for its records. */
 class Tally {
   delivered = 0;
@@ -75,30 +77,30 @@ class Group {
     const resolve = waiters[3 * index];
     if (resolve === null) return;
     this.counted++;
-    this.producer.count(this, 1, 0);
+    this.producer[its.count](this, 1, 0);
     resolve({ topic: waiters[3 * index + 2], partition, offset, timestamp });
   }
 
   failed(index, error) {
     const { waiters, producer } = this;
     this.failures++;
-    producer.count(this, 0, 1);
+    producer[its.count](this, 0, 1);
     const reject = waiters === null ? null : waiters[3 * index + 1];
     if (reject !== null) {
-      producer.onRejected(this, waiters[3 * index + 2], error);
+      producer[its.onRejected](this, waiters[3 * index + 2], error);
       reject(error);
     } else if (this.tally !== null) {
       this.tally.fail(this.first + index, error);
     } else {
-      producer.onFailure(error);
+      producer[its.onFailure](error);
     }
   }
 
   /** All outcomes are told. */
   end() {
     const delivered = this.count - this.failures;
-    this.producer.count(this, delivered - this.counted, 0);
-    this.producer.onSettled();
+    this.producer[its.count](this, delivered - this.counted, 0);
+    this.producer[its.onSettled]();
     if (this.tally !== null) {
       this.tally.delivered += delivered;
       this.tally.settle(this.count);

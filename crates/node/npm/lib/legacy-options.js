@@ -33,6 +33,11 @@ function legacyOptions(options) {
   const service = typeof sourceService === 'string' && sourceService !== '' ? sourceService : undefined;
   settings.sourceService = service;
   settings.clientId = String(clientId);
+  const { bootstrapServers } = options;
+  if (typeof bootstrapServers === 'string') {
+    const brokers = bootstrapServers.split(',').map((broker) => broker.trim());
+    settings.bootstrapServers = brokers.filter(Boolean).join(',') || undefined;
+  }
   const { properties } = options;
   if (!DELIVERY_TIMEOUTS.some((name) => properties?.[name] !== undefined)) {
     settings.deliveryTimeoutMs ??= DELIVERY_TIMEOUT_MS;

@@ -10,6 +10,7 @@
 // Both ways write the same bytes.
 
 const { records } = require('./events/index.js');
+const its = require('./internal.js');
 const { LowLevelProducer, Kafka, send } = require('./low-level.js');
 const { legacyOptions } = require('./legacy-options.js');
 const native = require('./native.js');
@@ -121,8 +122,13 @@ class EventProducer extends TypedProducer {
   }
 
   async disconnect() {
-    if (!this.connected && !this.isUsed) return;
+    if (!this.connected && !this[its.isUsed]) return;
     await this.producer.disconnect();
+    this.connected = false;
+  }
+
+  async close(options) {
+    await super.close(options);
     this.connected = false;
   }
 
@@ -261,15 +267,15 @@ class EventProducer extends TypedProducer {
         reject(error);
         return;
       }
-      this.wait(resolve, reject, target);
+      this[its.wait](resolve, reject, target);
     });
   }
 
   // What follows is for this package.
 
   /** @internal */
-  count(group, delivered, failed) {
-    super.count(group, delivered, failed);
+  [its.count](group, delivered, failed) {
+    super[its.count](group, delivered, failed);
     if (delivered > 0) this.connected = true;
     if (group !== null && group.aside) return;
     this.deliveryCount += delivered;
@@ -277,19 +283,19 @@ class EventProducer extends TypedProducer {
   }
 
   /** @internal */
-  onRejected(group, topic, error) {
+  [its.onRejected](group, topic, error) {
     if (!group.aside) log(topic, error);
   }
 
   /** @internal For the low-level producer. */
-  connectNow({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
+  [its.connectNow]({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
     return super.connect({ timeoutMs });
   }
 
   /** @internal For the low-level producer. What is not delivered fails in its own promise. */
-  async disconnectNow() {
+  async [its.disconnectNow]() {
     try {
-      await this.end(CLOSE_TIMEOUT_MS);
+      await this[its.end](CLOSE_TIMEOUT_MS);
     } catch (error) {
       if (error.kind !== 'Timeout') throw error;
     }
@@ -299,12 +305,12 @@ class EventProducer extends TypedProducer {
    * @internal For the low-level producer: packs one message of a caller's, a typed event's in the
    * producer's format.
    */
-  packMessage(topic, message) {
+  [its.packMessage](topic, message) {
     const event = typedMessages.get(message.of);
-    if (event !== undefined && topic === this.topicOf(event.call.name)) {
+    if (event !== undefined && topic === this[its.topicOf](event.call.name)) {
       packTyped(this, event.call, event.event, message);
     } else {
-      this.packJson(topic, message.value, message);
+      this[its.packJson](topic, message.value, message);
     }
   }
 }
@@ -338,14 +344,14 @@ function typed(producer, call, fields) {
 function typedAtOnce(producer, call, fields) {
   return new Promise((resolve, reject) => {
     try {
-      if (producer.writesJson) packFlat(producer, call, fields);
+      if (producer[its.writesJson]) packFlat(producer, call, fields);
       else packAvro(producer, call, fields);
     } catch (error) {
       refuse(producer, call.topic, error);
       reject(error);
       return;
     }
-    producer.wait(resolve, reject, producer.topicOf(call.name));
+    producer[its.wait](resolve, reject, producer[its.topicOf](call.name));
   });
 }
 
@@ -379,10 +385,10 @@ function callOf(producer, topic, event) {
 function packAny(producer, topic, key, event) {
   requireTopic(topic);
   const call = callOf(producer, topic, event);
-  const target = call === undefined ? topic : producer.topicOf(call.name);
+  const target = call === undefined ? topic : producer[its.topicOf](call.name);
   const options = { key: keyBytes(key) };
-  if (call !== undefined && !producer.writesJson) packTyped(producer, call, event, options);
-  else producer.packJson(target, jsonText(event), options);
+  if (call !== undefined && !producer[its.writesJson]) packTyped(producer, call, event, options);
+  else producer[its.packJson](target, jsonText(event), options);
   return target;
 }
 
@@ -392,8 +398,8 @@ async function produceThrough(producer, topic, key, event) {
     requireTopic(topic);
     const call = callOf(producer, topic, event);
     const message = { key, value: jsonText(event) };
-    if (call !== undefined && !producer.writesJson) typedMessages.set(message, { call, event });
-    const target = call === undefined ? topic : producer.topicOf(call.name);
+    if (call !== undefined && !producer[its.writesJson]) typedMessages.set(message, { call, event });
+    const target = call === undefined ? topic : producer[its.topicOf](call.name);
     const sent = await producer.producer.send({ topic: target, messages: [message] });
     producer.deliveryCount++;
     return sent?.[0]?.report;
@@ -409,18 +415,18 @@ function packFlat(producer, call, fields) {
   const { sourceService } = producer;
   const source = sourceService === producer[SERVICE] ? null : (JSON.stringify(sourceService) ?? '');
   const { number } = records[call.name];
-  producer.packFlat(number, keyBytes(fields[call.key]), Date.now(), source, fields, call.pack);
+  producer[its.packFlat](number, keyBytes(fields[call.key]), Date.now(), source, fields, call.pack);
 }
 
 function packAvro(producer, call, event) {
   const { sourceService } = producer;
   if (sourceService !== producer[SERVICE]) event.source = String(sourceService);
-  if (!producer.packPlain(call.name, event)) packMended(producer, call, event);
+  if (!producer[its.packPlain](call.name, event)) packMended(producer, call, event);
 }
 
 /** An event that has its envelope, with a key that may be another than its own. */
 function packTyped(producer, call, event, options) {
-  if (!producer.packPlain(call.name, event, options)) {
+  if (!producer[its.packPlain](call.name, event, options)) {
     packMended(producer, call, { ...event }, options);
   }
 }
@@ -429,16 +435,40 @@ function packTyped(producer, call, event, options) {
 function packMended(producer, call, event, options) {
   const record = records[call.name];
   for (const field of Object.keys(event)) {
-    const value = event[field];
-    const kind = record.kinds[field];
-    if (kind === 'double') event[field] = Number.isFinite(Number(value)) ? Number(value) : 0;
-    else if (typeof value === 'bigint') event[field] = String(value);
-    else if ((value === undefined || value === null) && record.required.has(field)) {
-      if (kind === 'string') event[field] = UNKNOWN;
-    }
+    event[field] = mended(record, field, event[field]);
   }
+  if (event[call.key] === '') event[call.key] = UNKNOWN;
   const json = JSON.stringify(event, bigints).replace(LONE_SURROGATE, '$1\\ufffd');
-  producer.packMended(record.number, json, options);
+  producer[its.packMended](record.number, json, options);
+}
+
+function mended(record, field, given) {
+  const kind = record.kinds[field];
+  const isScalar = kind === 'string' || kind === 'int' || kind === 'long' || kind === 'double';
+  // As a header that may be repeated comes.
+  const value = isScalar && Array.isArray(given) && given.length === 1 ? given[0] : given;
+  if (isNothing(value)) {
+    if (kind === 'double') return 0;
+    return kind === 'string' && record.required.has(field) ? UNKNOWN : undefined;
+  }
+  if (kind === 'double' && typeof value === 'string' && Number.isFinite(Number(value))) {
+    return Number(value);
+  }
+  return typeof value === 'bigint' ? String(value) : value;
+}
+
+/** What JSON leaves out or writes as null. */
+function isNothing(value) {
+  switch (typeof value) {
+    case 'undefined':
+    case 'function':
+    case 'symbol':
+      return true;
+    case 'number':
+      return !Number.isFinite(value);
+    default:
+      return value === null;
+  }
 }
 
 /** Half a surrogate pair as JSON.stringify writes it. */
@@ -463,7 +493,7 @@ function keyBytes(key) {
 }
 
 function refuse(producer, topic, error) {
-  producer.count(null, 0, 1);
+  producer[its.count](null, 0, 1);
   log(topic, error);
 }
 

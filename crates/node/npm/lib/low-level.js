@@ -3,6 +3,7 @@
 // What services reach below the methods: `producer.producer` and `producer.kafka`, with the methods of
 // kafkajs that they call, on the one connection of the event producer.
 
+const its = require('./internal.js');
 const { requireTopic } = require('./producer.js');
 
 const EVENTS = {
@@ -24,12 +25,12 @@ class LowLevelProducer {
   }
 
   async connect(options) {
-    await this.#owner.connectNow(options);
+    await this.#owner[its.connectNow](options);
     this.#emit(EVENTS.CONNECT);
   }
 
   async disconnect() {
-    await this.#owner.disconnectNow();
+    await this.#owner[its.disconnectNow]();
     this.#emit(EVENTS.DISCONNECT);
   }
 
@@ -39,8 +40,8 @@ class LowLevelProducer {
     if (!Array.isArray(messages)) throw new TypeError('messages must be an array');
     const owner = this.#owner;
     const records = messages.map(record);
-    const pack = (message) => owner.packMessage(topic, message);
-    const reports = await Promise.all(owner.sendAside(topic, records, pack));
+    const pack = (message) => owner[its.packMessage](topic, message);
+    const reports = await Promise.all(owner[its.sendAside](topic, records, pack));
     return metadata(reports);
   }
 

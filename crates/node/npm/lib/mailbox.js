@@ -4,6 +4,7 @@
 
 // Taken now: a test may replace the global one with a clock of its own.
 const { setImmediate } = require('node:timers');
+const its = require('./internal.js');
 const native = require('./native.js');
 const { fromParts } = require('./errors.js');
 
@@ -89,7 +90,7 @@ function read() {
     else asked.reject(fromParts(error));
   }
   for (const consumer of news.ready) clients.get(consumer)?.onReady();
-  for (const producer of news.room) clients.get(producer)?.deref()?.onRoom();
+  for (const producer of news.room) clients.get(producer)?.deref()?.[its.onRoom]();
 }
 
 /** Tells groups what became of their records. */

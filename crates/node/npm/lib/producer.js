@@ -6,6 +6,7 @@ const { Packer } = require('./cells.js');
 const { classes, call, invalidEvent } = require('./errors.js');
 const { records, topics, names } = require('./events/index.js');
 const { Group, Tally } = require('./group.js');
+const its = require('./internal.js');
 const { clients, forget, groups, mailbox, number, operate, stay } = require('./mailbox.js');
 const native = require('./native.js');
 const { toJson } = require('./options.js');
@@ -87,11 +88,11 @@ class TypedProducer extends EventEmitter {
     try {
       this.#pack(name, event, options, false);
     } catch (error) {
-      this.count(null, 0, 1);
+      this[its.count](null, 0, 1);
       reject(error);
       return promise;
     }
-    this.wait(resolve, reject, this.topicOf(name));
+    this[its.wait](resolve, reject, this[its.topicOf](name));
     return promise;
   }
 
@@ -134,7 +135,7 @@ class TypedProducer extends EventEmitter {
         packed++;
         tally.left++;
       } catch (error) {
-        this.count(null, 0, 1);
+        this[its.count](null, 0, 1);
         tally.fail(index, error);
         // The records of a group are neighbours.
         this.#flush();
@@ -154,13 +155,13 @@ class TypedProducer extends EventEmitter {
   sendRaw(topic, record = {}) {
     return new Promise((resolve, reject) => {
       try {
-        this.packRaw(requireTopic(topic), record.key ?? null, record.value ?? null, record);
+        this[its.packRaw](requireTopic(topic), record.key ?? null, record.value ?? null, record);
       } catch (error) {
-        this.count(null, 0, 1);
+        this[its.count](null, 0, 1);
         reject(error);
         return;
       }
-      this.wait(resolve, reject, topic);
+      this[its.wait](resolve, reject, topic);
     });
   }
 
@@ -187,7 +188,7 @@ class TypedProducer extends EventEmitter {
   /** Delivers what was sent, and ends the producer. */
   async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}) {
     this.#closed = true;
-    await this.end(timeoutMs);
+    await this[its.end](timeoutMs);
   }
 
   /** What became of the records so far. */
@@ -231,7 +232,7 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal */
-  async end(timeoutMs) {
+  async [its.end](timeoutMs) {
     this.#flush();
     const ended = this.#native;
     if (ended === null) return;
@@ -244,18 +245,18 @@ class TypedProducer extends EventEmitter {
       if (this.#pending > 0) this.#left = ended;
       throw error;
     } finally {
-      this.onRoom();
+      this[its.onRoom]();
       if (this.#native === null) forget(this.#id);
     }
   }
 
   /** @internal Whether there is anything to end: a connection, or records on their way. */
-  get isUsed() {
+  get [its.isUsed]() {
     return this.#native !== null && (this.#used || this.#packer.count > 0);
   }
 
   /** @internal Whether the old package's events are written as JSON. */
-  get writesJson() {
+  get [its.writesJson]() {
     return this.#writesJson;
   }
 
@@ -282,21 +283,25 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal Packs an event that is plainly right, mending its texts; false where it is not. */
-  packPlain(name, event, options) {
+  [its.packPlain](name, event, options) {
     if (this.#native === null) this.#open();
     const record = records[name];
     const packer = this.#packer;
     const start = packer.begin(record.number, options, true);
-    if (record.pack(packer, event)) {
-      packer.end(start);
-      return true;
+    try {
+      if (record.pack(packer, event)) {
+        packer.end(start);
+        return true;
+      }
+    } catch {
+      // A bigint or a symbol for a number.
     }
     packer.undo(start);
     return false;
   }
 
   /** @internal Packs an event's JSON, which the core takes as it was meant. */
-  packMended(number, json, options) {
+  [its.packMended](number, json, options) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
     const start = packer.begin(MENDED + number, options, true);
@@ -308,7 +313,7 @@ class TypedProducer extends EventEmitter {
    * @internal Packs an event that becomes the JSON object of old: `pack` packs its values; where it
    * cannot, its members go as JSON.
    */
-  packFlat(number, key, timestamp, source, members, pack) {
+  [its.packFlat](number, key, timestamp, source, members, pack) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
     let start = this.#beginFlat(VALUES + number, key, timestamp, source);
@@ -338,13 +343,13 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal Packs JSON for any topic; what is sensitive in it is treated. */
-  packJson(topic, value, options) {
+  [its.packJson](topic, value, options) {
     if (this.#native === null) this.#open();
     this.#packTopic(JSON_VALUE, topic, value, options, true);
   }
 
   /** @internal */
-  packRaw(topic, key, value, { partition, headers }) {
+  [its.packRaw](topic, key, value, { partition, headers }) {
     if (this.#native === null) this.#open();
     this.#packTopic(RAW, topic, value, { key, partition, headers }, false);
   }
@@ -363,7 +368,7 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal Somebody waits for the record that was just packed. */
-  wait(resolve, reject, topic) {
+  [its.wait](resolve, reject, topic) {
     this.#group.wait(resolve, reject, topic);
     this.#packed();
   }
@@ -372,7 +377,7 @@ class TypedProducer extends EventEmitter {
    * @internal Sends these records in a call of their own, which counts for nothing: `pack` packs each.
    * Gives their deliveries.
    */
-  sendAside(topic, records, pack) {
+  [its.sendAside](topic, records, pack) {
     this.#flush();
     this.#group.aside = true;
     try {
@@ -387,7 +392,7 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal The topic of a record's events. */
-  topicOf(name) {
+  [its.topicOf](name) {
     return (this.#topics[name] ??= this.#prefix + topics[name]);
   }
 
@@ -427,7 +432,7 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal */
-  onRoom() {
+  [its.onRoom]() {
     const full = this.#waiting > 0;
     this.#waiting = 0;
     const waiters = this.#roomWaiters;
@@ -438,29 +443,29 @@ class TypedProducer extends EventEmitter {
   }
 
   /** @internal */
-  onFailure(error) {
+  [its.onFailure](error) {
     // Apart from here: without a listener it throws.
     nextTick(() => this.emit('error', error));
   }
 
   /** @internal Counts outcomes: those of a group, or of a record that was refused before it had one. */
-  count(group, delivered, failed) {
+  [its.count](group, delivered, failed) {
     this.#delivered += delivered;
     this.#errors += failed;
   }
 
   /** @internal A record failed, and its promise is about to be rejected. */
-  onRejected() {}
+  [its.onRejected]() {}
 
   /** @internal All records of a group have their outcome. */
-  onSettled() {
+  [its.onSettled]() {
     if (--this.#pending > 0) return;
     this.#left = null;
     atExit.remove(this);
   }
 
   /** @internal The process ends: gives how many records are not delivered within the time. */
-  flushBlocking(timeoutMs) {
+  [its.flushBlocking](timeoutMs) {
     this.#flush();
     const end = Date.now() + timeoutMs;
     let queued = 0;

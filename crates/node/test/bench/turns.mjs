@@ -69,8 +69,8 @@ native.Producer.prototype.send = function (...args) {
 };
 
 native.Mailbox = class extends native.Mailbox {
-  constructor(read) {
-    super(outcomes(read));
+  open(read) {
+    super.open(outcomes(read));
   }
 };
 

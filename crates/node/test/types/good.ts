@@ -3,6 +3,7 @@
 import {
   EventConsumer,
   EventProducer,
+  EventType,
   InvalidEventError,
   Topic,
   TypedProducer,
@@ -11,6 +12,8 @@ import {
   type AuditAPICallEvent,
   type ServiceHealthEventInit,
 } from '@254carbon/event-producer';
+import * as file from '@254carbon/event-producer/event-producer.js';
+import type { Express, Request, Response } from 'express';
 import { TestPlatform } from '@254carbon/event-producer/testing';
 
 export async function produce(): Promise<number> {
@@ -68,6 +71,8 @@ export function describe(event: AnyEvent): string {
 }
 
 export async function moved(): Promise<void> {
+  const same: typeof EventProducer = file.EventProducer;
+  console.log(same);
   const producer: EventProducer = getEventProducer('orders', { tls: { ca: ['pem'], cert: Buffer.from('') } });
   await producer.produceAPICallEvent({
     service: 'orders',
@@ -79,6 +84,47 @@ export async function moved(): Promise<void> {
   const { delivered, errors }: { delivered: number; errors: number } = producer.getStats();
   console.log(delivered, errors);
   await producer.disconnect();
+}
+
+/** A service's own class, as it was for the first package. */
+export class Correlating extends EventProducer {
+  override _createBaseEvent(eventType: string, fields = {}) {
+    return { ...super._createBaseEvent(eventType, fields), correlationId: 'c-1' };
+  }
+  override async _produce(topic: string, key: unknown, event: unknown): Promise<void> {
+    await super._produce(topic, key, event);
+  }
+}
+
+export function express(app: Express): void {
+  const producer = new EventProducer({ sourceService: 'api', tls: null });
+  app.get('/api/data', async (request: Request, response: Response) => {
+    const start = Date.now();
+    await producer.produceAPICallEvent({
+      service: 'api',
+      endpoint: request.path,
+      method: request.method,
+      statusCode: response.statusCode,
+      latencyMs: Date.now() - start,
+      requestSize: request.headers['content-length'] || 0,
+      responseSize: response.get('content-length'),
+      userId: request.headers['x-user-id'],
+      apiKey: request.headers['x-api-key'],
+      ipAddress: request.ip,
+      errorMessage: request.query['error']?.toString(),
+    });
+    await producer.produceCustomEvent('clicks', request.headers['x-user-id'], request.body);
+    producer.deliveryCount = 0;
+    producer.errorCount++;
+    producer.connected = false;
+    const event = producer._createBaseEvent(EventType.USER_ACTION, { userId: 'u' });
+    await producer._produce(Topic.AUDIT_ADMIN_OPS, event.eventId, event);
+    await producer.producer.send({ topic: 'clicks', messages: [{ key: 'k', value: JSON.stringify(event) }] });
+    await producer.producer.sendBatch({ topicMessages: [{ topic: 'clicks', messages: [{ value: null }] }] });
+    const off: () => void = producer.producer.on(producer.producer.events.CONNECT, () => {});
+    off();
+    await producer.kafka.producer().connect();
+  });
 }
 
 export async function testing(): Promise<AuditAPICallEvent | null> {

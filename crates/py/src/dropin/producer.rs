@@ -276,9 +276,11 @@ impl DropInProducer {
         let flushed = blocking::until(py, timeout, |step| self.shared.flush(step).ok())?;
         let waited = flushed.map_or_else(|| began.elapsed().as_millis() as u64, |()| 0);
         self.waited_ms.store(waited, Ordering::Relaxed);
-        // Their callbacks have been called as well, then.
-        let left = timeout.saturating_sub(began.elapsed());
-        blocking::until(py, left, |step| self.counts.wait(step).then_some(()))?;
+        // Their callbacks have been called as well, then; but a callback cannot wait for itself.
+        if !dispatch::calls_here(py)? {
+            let left = timeout.saturating_sub(began.elapsed());
+            blocking::until(py, left, |step| self.counts.wait(step).then_some(()))?;
+        }
         Ok(self.left())
     }
 

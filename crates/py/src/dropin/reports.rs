@@ -12,7 +12,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use carbon_events::sync::{Condvar, Mutex};
@@ -43,8 +42,6 @@ struct State {
     uncalled: u64,
     /// Callbacks that returned since the last `poll`.
     served: u64,
-    /// The thread that calls.
-    caller: Option<ThreadId>,
 }
 
 impl Counts {
@@ -77,22 +74,18 @@ impl Counts {
         self.with(|state| std::mem::take(&mut state.served))
     }
 
-    /// Waits until every callback has returned, for up to `timeout`; whether they have. At once on
-    /// the thread that calls them.
+    /// Waits until every callback has returned, for up to `timeout`; whether they have.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
-        let idle = |state: &mut State| {
-            state.open == 0 || state.caller == Some(std::thread::current().id())
-        };
-        if self.with(idle) {
+        if self.with(|state| state.open == 0) {
             return true;
         }
         let deadline = Instant::now() + timeout;
         let mut state = self.state.lock();
         let mut late = false;
-        while !idle(&mut state) && !late {
+        while state.open > 0 && !late {
             (state, late) = self.changed.wait_until(state, deadline);
         }
-        idle(&mut state)
+        state.open == 0
     }
 }
 
@@ -188,7 +181,6 @@ impl Tell for Settled {
             latency,
         } = *self;
         let counts = report.counts;
-        counts.with(|state| state.caller = Some(std::thread::current().id()));
         let finished = Py::new(py, Finished(Arc::clone(&counts)))?;
         let module = super::calls::module(py)
             .ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("event_producer is gone"))?;

