@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,13 @@ def test_what_the_settings_make_is_fresh() -> None:
         [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_behaviour_of_the_old_module_names_a_test_that_exists() -> None:
+    page = (REPOSITORY / "docs/python.md").read_text(encoding="utf-8")
+    [table] = re.findall("<!-- behaviours: begin -->(.*)<!-- behaviours: end -->", page, re.DOTALL)
+    named = re.findall(r"`(test_\w+)` \|$", table, re.MULTILINE)
+    assert len(named) == len(table.strip().splitlines()) - 2
+    sources = [file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py")]
+    there = {name for source in sources for name in re.findall(r"def (test_\w+)\(", source)}
+    assert set(named) <= there, set(named) - there

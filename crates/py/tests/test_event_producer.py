@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import inspect
 import json
 import logging
@@ -71,21 +73,41 @@ def test_the_enums_have_their_members() -> None:
     assert EventType("DataQualityEvent") is EventType.DATA_QUALITY
 
 
-def test_the_dataclasses_become_dicts() -> None:
-    event = event_producer.ServiceHealthEvent(
-        event_id="i",
-        event_type="ServiceHealthEvent",
-        timestamp=1,
-        source="s",
-        service_name="n",
-        namespace="p",
-        health_status="HEALTHY",
-        latency_ms=1,
-        error_rate=0.0,
-    )
-    fields = event.to_dict()
-    assert fields["service_name"] == "n" and fields["version"] == "1.0.0"
-    assert "message" not in fields
+def test_the_dataclasses_take_their_fields_by_position_and_have_defaults() -> None:
+    base = event_producer.BaseEvent("i", "X", 1, "s")
+    assert base.to_dict() == {
+        "event_id": "i",
+        "event_type": "X",
+        "timestamp": 1,
+        "source": "s",
+        "version": "1.0.0",
+    }
+    envelope = ("i", "X", 1, "s", "2.0.0", "c", "a")
+    health = event_producer.ServiceHealthEvent(*envelope, "n", "p", "HEALTHY", 1, 0.5, "m")
+    assert list(health.to_dict().values()) == [*envelope, "n", "p", "HEALTHY", 1, 0.5, "m"]
+    ingestion = event_producer.DataIngestionEvent(*envelope, "d", 1, 2, "f", "l", "SUCCESS", {})
+    assert list(ingestion.to_dict().items())[7:] == [
+        ("dataset_name", "d"),
+        ("record_count", 1),
+        ("size_bytes", 2),
+        ("format", "f"),
+        ("location", "l"),
+        ("status", "SUCCESS"),
+        ("metadata", {}),
+    ]
+    call = event_producer.AuditAPICallEvent("i", "X", 1, "s", service="n")
+    assert list(call.to_dict().items())[5:] == [
+        ("service", "n"),
+        ("endpoint", ""),
+        ("method", ""),
+        ("status_code", 0),
+        ("latency_ms", 0),
+        ("request_size_bytes", 0),
+        ("response_size_bytes", 0),
+        ("ip_address", ""),
+    ]
+    assert event_producer.DataIngestionEvent("i", "X", 1, "s").metadata is None
+    assert event_producer.ServiceHealthEvent("i", "X", 1, "s").error_rate == 0.0
 
 
 def test_making_one_neither_connects_nor_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,16 +273,50 @@ def test_what_cannot_be_avro_is_refused_and_json_goes_as_before(
     if producer.wire_format == "avro":
         with pytest.raises(InvalidEventError, match="DataQualityEvent.score"):
             producer.produce_data_quality_event(key, "t", "n", "PASS", 85.0, 0, 1)
-        with pytest.raises(EventError, match="result"):
+        assert producer.error_count == 1
+        with pytest.raises(InvalidEventError, match="DataQualityEvent.result"):
             producer.produce_data_quality_event(key, "t", "n", "SPLENDID", 0.5, 0, 1)
+        assert producer.error_count == 2
         producer.produce_data_quality_event(key, "t", "n", "PASS", 0.5, 0, 1)
         producer.flush()
         assert len(read(services, "data-quality", key)) == 1
+        assert producer.get_stats() == {"delivered": 1, "errors": 2}
     else:
         producer.produce_data_quality_event(key, "t", "n", "SPLENDID", 85.0, 0, 1)
         producer.flush()
         [value] = raw(services, "data-quality", key)
         assert json.loads(value)["result"] == "SPLENDID"
+
+
+def test_what_json_let_through_is_mended_for_avro(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, nan = f"mended-{uuid.uuid4()}", float("nan")
+    with EventProducer(services.bootstrap_servers, services.schema_registry_url) as made:
+        made.produce_api_call_event(key, None, "GET", "200", nan, None, 2.4, ip_address=None)  # type: ignore[arg-type]
+        made.produce_service_health_event(key, "n", "healthy", decimal.Decimal(12), nan)  # type: ignore[arg-type]
+        made.produce_data_ingestion_event(
+            key, None, 2, None, metadata={"a": nan, "b": None, "c": datetime.date(2026, 1, 2)}  # type: ignore[arg-type]
+        )
+    assert made.get_stats() == {"delivered": 3, "errors": 0}
+    assert raw(services, "audit-api-calls", key)[0][:1] == b"\0"
+    [call] = read(services, "audit-api-calls", key)
+    assert (call.endpoint, call.ip_address, call.status_code) == ("unknown", "unknown", 200)
+    assert (call.latency_ms, call.request_size_bytes, call.response_size_bytes) == (0, 0, 2)
+    [health] = read(services, "system-health", key)
+    assert (health.health_status, health.latency_ms, health.error_rate) == ("HEALTHY", 12, 0.0)
+    [ingestion] = read(services, "data-ingestion", key)
+    assert (ingestion.record_count, ingestion.location) == (0, "unknown")
+    assert ingestion.metadata == {"a": "NaN", "b": "null", "c": "2026-01-02"}
+
+
+def test_what_no_format_can_hold_names_its_field_as_avro(services: Services) -> None:
+    with EventProducer(services.bootstrap_servers, services.schema_registry_url) as made:
+        with pytest.raises(TypeError, match="DataIngestionEvent.metadata: Object of type bytes"):
+            made.produce_data_ingestion_event("k", 1, 2, "l", metadata={"a": b"1"})
+        with pytest.raises(TypeError, match="AuditAPICallEvent.latencyMs: Object of type set"):
+            made.produce_api_call_event("k", "/", "GET", 200, set(), 1, 1)  # type: ignore[arg-type]
+        assert made.error_count == 2
 
 
 def test_tests_of_services_may_patch_the_low_level_producer() -> None:

@@ -93,10 +93,11 @@ impl Config {
             }
             "throttle_cb" => {
                 callable(name, value)?;
-                tracing::warn!(
-                    target: "carbon_events",
-                    "throttle_cb is never called: a broker that throttles shows in stats_cb"
-                );
+                let warning = "throttle_cb is never called: brokers that throttle show in stats_cb";
+                let logger = py
+                    .import("logging")?
+                    .call_method1("getLogger", ("event_producer",))?;
+                logger.call_method1("warning", (warning,))?;
                 return Ok(());
             }
             "oauth_cb" => {

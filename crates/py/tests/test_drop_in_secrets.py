@@ -1,0 +1,125 @@
+"""No API key or sensitive setting leaves `event_producer` in clear, on any path."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Services, raw
+from event_producer import AuditAPICallEvent, EventProducer, EventType
+
+SECRET = "sk_live_4242"
+OLD, NEW = "old-s3cret", "new-s3cret"
+
+CHANGE = {
+    "eventType": "ConfigChangeEvent",
+    "configKey": "password",
+    "oldValue": OLD,
+    "newValue": NEW,
+    "sensitive": True,
+}
+
+
+class AddsKey(EventProducer):
+    def _create_base_event(self, event_type: Any, **fields: Any) -> dict[str, Any]:
+        return {**super()._create_base_event(event_type, **fields), "apiKey": SECRET}
+
+
+class Lists(EventProducer):
+    def produce(self, topic: Any, key: Any, event: Any) -> None:
+        super().produce(topic, key, {**event, "apiKey": SECRET})
+
+
+class SendsItself(EventProducer):
+    def _produce(self, topic: Any, key: Any, event: Any) -> None:
+        value = json.dumps({**event, "api_key": SECRET}).encode()
+        self.producer.produce(topic=topic, key=key, value=value, on_delivery=self._delivery_callback)
+        self.producer.poll(0)
+
+
+def typed(made: EventProducer, key: str) -> None:
+    made.produce_api_call_event(key, "/e", "GET", 200, 1, 2, 3)
+
+
+def no_event(made: EventProducer, key: str) -> None:
+    """A typed call whose values no schema allows."""
+    made.produce_api_call_event(key, "/e", "GET", 2**40, 1, 2, 3, ip_address=None)  # type: ignore[arg-type]
+
+
+def dataclass(made: EventProducer, key: str) -> None:
+    event = AuditAPICallEvent("i", "AuditAPICallEvent", 1, "s", api_key=SECRET)
+    assert SECRET not in repr(event)
+    made.produce_custom_event("audit-api-calls", key, event.to_dict())
+    made.produce_custom_event("market-data", key, dataclasses.asdict(event))
+
+
+def custom(made: EventProducer, key: str) -> None:
+    event = made._create_base_event(EventType.API_CALL, apiKey=SECRET)
+    made.produce_custom_event("audit-api-calls", key, event)
+    made.produce_custom_event("market-data", key, {"list": [event], "eventType": "x"})
+    made.produce("audit-api-calls", key, [{"nested": {"apiKey": SECRET}}])
+    made.produce("audit-api-calls", key, {"api_key": [SECRET], "score": float("nan")})
+
+
+def change(made: EventProducer, key: str) -> None:
+    made.produce("market-data", key, CHANGE)
+    made.produce("audit-api-calls", key, CHANGE)
+
+
+PATHS: list[tuple[type[EventProducer], Callable[[EventProducer, str], None]]] = [
+    (AddsKey, typed),
+    (AddsKey, no_event),
+    (Lists, typed),
+    (SendsItself, typed),
+    (EventProducer, dataclass),
+    (EventProducer, custom),
+    (EventProducer, change),
+]
+
+
+@pytest.mark.parametrize(("made", "call"), PATHS, ids=lambda it: it.__name__)
+@pytest.mark.parametrize("registry", [False, True])
+def test_no_secret_is_in_any_byte_on_the_wire(
+    registry: bool,
+    made: type[EventProducer],
+    call: Callable[[EventProducer, str], None],
+    services: Services,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    key = f"secret-{uuid.uuid4()}"
+    url = services.schema_registry_url if registry else None
+    with caplog.at_level(logging.DEBUG), made(
+        services.bootstrap_servers, url, "billing", "PLAINTEXT"
+    ) as producer:
+        try:
+            call(producer, key)
+        except ValueError as error:
+            # As Avro there is no such status code.
+            assert registry and call is no_event and SECRET not in str(error)
+    written = [value for topic in ("audit-api-calls", "market-data") for value in raw(services, topic, key)]
+    assert written or (registry and call is no_event)
+    for value in written:
+        assert not any(secret.encode() in value for secret in (SECRET, OLD, NEW))
+        assert b"sha256:" in value or call is change
+    assert SECRET not in caplog.text
+
+
+def test_the_rest_of_an_event_is_not_changed(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_SCHEMA_REGISTRY_URL", raising=False)
+    key = f"rest-{uuid.uuid4()}"
+    given = {"apiKey": SECRET, "n": 1e400, "text": "h\u00e9 \ud83d", "deep": [{"a": None}, 2**70]}
+    with EventProducer(services.bootstrap_servers, None, "billing", "PLAINTEXT") as producer:
+        producer.produce("audit-api-calls", key, given)
+        producer.produce("market-data", key, given)
+    [treated] = raw(services, "audit-api-calls", key)
+    hashed = json.loads(treated)["apiKey"]
+    assert hashed.startswith("sha256:")
+    assert treated == json.dumps({**given, "apiKey": hashed}).encode()
+    # Nothing says that this is an event of ours, on a topic of others.
+    [other] = raw(services, "market-data", key)
+    assert other == json.dumps(given).encode()
