@@ -109,13 +109,13 @@ impl Mailbox {
     #[napi(catch_unwind)]
     pub fn open(&self, env: Env, wake: Function<'_, (), ()>) -> napi::Result<()> {
         let post = &self.post;
+        let name = env.create_string("carbon-events")?;
         let opening = post.opened.fetch_add(1, Ordering::SeqCst) + 1;
         let context = Box::into_raw(Box::new(Context {
             post: Arc::clone(post),
             opening,
         }));
         let mut made = ptr::null_mut();
-        let name = env.create_string("carbon-events")?;
         // SAFETY: the values live in this call's scope; `context` is given back to `gone` once.
         let status = unsafe {
             sys::napi_create_threadsafe_function(

@@ -196,3 +196,15 @@ test('two members of a group share the partitions', async (t) => {
   await Promise.all([one.close(), two.close()]);
   await reading;
 });
+
+test('a header of any name is an ordinary entry', async (t) => {
+  const topicPrefix = await platformTopics();
+  const topic = `${topicPrefix}data-quality`;
+  const producer = typed(t, { topicPrefix });
+  const given = JSON.parse('{"__proto__": "evil", "hasOwnProperty": "own", "constructor": "c", "a": "1"}');
+  await producer.sendRaw(topic, { key: 'k', value: 'x', headers: given });
+  const [{ headers }] = await readAll(topic);
+  assert.deepEqual(Object.keys(headers), ['__proto__', 'hasOwnProperty', 'constructor', 'a']);
+  assert.equal(Object.getPrototypeOf(headers), Object.prototype);
+  assert.equal(Object.getOwnPropertyDescriptor(headers, '__proto__').value.toString(), 'evil');
+});

@@ -276,7 +276,8 @@ class EventProducer extends TypedProducer {
   /** @internal */
   [its.count](group, delivered, failed) {
     super[its.count](group, delivered, failed);
-    if (delivered > 0) this.connected = true;
+    // What a disconnect left in flight may be delivered after it.
+    if (delivered > 0 && !this.connected) this.connected = this[its.isUsed];
     if (group !== null && group.aside) return;
     this.deliveryCount += delivered;
     this.errorCount += failed;
@@ -359,7 +360,8 @@ function typedAtOnce(producer, call, fields) {
 async function typedThrough(producer, call, fields) {
   const event = producer._createBaseEvent(call.name, fields);
   const known = producer[TYPED] ?? new Map();
-  const names = typeof event === 'object' && event !== null ? [event, event.eventId] : [];
+  const isObject = typeof event === 'object' && event !== null;
+  const names = isObject ? [event, event.eventId].filter((name) => name !== undefined) : [];
   for (const name of names) known.set(name, call);
   try {
     return await producer._produce(call.topic, fields[call.key], event);
