@@ -211,7 +211,7 @@ impl EventProducer {
 
     /// As [`event`](Self::event), for one that is JSON already, and without a key unless one is
     /// given. It is written as it is, neither checked nor treated: its sensitive values are the
-    /// caller's to protect ([`protect_json`](crate::compat::protect_json)).
+    /// caller's to protect ([`protect_json`]).
     pub fn event_json<'a>(
         &'a self,
         topic: crate::Topic,
@@ -233,7 +233,7 @@ impl EventProducer {
     }
 
     /// A record with a value as JSON, for any topic. Sensitive fields of the platform's records
-    /// are treated as in a typed event; see [`protect_json`](crate::compat::protect_json).
+    /// are treated as in a typed event; see [`protect_json`].
     ///
     /// # Errors
     ///
