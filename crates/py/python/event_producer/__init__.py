@@ -515,7 +515,7 @@ class EventProducer:
 
     def flush(self, timeout: float = 10.0) -> int:
         """Waits until all events are delivered, for up to `timeout` seconds; how many are not."""
-        left = self.producer.flush(timeout)
+        left: int = self.producer.flush(timeout)
         if isinstance(left, int) and left > 0:
             logger.warning("%d events were not delivered yet", left)
         return left

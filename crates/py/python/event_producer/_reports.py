@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -52,13 +53,13 @@ class KafkaError:
         """librdkafka's error code: below zero for its own, else the broker's."""
         return self._code
 
-    def name(self) -> str:
+    def name(self) -> builtins.str:
         """The code's name, such as `_MSG_TIMED_OUT`."""
         return self._name
 
-    def str(self) -> str:
+    def str(self) -> builtins.str:
         """The error in a sentence."""
-        return str(self.exception.message)
+        return f"{self.exception.message}"
 
     def fatal(self) -> bool:
         """Always false: a fatal error's session is replaced, and the producer goes on."""
@@ -72,7 +73,7 @@ class KafkaError:
         """Always false: there are no transactions."""
         return False
 
-    def __str__(self) -> str:
+    def __str__(self) -> builtins.str:
         return f'KafkaError{{code={self._name},val={self._code},str="{self.exception.message}"}}'
 
     __repr__ = __str__
