@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -15,9 +16,20 @@ use carbon_events::config::{
 };
 use carbon_events::{DeliveryReport, Error, ErrorKind, EventConsumer, EventProducer, Topic};
 use carbon_events_services::{
-    Certs, Identity, KEY_PASSWORD, Kafka, READER_USER, Registry, User, WRITER_USER, shared,
+    CLIENT, Certs, Identity, KEY_PASSWORD, Kafka, READER_USER, Registry, User, WRITER_USER, shared,
 };
 use carbon_events_tests::{assert_kind, read_to_end, reading_error, typical};
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkcs12::Pkcs12;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::symm::Cipher;
+use openssl::x509::extension::BasicConstraints;
+use openssl::x509::{X509, X509NameBuilder};
 
 /// How long a record may take before it fails.
 const DEADLINE: Duration = Duration::from_secs(6);
@@ -215,24 +227,302 @@ fn a_broker_that_is_not_who_it_should_be_is_taken_only_where_that_is_asked_for()
     send(wrong.reject_unauthorized(false)).unwrap();
 }
 
+/// A client's certificate and key as a test's own, signed by the brokers' authority or by one below it.
+struct Made {
+    key: PKey<Private>,
+    certificate: X509,
+    /// Signed the certificate, and is signed by the brokers' authority.
+    intermediate: Option<X509>,
+}
+
+fn rsa() -> PKey<Private> {
+    PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key")
+}
+
+fn ec() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::SECP384R1).expect("a curve");
+    PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
+}
+
+/// A certificate that `issuer` signs with its key, by SHA-256 as every algorithm here can.
+fn certificate(name: &str, key: &PKey<Private>, issuer: (&X509, &PKey<Private>), ca: bool) -> X509 {
+    let make = || -> Result<X509, openssl::error::ErrorStack> {
+        let mut subject = X509NameBuilder::new()?;
+        subject.append_entry_by_text("CN", name)?;
+        let subject = subject.build();
+        let mut serial = BigNum::new()?;
+        serial.rand(127, openssl::bn::MsbOption::MAYBE_ZERO, false)?;
+        let mut made = X509::builder()?;
+        made.set_version(2)?;
+        made.set_serial_number(&*serial.to_asn1_integer()?)?;
+        made.set_subject_name(&subject)?;
+        made.set_issuer_name(issuer.0.subject_name())?;
+        made.set_pubkey(key)?;
+        made.set_not_before(&*Asn1Time::days_from_now(0)?)?;
+        made.set_not_after(&*Asn1Time::days_from_now(2)?)?;
+        let mut constraints = BasicConstraints::new();
+        if ca {
+            constraints.ca();
+        }
+        made.append_extension(constraints.critical().build()?)?;
+        made.sign(issuer.1, MessageDigest::sha256())?;
+        Ok(made.build())
+    };
+    make().expect("a certificate")
+}
+
+impl Made {
+    fn new(key: PKey<Private>, below_an_intermediate: bool) -> Self {
+        let ca = X509::from_pem(text(&certs().ca()).as_bytes()).expect("a certificate");
+        let ca_key = text(&certs().ca_key());
+        let ca_key = PKey::private_key_from_pem(ca_key.as_bytes()).expect("a key");
+        let between = below_an_intermediate.then(|| {
+            let key = rsa();
+            let name = "carbon-events test intermediate";
+            (certificate(name, &key, (&ca, &ca_key), true), key)
+        });
+        let issuer = between
+            .as_ref()
+            .map_or((&ca, &ca_key), |(issuer, key)| (issuer, key));
+        Made {
+            certificate: certificate(CLIENT, &key, issuer, false),
+            intermediate: between.map(|(issuer, _)| issuer),
+            key,
+        }
+    }
+
+    /// The certificate, and what it is signed by but for the brokers' authority.
+    fn chain(&self) -> String {
+        let all = std::iter::once(&self.certificate).chain(&self.intermediate);
+        let pem = all.map(|one| String::from_utf8(one.to_pem().expect("PEM")).expect("UTF-8"));
+        pem.collect()
+    }
+
+    fn plain_key(&self) -> String {
+        utf8(self.key.private_key_to_pem_pkcs8())
+    }
+
+    /// PKCS #8 under [`KEY_PASSWORD`].
+    fn encrypted_key(&self) -> String {
+        let cipher = Cipher::aes_256_cbc();
+        let password = KEY_PASSWORD.as_bytes();
+        utf8(
+            self.key
+                .private_key_to_pem_pkcs8_passphrase(cipher, password),
+        )
+    }
+
+    /// PKCS #1, or SEC 1 for an elliptic curve, under [`KEY_PASSWORD`].
+    fn traditional_key(&self) -> String {
+        let (cipher, password) = (Cipher::aes_256_cbc(), KEY_PASSWORD.as_bytes());
+        utf8(match self.key.rsa() {
+            Ok(key) => key.private_key_to_pem_passphrase(cipher, password),
+            Err(_) => self
+                .key
+                .ec_key()
+                .and_then(|key| key.private_key_to_pem_passphrase(cipher, password)),
+        })
+    }
+
+    fn key_store(&self) -> Vec<u8> {
+        let mut store = Pkcs12::builder();
+        store.name("client").pkey(&self.key).cert(&self.certificate);
+        if let Some(intermediate) = &self.intermediate {
+            let mut below = openssl::stack::Stack::new().expect("a stack");
+            below.push(intermediate.clone()).expect("a stack");
+            store.ca(below);
+        }
+        let made = store.build2(KEY_PASSWORD).and_then(|made| made.to_der());
+        made.expect("a key store")
+    }
+}
+
+fn utf8(pem: Result<Vec<u8>, openssl::error::ErrorStack>) -> String {
+    String::from_utf8(pem.expect("PEM")).expect("UTF-8")
+}
+
+fn file(directory: &tempfile::TempDir, content: impl AsRef<[u8]>) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let at = directory.path().join(number.to_string());
+    fs::write(&at, content).expect("a file");
+    path(&at)
+}
+
 #[test]
-fn a_key_that_does_not_open_is_refused_before_anything_is_sent() {
-    let encrypted = certs().encrypted_client().unwrap();
-    let wrong = [
-        with_files(&encrypted).ssl_key_password(WRONG_PASSWORD),
-        with_files(&encrypted),
+fn every_form_of_certificate_and_key_is_taken_as_files_as_text_and_as_properties() {
+    let dir = tempfile::tempdir().unwrap();
+    let (of_rsa, of_ec) = (Made::new(rsa(), false), Made::new(ec(), false));
+    let of_ed25519 = Made::new(PKey::generate_ed25519().unwrap(), false);
+    let below = Made::new(rsa(), true);
+    let pairs = [
+        ("PKCS #8", of_rsa.chain(), of_rsa.plain_key()),
+        ("encrypted PKCS #8", of_rsa.chain(), of_rsa.encrypted_key()),
+        (
+            "encrypted PKCS #1",
+            of_rsa.chain(),
+            of_rsa.traditional_key(),
+        ),
+        ("an elliptic curve", of_ec.chain(), of_ec.encrypted_key()),
+        ("encrypted SEC 1", of_ec.chain(), of_ec.traditional_key()),
+        ("Ed25519", of_ed25519.chain(), of_ed25519.encrypted_key()),
+        ("a chain", below.chain(), below.encrypted_key()),
+        (
+            "lines that end as on Windows",
+            below.chain().replace('\n', "\r\n"),
+            below.traditional_key().replace('\n', "\r\n"),
+        ),
+    ];
+    let mut ways = Vec::new();
+    for (what, certificate, key) in pairs {
+        let (at, key_at) = (file(&dir, &certificate), file(&dir, &key));
+        let files = tls()
+            .ssl_certificate_location(at.as_str())
+            .ssl_key_location(key_at.as_str())
+            .ssl_key_password(KEY_PASSWORD);
+        let texts = tls()
+            .ssl_certificate_pem(certificate.as_str())
+            .ssl_key_pem(key.as_str())
+            .ssl_key_password(KEY_PASSWORD);
+        let properties = tls()
+            .property("ssl.certificate.location", at)
+            .property("ssl.key.location", key_at)
+            .property("ssl.key.password", KEY_PASSWORD);
+        ways.push((format!("{what}, files"), files));
+        ways.push((format!("{what}, text"), texts));
+        ways.push((format!("{what}, properties"), properties));
+    }
+    for (what, made) in [
+        ("a key store", &of_rsa),
+        ("a key store with a chain", &below),
+    ] {
+        let at = file(&dir, made.key_store());
+        let given = tls()
+            .ssl_keystore_location(at.as_str())
+            .ssl_keystore_password(KEY_PASSWORD);
+        let properties = tls()
+            .property("ssl.keystore.location", at)
+            .property("ssl.keystore.password", KEY_PASSWORD);
+        ways.push((what.to_owned(), given));
+        ways.push((format!("{what}, properties"), properties));
+    }
+    let authorities = text(&certs().stranger_ca()) + &text(&certs().ca());
+    let client = with_files(&certs().client());
+    ways.push((
+        "several authorities, files".to_owned(),
+        client.clone().ssl_ca_location(file(&dir, &authorities)),
+    ));
+    let windows = authorities.replace('\n', "\r\n");
+    ways.push((
+        "several authorities, text".to_owned(),
+        client.ssl_ca_pem(windows),
+    ));
+    let failed: Vec<String> = ways
+        .into_iter()
+        .filter_map(|(way, connection)| Some(format!("{way}: {}", send(connection).err()?)))
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn material_that_cannot_be_used_is_refused_by_its_setting_before_anything_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (made, other) = (Made::new(rsa(), false), rsa());
+    let der = made.key.private_key_to_der().unwrap();
+    let flat = |text: String| text.replace('\n', "\\n");
+    let with_key = |key: &[u8]| {
         tls()
-            .ssl_keystore_location(path(&certs().client_keystore().unwrap()))
-            .ssl_keystore_password(WRONG_PASSWORD),
-        with_files(&Identity {
-            key: certs().ca().with_file_name("no-such-key.pem"),
-            ..encrypted.clone()
+            .ssl_certificate_location(file(&dir, made.chain()))
+            .ssl_key_location(file(&dir, key))
+    };
+    let with_text = |key: String| tls().ssl_certificate_pem(made.chain()).ssl_key_pem(key);
+    let store = file(&dir, made.key_store());
+    let with_store = || tls().ssl_keystore_location(store.as_str());
+    let missing = path(&certs().ca().with_file_name("no-such-key.pem"));
+    let wrong = [
+        ("ssl_key_password", "does not open", {
+            with_key(made.encrypted_key().as_bytes()).ssl_key_password(WRONG_PASSWORD)
+        }),
+        ("ssl_key_password", "does not open", {
+            with_key(made.traditional_key().as_bytes()).ssl_key_password(WRONG_PASSWORD)
+        }),
+        ("ssl_key_password", "does not open", {
+            with_text(made.encrypted_key()).ssl_key_password(WRONG_PASSWORD)
+        }),
+        ("ssl_key_password", "is encrypted", {
+            with_key(made.traditional_key().as_bytes())
+        }),
+        (
+            "ssl_key_password",
+            "is encrypted",
+            with_text(made.encrypted_key()),
+        ),
+        ("ssl_key_password", "does not open", {
+            let key = file(&dir, made.encrypted_key());
+            tls()
+                .property("ssl.certificate.location", file(&dir, made.chain()))
+                .property("ssl.key.location", key)
+                .property("ssl.key.password", WRONG_PASSWORD)
+        }),
+        ("ssl_keystore_password", "does not open", {
+            with_store().ssl_keystore_password(WRONG_PASSWORD)
+        }),
+        ("ssl_keystore_password", "has a password", with_store()),
+        ("ssl_keystore_location", "is not a PKCS#12 file", {
+            tls().ssl_keystore_location(file(&dir, made.chain()))
+        }),
+        ("ssl_keystore_location", "Java key store", {
+            tls()
+                .ssl_keystore_location(file(&dir, [0xFE, 0xED, 0xFE, 0xED, 0, 0, 0, 2]))
+                .ssl_keystore_password(KEY_PASSWORD)
+        }),
+        ("ssl_key_location", "-inform der", with_key(&der)),
+        ("ssl_key_location", "not the one of the certificate", {
+            with_key(&other.private_key_to_pem_pkcs8().unwrap())
+        }),
+        (
+            "ssl_key_location",
+            "holds no",
+            with_key(made.chain().as_bytes()),
+        ),
+        ("ssl_key_location", "real line breaks", {
+            with_key(flat(made.plain_key()).as_bytes())
+        }),
+        (
+            "ssl_key_pem",
+            "real line breaks",
+            with_text(flat(made.plain_key())),
+        ),
+        ("ssl_certificate_pem", "real line breaks", {
+            tls()
+                .ssl_certificate_pem(flat(made.chain()))
+                .ssl_key_pem(made.plain_key())
+        }),
+        ("ssl_ca_pem", "real line breaks", {
+            tls().ssl_ca_pem(flat(text(&certs().ca())))
+        }),
+        ("ssl_ca_location", "holds no", {
+            tls().ssl_ca_location(file(&dir, made.plain_key()))
+        }),
+        ("ssl_certificate_location", "without its certificate", {
+            tls().ssl_key_location(file(&dir, made.plain_key()))
+        }),
+        ("ssl_key_location", "cannot be read", {
+            with_key(b"").ssl_key_location(missing.as_str())
+        }),
+        ("ssl_key_location", "cannot be read", {
+            tls()
+                .property("ssl.certificate.location", file(&dir, made.chain()))
+                .property("ssl.key.location", missing.as_str())
         }),
     ];
-    for connection in wrong {
+    for (setting, what, connection) in wrong {
         let began = Instant::now();
-        let error = send(connection).unwrap_err();
+        let error = send(connection).expect_err(what);
         assert_refused(&error, ErrorKind::InvalidConfig);
+        assert_eq!(error.get("setting"), Some(setting), "{error}");
+        assert!(error.message().contains(what), "{what}: {error}");
+        assert!(error.message().contains(setting), "{error}");
         assert!(began.elapsed() < DEADLINE);
     }
 }

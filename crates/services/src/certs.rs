@@ -46,6 +46,7 @@ impl Certs {
         let certs = Certs { dir };
         let authority = authority("carbon-events test authority")?;
         certs.write("ca.pem", &authority.pem())?;
+        certs.write("ca.key.pem", &authority.key().serialize_pem())?;
         let server = certs.issue(&authority, "server", ExtendedKeyUsagePurpose::ServerAuth)?;
         // Kafka's PEM key store is one file: the key followed by its certificate.
         let both = fs::read_to_string(server.key)? + &fs::read_to_string(server.certificate)?;
@@ -62,6 +63,11 @@ impl Certs {
     /// The authority that signed the brokers' and the clients' certificates.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca.pem")
+    }
+
+    /// That authority's key, for certificates of a test's own.
+    pub fn ca_key(&self) -> PathBuf {
+        self.dir.join("ca.key.pem")
     }
 
     /// The brokers' certificate, for `127.0.0.1` and `localhost`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::material::{check_text, unreadable};
 use super::properties::{PropertyMap, apply_user_properties};
 use super::setting::{choices, settings};
 use super::{Properties, Role, Secret};
@@ -174,7 +175,9 @@ impl ConnectionSettings {
         self.sasl_properties(&mut properties);
         apply_user_properties(&mut properties, &self.properties)?;
         self.check_sasl(&properties)?;
-        properties.into_config()
+        let config = properties.into_config()?;
+        check_text(&config)?;
+        Ok(config)
     }
 
     fn common_properties(&self, role: Role, properties: &mut PropertyMap) {
@@ -323,11 +326,7 @@ impl ConnectionSettings {
                 Ok(_) | Err(_) => std::fs::File::open(path).map(drop),
             };
             if let Err(error) = readable {
-                let message = format!("{setting} cannot be read: {error}");
-                return Err(Error::new(ErrorKind::InvalidConfig, message)
-                    .with("setting", setting)
-                    .with("path", path)
-                    .because(error));
+                return Err(unreadable(setting, path, error));
             }
         }
         Ok(())

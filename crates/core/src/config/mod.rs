@@ -18,6 +18,7 @@
 mod connection;
 mod consumer;
 mod librdkafka;
+mod material;
 mod producer;
 mod properties;
 mod registry;
@@ -37,6 +38,7 @@ pub use registry::{RegistrySettings, SchemaIds};
 pub use secret::{Properties, Secret, Urls};
 pub use setting::{Setting, SettingKind};
 
+pub(crate) use material::explain_refusal;
 pub(crate) use secret::without_credentials;
 use setting::SettingValue;
 

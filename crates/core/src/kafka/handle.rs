@@ -13,6 +13,7 @@ use rdkafka_sys as sys;
 
 use super::events::Event;
 use super::message::millis;
+use crate::config::explain_refusal;
 use crate::{Error, ErrorKind, Result, fork};
 
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
@@ -45,17 +46,11 @@ impl Handle {
     }
 
     fn new(config: &ClientConfig, kind: RDKafkaType, events: i32) -> Result<Arc<Handle>> {
-        let refused = |why: String| {
-            Error::new(
-                ErrorKind::InvalidConfig,
-                format!("librdkafka refuses the settings: {why}"),
-            )
-        };
         // OpenSSL and librdkafka hold locks of their own meanwhile.
         let _undisturbed = fork::undisturbed();
         let native = config
             .create_native_config()
-            .map_err(|error| refused(error.to_string()))?;
+            .map_err(|error| explain_refusal(config, &error.to_string()))?;
         let mut why = [0 as c_char; 512];
         let events = events
             | sys::RD_KAFKA_EVENT_ERROR
@@ -80,7 +75,7 @@ impl Handle {
         let Some(ptr) = NonNull::new(ptr) else {
             // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
             let why = unsafe { std::ffi::CStr::from_ptr(why.as_ptr()) };
-            return Err(refused(why.to_string_lossy().into_owned()));
+            return Err(explain_refusal(config, &why.to_string_lossy()));
         };
         // rd_kafka_new owns the configuration now.
         let _ = ManuallyDrop::new(native);
