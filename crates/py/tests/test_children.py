@@ -188,7 +188,13 @@ os._exit(0)
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "exits\n"
-        process.send_signal(signal.SIGTERM)
+
+        def has_ended() -> bool:
+            # The first may come before `os._exit` is called, and be the first call itself.
+            process.send_signal(signal.SIGTERM)
+            return process.poll() is not None
+
+        wait_until(has_ended, 5)
         assert process.wait(5) == 9
 
 
