@@ -10,7 +10,7 @@ const files = readdirSync('.')
   .filter((file) => file.endsWith('.test.mjs'))
   .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)));
 
-const services = await Services.start('--tls');
+const services = await Services.start('--tls', '--sasl');
 const env = { ...process.env, CARBON_EVENTS_SERVED: JSON.stringify(services.addresses) };
 for (const name of Object.keys(env)) {
   if (name.startsWith('KAFKA_') || name.startsWith('SERVICE_')) delete env[name];

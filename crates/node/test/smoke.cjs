@@ -53,7 +53,7 @@ async function main() {
       });
       await tls.send('ServiceHealthEvent', health);
     };
-    await assert.rejects(withoutCertificate, /no certificate/);
+    await assert.rejects(withoutCertificate, /certificates in ssl_ca_location/);
   } finally {
     await platform.stop();
   }

@@ -13,7 +13,7 @@
 use std::io::{self, BufRead, Write};
 
 use anyhow::{Context, Result, bail};
-use carbon_events_services::{KEY_PASSWORD, Kafka, Registry};
+use carbon_events_services::{KEY_PASSWORD, Kafka, Registry, WRITER_USER};
 use serde_json::{Map, Value};
 
 use crate::{Wanted, keeper};
@@ -57,6 +57,12 @@ fn addresses(kafka: &Kafka, registry: Option<&Registry>, wanted: &Wanted) -> Res
         add("encryptedKey", path(&encrypted.key));
         add("keyPassword", KEY_PASSWORD.to_owned());
         add("strangerCa", path(&certs.stranger_ca()));
+        add("keystore", path(&certs.client_keystore()?));
+    }
+    if wanted.sasl {
+        add("sasl", kafka.sasl_bootstrap_servers());
+        add("user", WRITER_USER.name.to_owned());
+        add("password", WRITER_USER.password.to_owned());
     }
     Ok(found.into())
 }

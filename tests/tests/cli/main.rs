@@ -27,7 +27,11 @@ struct Services {
 
 fn services() -> &'static Services {
     static SERVICES: LazyLock<Services> = LazyLock::new(|| Services {
-        kafka: Kafka::builder().tls(true).start().expect("a broker"),
+        kafka: Kafka::builder()
+            .tls(true)
+            .sasl(true)
+            .start()
+            .expect("a broker"),
         registry: Registry::start().expect("a registry"),
     });
     &SERVICES

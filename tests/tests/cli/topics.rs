@@ -1,6 +1,7 @@
 //! `topics` and `schemas`.
 
 use carbon_events::Topic;
+use carbon_events_services::{KEY_PASSWORD, WRITER_USER};
 use serde_json::json;
 
 use super::*;
@@ -143,6 +144,51 @@ fn a_refused_certificate_is_told_soon_and_in_one_line() {
     let ran = run(missing, ["tail", "data-quality"]);
     assert_eq!(ran.code, 2, "{ran:#?}");
     one_line(&ran, "ssl_key_location");
+}
+
+#[test]
+fn keys_and_logins_come_from_the_environment_and_by_option() {
+    let kafka = &services().kafka;
+    let certs = kafka.certs().unwrap();
+    let encrypted = certs.encrypted_client().unwrap();
+    let keystore = certs.client_keystore().unwrap();
+    let verified = |command: Command, options: &[&str]| {
+        let ran = run(command, ["topics", "verify"].iter().chain(options));
+        // 1 says that a topic differs, which the broker was asked for.
+        assert!(ran.stdout.contains("system-health"), "{ran:#?}");
+        assert!(!format!("{ran:?}").contains(KEY_PASSWORD), "{ran:#?}");
+    };
+    let key = encrypted.key.to_str().unwrap();
+    let mut variables = connected();
+    variables
+        .env("KAFKA_SSL_KEY_LOCATION", key)
+        .env("KAFKA_SSL_KEY_PASSWORD", KEY_PASSWORD);
+    verified(variables, &[]);
+    let location = format!("ssl.key.location={key}");
+    let password = format!("ssl.key.password={KEY_PASSWORD}");
+    verified(connected(), &["-X", &location, "-X", &password]);
+
+    let mut store = connected();
+    store
+        .env_remove("KAFKA_SSL_CERTIFICATE_LOCATION")
+        .env_remove("KAFKA_SSL_KEY_LOCATION")
+        .env("KAFKA_SSL_KEYSTORE_LOCATION", keystore)
+        .env("KAFKA_SSL_KEYSTORE_PASSWORD", KEY_PASSWORD);
+    verified(store, &[]);
+
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let mut login = connected();
+        login
+            .env("KAFKA_BOOTSTRAP_SERVERS", kafka.sasl_bootstrap_servers())
+            .env("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT");
+        let properties = [
+            format!("sasl.mechanism={mechanism}"),
+            format!("sasl.username={}", WRITER_USER.name),
+            format!("sasl.password={}", WRITER_USER.password),
+        ];
+        let options: Vec<_> = properties.iter().flat_map(|it| ["-X", it]).collect();
+        verified(login, &options);
+    }
 }
 
 #[test]
