@@ -123,3 +123,17 @@ def test_the_rest_of_an_event_is_not_changed(services: Services, monkeypatch: py
     # Nothing says that this is an event of ours, on a topic of others.
     [other] = raw(services, "market-data", key)
     assert other == json.dumps(given).encode()
+
+
+def test_metadata_that_names_another_record_leaves_without_its_secrets() -> None:
+    from carbon_events.testing import Platform
+
+    metadata = {"eventType": "AuditAPICallEvent", "apiKey": "sk_live_metadata"}
+    with Platform() as platform:
+        made = EventProducer(
+            platform.bootstrap_servers, security_protocol="PLAINTEXT"
+        )
+        made.produce_data_ingestion_event("prices", 1, 2, "s3://x", metadata=metadata)
+        assert made.flush(20) == 0
+        [record] = platform.records("data-ingestion")
+        assert record.value is not None and b"sk_live_metadata" not in record.value

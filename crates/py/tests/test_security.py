@@ -240,3 +240,18 @@ def test_a_refused_login_is_reported_within_seconds(
         producer.send_raw(TOPIC, b"v").result(15)
     assert "not-this-one" not in str(caught.value)
     producer.close()
+
+
+def test_an_unverified_broker_is_taken_where_the_environment_asks_for_it(
+    broker: Guarded, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_SSL_REJECT_UNAUTHORIZED", "false")
+    # Without its authority the broker's certificate does not check out.
+    made = EventProducer(
+        broker.tls,
+        ssl_certificate_location=broker.certificate,
+        ssl_key_location=str(files["pkcs8"]),
+        ssl_key_password=PASSWORD,
+    )
+    with made:
+        deliver(made)

@@ -76,6 +76,8 @@ struct Entry {
     idle_since: Mutex<Instant>,
     /// How long the last close waited in vain, in milliseconds.
     waited_ms: AtomicU64,
+    /// How many records had completed then.
+    waited_at: AtomicU64,
 }
 
 #[derive(Default)]
@@ -304,7 +306,9 @@ impl SharedProducer {
             return;
         };
         let waited = in_vain.map_or(0, |waited| waited.as_millis() as u64);
+        let completed = seat.entry.completed();
         seat.entry.waited_ms.store(waited, Ordering::Relaxed);
+        seat.entry.waited_at.store(completed, Ordering::Relaxed);
         if self.stats().queued == 0 {
             self.leave();
         }
@@ -326,7 +330,14 @@ impl SharedProducer {
         let began = Instant::now();
         let mut errors = Vec::new();
         for entry in entries {
-            let waited = Duration::from_millis(entry.waited_ms.load(Ordering::Relaxed));
+            // In vain only where no record has completed since.
+            let in_vain = entry.waited_at.load(Ordering::Relaxed) == entry.completed();
+            let waited = if in_vain {
+                entry.waited_ms.load(Ordering::Relaxed)
+            } else {
+                0
+            };
+            let waited = Duration::from_millis(waited);
             let left = timeout.saturating_sub(waited + began.elapsed());
             errors.extend(entry.producer.close(left).err());
         }
@@ -408,6 +419,7 @@ impl Pool {
                     seats: AtomicUsize::new(0),
                     idle_since: Mutex::new(Instant::now()),
                     waited_ms: AtomicU64::new(0),
+                    waited_at: AtomicU64::new(0),
                 });
                 if !entries.reaping {
                     entries.reaping = self.start_reaper()?;
@@ -459,6 +471,12 @@ impl Pool {
 }
 
 impl Entry {
+    /// How many records have completed.
+    fn completed(&self) -> u64 {
+        let stats = self.producer.stats();
+        stats.delivered + stats.failed
+    }
+
     /// Whether it can be closed. Called under the pool's lock, so that nobody takes a seat.
     fn is_idle(&self) -> bool {
         self.seats.load(Ordering::SeqCst) == 0

@@ -6,10 +6,11 @@
 //! Python code may run: JSON is copied into a buffer first, and a typed event that cannot be sent at
 //! once is encoded before anything waits.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use carbon_events::compat::json;
+use carbon_events::compat::{json, protect_json};
 use carbon_events::events::Envelope;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -386,8 +387,18 @@ unsafe fn send(
                 key_len
             };
             let (key, json) = buffer.split_at(key_len);
+            // SAFETY: the caller's objects.
+            let has_members = |value: &*mut ffi::PyObject| unsafe {
+                ffi::PyDict_Check(*value) != 0 && ffi::PyDict_Size(*value) > 0
+            };
+            // An object within the event may name another record, whose secrets it holds.
+            let json = if values.iter().any(has_members) {
+                protect_json(call.topic.name(), "", json)
+            } else {
+                Cow::Borrowed(json)
+            };
             let send = |core: &carbon_events::EventProducer| {
-                core.event_json(call.topic, json).key(key).try_send()
+                core.event_json(call.topic, &json).key(key).try_send()
             };
             producer.send(py, send).map(|_| true)
         })

@@ -142,6 +142,9 @@ impl Config {
             "ssl.keystore.password" if is_ours => {
                 connection.ssl_keystore_password = Some(text.into());
             }
+            "enable.ssl.certificate.verification" if is_ours => {
+                connection.reject_unauthorized = text == "true";
+            }
             _ if is_ours => {}
             _ => connection.properties.set(name, text),
         }
