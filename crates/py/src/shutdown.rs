@@ -50,6 +50,7 @@ pub(crate) fn drop_behind<T: Send + 'static>(value: T) {
         match thread.spawn(move || drop(dropped.lock().take())) {
             Ok(thread) => {
                 let mut ending = ENDING.lock();
+                leave_to_the_parent(&mut ending);
                 ending.retain(|(_, thread)| !thread.is_finished());
                 ending.push((std::process::id(), thread));
             }
@@ -164,13 +165,22 @@ fn close_side_by_side(running: Vec<Arc<Running>>, within: Duration) -> Vec<Strin
 }
 
 /// Waits for what ends on threads of this process.
-fn wait_for(ending: Vec<(u32, JoinHandle<()>)>, within: Duration) {
+fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, within: Duration) {
     let deadline = Instant::now() + within;
-    let ours = std::process::id();
-    for (_, thread) in ending.into_iter().filter(|(process, _)| *process == ours) {
+    leave_to_the_parent(&mut ending);
+    for (_, thread) in ending {
         while !thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// Forgets the handles of a parent's threads. To drop one would detach the thread that has its number
+/// in this process, whichever that is.
+fn leave_to_the_parent(ending: &mut Vec<(u32, JoinHandle<()>)>) {
+    let ours = std::process::id();
+    for (_, thread) in ending.extract_if(.., |(process, _)| *process != ours) {
+        std::mem::forget(thread);
     }
 }
 

@@ -57,8 +57,6 @@ struct Source {
     tokens: Option<TokenProvider>,
     observer: Option<Observer>,
     partitioner: Partitioner,
-    /// Different from every other one, where this producer must not share.
-    apart: u64,
 }
 
 /// A right to send through an entry.
@@ -135,7 +133,6 @@ impl SharedProducer {
             tokens,
             observer: None,
             partitioner: Partitioner::default(),
-            apart: 0,
         };
         source.check()?;
         Ok(SharedProducer {
@@ -162,13 +159,6 @@ impl SharedProducer {
     /// As [`new`](Self::new).
     pub fn partitioner(&self, partitioner: Partitioner) -> Result<()> {
         self.change(|source| source.partitioner = partitioner)
-    }
-
-    /// Gives this producer an engine of its own.
-    pub fn apart(&self) -> Result<()> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let apart = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.change(|source| source.apart = apart)
     }
 
     /// Looks at the settings.
@@ -350,8 +340,7 @@ impl SharedProducer {
     /// How many engines run for producers that share these settings.
     pub(super) fn engines(settings: &Settings) -> usize {
         let entries = pool().entries.lock();
-        let shared =
-            |entry: &&Arc<Entry>| entry.source.settings == *settings && entry.source.apart == 0;
+        let shared = |entry: &&Arc<Entry>| entry.source.settings == *settings;
         entries.list.iter().filter(shared).count()
     }
 }

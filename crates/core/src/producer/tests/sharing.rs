@@ -54,10 +54,6 @@ fn equal_settings_share_an_engine_and_count_their_own_records() {
     let other = SharedProducer::new(others.clone(), None).unwrap();
     drop(send(&other, TOPIC).unwrap());
     other.flush(SOON).unwrap();
-    let apart = made();
-    apart.apart().unwrap();
-    drop(send(&apart, TOPIC).unwrap());
-    apart.flush(SOON).unwrap();
     assert_eq!(SharedProducer::engines(&settings(&broker)), 1);
     assert_eq!(SharedProducer::engines(&others), 1);
 }
