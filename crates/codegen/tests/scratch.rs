@@ -122,7 +122,7 @@ fn write_crate(scratch: &Path) {
         scratch.join("crates/core/src"),
     );
     fs::create_dir_all(to.join("codec/avro")).unwrap();
-    for file in ["error.rs", "codec/avro.rs", "codec/avro"] {
+    for file in ["error.rs", "fork.rs", "codec/avro.rs", "codec/avro"] {
         copy(&from.join(file), &to.join(file));
     }
     // Like the crate's own tests, these need more of the crate than is here.
@@ -137,6 +137,7 @@ fn write_crate(scratch: &Path) {
          mod codec { pub(crate) mod avro; }\n\
          mod error;\n\
          pub mod events;\n\
+         mod fork;\n\
          pub use error::{Error, ErrorKind, Result};\n",
     )
     .unwrap();
