@@ -572,6 +572,7 @@ fn unsigned_token(principal: &str) -> OAuthToken {
         token: token.into(),
         principal: principal.to_owned(),
         expires_at_ms: (expires * 1000) as i64,
+        extensions: Vec::new(),
     }
 }
 

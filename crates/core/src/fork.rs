@@ -10,7 +10,7 @@
 //! registered twice without harm.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,14 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Read by those who must not be disturbed, written by a fork.
-static GATE: RwLock<()> = RwLock::new(());
+static FIRST_GATE: RwLock<()> = RwLock::new(());
+/// The gate of a child that was forked while the one before was in use, which it is for ever there.
+static LATER_GATE: AtomicPtr<RwLock<()>> = AtomicPtr::new(std::ptr::null_mut());
+
+fn gate() -> &'static RwLock<()> {
+    // SAFETY: null, or an allocation that is never freed.
+    unsafe { LATER_GATE.load(Ordering::Acquire).as_ref() }.unwrap_or(&FIRST_GATE)
+}
 
 thread_local! {
     /// The gate as this thread holds it, and how often.
@@ -44,7 +51,7 @@ pub(crate) fn undisturbed() -> Undisturbed {
     // A thread in its last moments has no thread locals, and goes on without.
     let counted = DEPTH.try_with(|depth| {
         if depth.get() == 0 {
-            let gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+            let gate = gate().read().unwrap_or_else(PoisonError::into_inner);
             let _ = HELD.try_with(|held| held.replace(Some(gate)));
         }
         depth.set(depth.get() + 1);
@@ -99,7 +106,11 @@ fn register() {
         unsafe extern "C" fn in_child() {
             GENERATION.fetch_add(1, Ordering::Relaxed);
             // `before` ran on this thread, of which the child's is the copy.
-            let _ = FORKING.try_with(Cell::take);
+            let closed = FORKING.try_with(Cell::take).ok().flatten();
+            if closed.is_none() {
+                let made = Box::into_raw(Box::new(RwLock::new(())));
+                LATER_GATE.store(made, Ordering::Release);
+            }
         }
         // SAFETY: the handlers touch an atomic and a lock that no thread holds while it forks.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
@@ -112,7 +123,7 @@ fn register() {
 fn closed_gate() -> Option<RwLockWriteGuard<'static, ()>> {
     let deadline = Instant::now() + LONGEST;
     loop {
-        match GATE.try_write() {
+        match gate().try_write() {
             Ok(held) => return Some(held),
             Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
@@ -130,8 +141,42 @@ mod tests {
         let outer = undisturbed();
         let inner = undisturbed();
         drop(outer);
-        assert!(GATE.try_write().is_err(), "still held by the inner one");
+        assert!(gate().try_write().is_err(), "still held by the inner one");
         drop(inner);
         drop(undisturbed());
+    }
+    /// In the child, nobody who could open the gate lives.
+    #[cfg(all(unix, not(miri)))]
+    #[test]
+    fn a_fork_that_did_not_wait_costs_the_childs_forks_nothing() {
+        fn exit_of(child: impl FnOnce() -> i32) -> i32 {
+            // SAFETY: the child calls nothing that another thread's lock could stop.
+            match unsafe { libc::fork() } {
+                // SAFETY: it ends the process.
+                0 => unsafe { libc::_exit(child()) },
+                child => {
+                    let mut status = 0;
+                    // SAFETY: `status` is ours.
+                    unsafe { libc::waitpid(child, &raw mut status, 0) };
+                    libc::WEXITSTATUS(status)
+                }
+            }
+        }
+        let (holds, held) = std::sync::mpsc::channel();
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        let holder = std::thread::spawn(move || {
+            let _undisturbed = undisturbed();
+            holds.send(()).unwrap();
+            let _ = end.recv();
+        });
+        held.recv().unwrap();
+        let slow = exit_of(|| {
+            let began = Instant::now();
+            exit_of(|| 0);
+            i32::from(began.elapsed() > LONGEST / 2)
+        });
+        drop(ends);
+        holder.join().unwrap();
+        assert_eq!(slow, 0, "a fork of the child waited");
     }
 }

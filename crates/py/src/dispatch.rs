@@ -131,7 +131,8 @@ pub(crate) fn start(py: Python<'_>) -> PyResult<()> {
     ensure(py)
 }
 
-fn ensure(py: Python<'_>) -> PyResult<()> {
+/// Starts the dispatcher where none serves: the first, or one in place of another that has ended.
+pub(crate) fn ensure(py: Python<'_>) -> PyResult<()> {
     // Nothing of Python's may run while the list is locked: it may wait for a thread that waits for
     // the list.
     let (hub, in_patched_program) = (Hub::of_main_thread(py)?, is_patched(py)?);

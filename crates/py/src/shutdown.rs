@@ -75,8 +75,9 @@ fn close_all(py: Python<'_>, within: Option<f64>) -> PyResult<(Vec<String>, News
     let ending = std::mem::take(&mut *ENDING.lock());
     let again = running.clone();
     let closed = blocking::call_on_a_thread(py, move || {
+        let deadline = Instant::now() + within.min(SHARED);
         let told = close_side_by_side(running, within);
-        wait_for(ending, within.min(SHARED));
+        wait_for(ending, deadline);
         told
     });
     let told = closed.unwrap_or_else(|interrupted| {
@@ -165,8 +166,7 @@ fn close_side_by_side(running: Vec<Arc<Running>>, within: Duration) -> Vec<Strin
 }
 
 /// Waits for what ends on threads of this process.
-fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, within: Duration) {
-    let deadline = Instant::now() + within;
+fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, deadline: Instant) {
     leave_to_the_parent(&mut ending);
     for (_, thread) in ending {
         while !thread.is_finished() && Instant::now() < deadline {

@@ -243,15 +243,16 @@ def test_a_token_is_asked_for_by_oauth_cb() -> None:
 
     asked: list[str] = []
 
-    def token(config: str) -> tuple[str, float]:
+    def token(config: str) -> tuple[str, float, str, dict[str, str]]:
         asked.append(config)
-        return "token", 2_000_000_000.0
+        return "token", 2_000_000_000.0, "principal", {"traceId": "7"}
 
     made = EventProducer(
         "localhost:1",
         security_protocol="SASL_PLAINTEXT",
         additional_config={
             "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.config": "principal=billing",
             "oauth_cb": token,
             "delivery.timeout.ms": 300,
             "linger.ms": 0,
@@ -259,6 +260,7 @@ def test_a_token_is_asked_for_by_oauth_cb() -> None:
     )
     made.produce_data_quality_event("k", "t", "c", "PASS", 0.5, 0, 1)
     wait_until(lambda: asked)
+    assert asked[0] == "principal=billing"
 
 
 def test_throttle_cb_is_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:

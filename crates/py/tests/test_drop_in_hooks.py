@@ -6,6 +6,7 @@ import gc
 import inspect
 import json
 import logging
+import os
 import threading
 import types
 import unittest
@@ -326,6 +327,36 @@ def test_a_callback_that_raises_is_logged_and_others_are_called(
         TYPED[0](made, "k")
     assert made.flush() == 0 and made.delivery_count == 3
     assert caplog.text.count("a callback raised") == 3
+
+
+def test_a_callback_that_ends_its_thread_keeps_no_other_from_its_call(platform: Platform) -> None:
+    low = event_producer.Producer({"bootstrap.servers": platform.bootstrap_servers})
+    seen: list[str] = []
+
+    def end(error: object, message: Any) -> None:
+        seen.append(message.key().decode())
+        raise SystemExit
+
+    for _ in range(2):
+        for key in "abc":
+            low.produce("data-quality", b"{}", key, on_delivery=end)
+        assert low.flush(10) == 0
+    assert sorted(seen) == sorted("abcabc")
+
+
+def test_producers_with_callbacks_of_their_own_do_not_pile_up(platform: Platform) -> None:
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    before = threads()
+    for _ in range(30):
+        made = EventProducer(
+            platform.bootstrap_servers, additional_config={"error_cb": lambda error: None}
+        )
+        made.produce_custom_event("market-data", "k", {"a": 1})
+        made.close()
+        del made
+    wait_until(lambda: threads() < before + 10, seconds=3)
 
 
 def test_a_flush_inside_a_callback_does_not_wait_for_itself(platform: Platform) -> None:

@@ -206,6 +206,44 @@ early = carbon_events.EventProducer(bootstrap_servers=sys.argv[1], schema_regist
     )
 
 
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_drop_in_that_sent_before_the_patching_calls_back_after_it(
+    run: Any, library: str
+) -> None:
+    output, _ = run(
+        f"""
+import sys, event_producer
+early = event_producer.Producer({{"bootstrap.servers": sys.argv[1], "security.protocol": "PLAINTEXT"}})
+early.produce("data-quality", b"{{}}", on_delivery=lambda error, message: None)
+assert early.flush(30) == 0
+{PATCHES[library]}
+""",
+        """
+        early.produce("data-quality", b"{}", key, on_delivery=lambda error, message: print(error))
+        print(early.flush(10))
+        """,
+    )
+    assert output.splitlines() == ["None", "0"]
+
+
+def test_a_drop_in_calls_back_after_all_greenlets_were_killed(run: Any) -> None:
+    output, _ = run(
+        "gevent",
+        """
+        import gc, greenlet
+        from event_producer import Producer
+        producer = Producer({"bootstrap.servers": servers, "security.protocol": "PLAINTEXT"})
+        def send(): producer.produce("data-quality", b"{}", key, on_delivery=lambda *it: print("called"))
+        send()
+        print(producer.flush(10))
+        gevent.killall([one for one in gc.get_objects() if isinstance(one, gevent.Greenlet)])
+        send()
+        print(producer.flush(10))
+        """,
+    )
+    assert output.splitlines() == ["called", "0", "called", "0"]
+
+
 @all_patches
 def test_log_lines_do_not_contend_for_a_patched_lock(run: Any, patch: str) -> None:
     """A native thread that waits for a lock of greenlets waits for ever, or its owner does."""

@@ -46,6 +46,8 @@ pub struct OAuthToken {
     pub principal: String,
     /// When it expires, in milliseconds UTC. A new one is asked for at four fifths of its life.
     pub expires_at_ms: i64,
+    /// SASL extensions (RFC 7628, section 3.1) that go to the broker with it, by name.
+    pub extensions: Vec<(String, String)>,
 }
 
 type TokenFn = dyn Fn() -> Result<OAuthToken> + Send + Sync;

@@ -56,6 +56,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         | Code::NotEnoughReplicas
         | Code::NotEnoughReplicasAfterAppend
         | Code::KafkaStorageError
+        | Code::DuplicateSequenceNumber
         | Code::WaitingForCoordinator
         | Code::RebalanceInProgress
         | Code::IllegalGeneration

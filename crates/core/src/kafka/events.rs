@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaEvent, RDKafkaMessage, RDKafkaRespErr};
@@ -216,7 +217,7 @@ impl Event {
     /// Serves an event that is about the client itself.
     pub(crate) fn serve(
         &self,
-        handle: &Handle,
+        handle: &Arc<Handle>,
         health: &Health,
         tokens: Option<&TokenProvider>,
         observer: Option<&Observer>,
@@ -299,14 +300,31 @@ unsafe fn lossy(text: *const std::os::raw::c_char) -> String {
 
 /// Asks the caller's provider for an OAUTHBEARER token and hands it to librdkafka. Without a
 /// provider librdkafka's own method (OIDC, or its unsecured tokens for tests) is at work.
-fn refresh_token(handle: &Handle, tokens: Option<&TokenProvider>) {
-    let Some(tokens) = tokens else { return };
-    let failed = |why: &str| {
-        tracing::error!(target: "carbon_events", why, "no OAUTHBEARER token");
-        let why = CString::new(why.replace('\0', " ")).unwrap_or_default();
-        // SAFETY: the instance is live and the text NUL-terminated; librdkafka copies it.
-        unsafe { sys::rd_kafka_oauthbearer_set_token_failure(handle.ptr(), why.as_ptr()) };
+/// Asks for a token on a thread of its own: what a provider waits for must not keep records from their
+/// outcomes. librdkafka asks again only when this question is answered.
+fn refresh_token(handle: &Arc<Handle>, tokens: Option<&TokenProvider>) {
+    let Some(tokens) = tokens.cloned() else {
+        return;
     };
+    let for_thread = Arc::clone(handle);
+    let thread = std::thread::Builder::new().name("carbon-token".into());
+    if let Err(error) = thread.spawn(move || set_token(&for_thread, &tokens)) {
+        refuse_token(
+            handle,
+            &format!("the system gives no thread to ask for one: {error}"),
+        );
+    }
+}
+
+fn refuse_token(handle: &Handle, why: &str) {
+    tracing::error!(target: "carbon_events", why, "no OAUTHBEARER token");
+    let why = CString::new(why.replace('\0', " ")).unwrap_or_default();
+    // SAFETY: the instance is live and the text NUL-terminated; librdkafka copies it.
+    unsafe { sys::rd_kafka_oauthbearer_set_token_failure(handle.ptr(), why.as_ptr()) };
+}
+
+fn set_token(handle: &Handle, tokens: &TokenProvider) {
+    let failed = |why: &str| refuse_token(handle, why);
     let token = match catch_unwind(AssertUnwindSafe(|| tokens.token())) {
         Ok(Ok(token)) => token,
         Ok(Err(error)) => return failed(error.message()),
@@ -318,6 +336,17 @@ fn refresh_token(handle: &Handle, tokens: Option<&TokenProvider>) {
     ) else {
         return failed("the token or its principal contains a NUL character");
     };
+    let extensions = token
+        .extensions
+        .iter()
+        .flat_map(|(name, value)| [name, value]);
+    let Ok(extensions) = extensions
+        .map(|text| CString::new(text.as_str()))
+        .collect::<Result<Vec<_>, _>>()
+    else {
+        return failed("an extension of the token contains a NUL character");
+    };
+    let mut extensions: Vec<_> = extensions.iter().map(|text| text.as_ptr()).collect();
     let mut why = [0 as std::os::raw::c_char; 256];
     // SAFETY: the strings and the buffer outlive the call; librdkafka copies what it keeps.
     let code = unsafe {
@@ -326,8 +355,8 @@ fn refresh_token(handle: &Handle, tokens: Option<&TokenProvider>) {
             value.as_ptr(),
             token.expires_at_ms,
             principal.as_ptr(),
-            std::ptr::null_mut(),
-            0,
+            extensions.as_mut_ptr(),
+            extensions.len(),
             why.as_mut_ptr(),
             why.len(),
         )

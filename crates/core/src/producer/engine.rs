@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use super::budget::Budget;
 use super::delivery::Delivery;
 use super::handover::produce;
 use super::lane::{Lane, LaneState};
+use super::opening::{Opening, Openings};
 use super::partitioner::Partitioner;
-use super::slab::{Buffers, Header, InFlight, Parts, Settled, Slab};
+use super::session::Succession;
+use super::slab::{Buffers, Header, InFlight, MIXED, Parts, Settled, Slab};
 use super::tally::Tally;
 use super::topic::{Framing, Topic};
 use crate::client::Observer;
@@ -55,7 +58,7 @@ pub(crate) struct Engine {
     pub(crate) budget: Budget,
     /// Which fork of the process made this engine; see [`super::fork`].
     pub(crate) generation: u32,
-    /// Set by `close`: nothing more is accepted.
+    /// Set by `close` and by a fatal error: nothing more is accepted.
     pub(crate) closing: AtomicBool,
     /// Set when all is settled: the threads end.
     pub(crate) stopping: AtomicBool,
@@ -72,7 +75,17 @@ pub(crate) struct Engine {
     format: EventFormat,
     topics: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
     /// The twelve, by their number, without hashing a name.
-    event_topics: Box<[std::sync::OnceLock<Arc<Topic>>]>,
+    event_topics: Box<[OnceLock<Arc<Topic>>]>,
+    /// Whether the session numbers its records.
+    pub(super) is_idempotent: bool,
+    pub(super) openings: Openings,
+    /// Set by a fatal error; see [`super::session`].
+    pub(super) failed: AtomicBool,
+    pub(super) succession: Mutex<Succession>,
+    /// Whether any record was delivered.
+    pub(super) has_delivered: AtomicBool,
+    /// Why the engine gives its records up, once it does.
+    pub(super) gave_up: OnceLock<Error>,
     /// Lanes with gathered records that nobody has handed over.
     gathered: Mutex<Vec<Arc<Lane>>>,
     pool: Mutex<Vec<Buffers>>,
@@ -80,10 +93,15 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts librdkafka and the event thread.
-    pub(super) fn start(shared: &super::Shared, generation: u32) -> Result<Arc<Self>> {
+    pub(super) fn start(
+        shared: &super::Shared,
+        generation: u32,
+        succession: Succession,
+    ) -> Result<Arc<Self>> {
         let (settings, connection) = (&shared.settings, &shared.connection);
         connection.check_files()?;
-        let handle = Handle::producer(&super::settings::librdkafka(settings, connection)?)?;
+        let config = super::settings::librdkafka(settings, connection)?;
+        let handle = Handle::producer(&config)?;
         let engine = Arc::new(Engine {
             queue: handle.main_queue(),
             handle,
@@ -102,6 +120,12 @@ impl Engine {
             event_topics: EventTopic::ALL.iter().map(|_| Default::default()).collect(),
             gathered: Mutex::default(),
             pool: Mutex::default(),
+            is_idempotent: config.get("enable.idempotence") == Some("true"),
+            openings: Openings::default(),
+            failed: AtomicBool::new(false),
+            succession: Mutex::new(succession),
+            has_delivered: AtomicBool::new(false),
+            gave_up: OnceLock::new(),
             source: connection.service_name.clone(),
             settings: settings.clone(),
             tokens: shared.tokens.clone(),
@@ -178,7 +202,7 @@ impl Engine {
         self.format == EventFormat::Json
     }
 
-    /// Takes a record whose room in the budget is taken already; from here on it settles.
+    /// Takes a record that was [admitted](Engine::admits); from here on it settles.
     /// `write` appends its value, or gives `false` for a null one.
     pub(crate) fn accept(
         self: &Arc<Self>,
@@ -186,11 +210,6 @@ impl Engine {
         head: Head<'_>,
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> Result<Delivery> {
-        // After the room is taken: `close` either sees the room or is seen here.
-        if self.closing.load(Ordering::SeqCst) {
-            self.budget.release(1, 0);
-            return Err(closed().with("topic", topic.name()));
-        }
         let unknown = head.framed && !topic.knows_schema();
         if !unknown && let Some(routes) = &*topic.routes.load() {
             let partition = routes.partition(head.key, head.partition);
@@ -237,7 +256,7 @@ impl Engine {
         }
         let parts = Parts {
             key: head.key,
-            partition: head.partition.unwrap_or(super::slab::MIXED),
+            partition: head.partition.unwrap_or(MIXED),
             headers: head.headers,
             framed: head.framed,
             awaits_schema_id,
@@ -250,8 +269,7 @@ impl Engine {
         {
             state.seal();
         }
-        let (delivery, cost) =
-            state.append(topic, super::slab::MIXED, || self.buffers(), parts, write);
+        let (delivery, cost) = state.append(topic, MIXED, || self.buffers(), parts, write);
         drop(state);
         self.budget.charge(cost);
         self.resolve(topic);
@@ -297,7 +315,7 @@ impl Engine {
                 // The open slab goes once: what gathers meanwhile may gather on.
                 all &= state.open().is_some();
                 drop(state);
-                let rest = produce(self, slab, from);
+                let rest = self.produce_allowed(slab, from, |_| Some(lane));
                 state = lane.state.lock();
                 if rest.is_some() {
                     state.partly = rest;
@@ -310,6 +328,48 @@ impl Engine {
             state.noted = true;
             drop(state);
             self.gathered.lock().push(Arc::clone(lane));
+        }
+    }
+
+    /// Hands over the records of `slab` that may go now; see [`super::opening`]. Gives the slab back
+    /// with the first one that did not go.
+    pub(super) fn produce_allowed<'lane>(
+        &self,
+        slab: InFlight,
+        from: usize,
+        lane_of: impl Fn(i32) -> Option<&'lane Arc<Lane>>,
+    ) -> Option<(InFlight, usize)> {
+        let records = slab.slab();
+        let is_open = |lane: Option<&Arc<Lane>>| lane.is_some_and(|lane| lane.opening.is_over());
+        let all = self.gave_up.get().is_some()
+            || (records.partition != MIXED && is_open(lane_of(records.partition)));
+        let to = if all {
+            records.len()
+        } else {
+            self.openings.reach(&slab, from, lane_of)
+        };
+        if to == from {
+            return Some((slab, from));
+        }
+        produce(self, slab, from, to)
+    }
+
+    /// What the lane of a new partition begins with.
+    pub(super) fn opening(&self) -> fn() -> Opening {
+        if self.is_idempotent {
+            Opening::default
+        } else {
+            Opening::not_needed
+        }
+    }
+
+    /// Notes a record's outcome for its lane's opening. Before it settles: until then its opaque is
+    /// no other record's.
+    pub(super) fn opened(&self, opaque: *mut std::ffi::c_void, delivered: bool) {
+        if !self.openings.is_empty() && self.openings.end(opaque, delivered) {
+            // Under the lock: the resolver may be about to wait.
+            let _resolver = self.resolver.lock();
+            self.resolver_wakes.notify_all();
         }
     }
 
@@ -385,6 +445,7 @@ impl Engine {
     /// Fails the records of a slab that was never handed over.
     pub(crate) fn fail(&self, slab: Slab, error: &Error) {
         let records = slab.len();
+        let error = &super::session::about(error, &slab.topic);
         tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
         self.count(0, records as u64);
         let (records, cost) = slab.fail(error);

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
@@ -25,22 +26,32 @@ thread_local! {
     static MESSAGES: RefCell<Vec<RDKafkaMessage>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Hands over the records of `slab` from `from` on. Where librdkafka's own queue is full (only a
-/// user's property can make it smaller than ours), gives the slab back with the first record that
-/// it did not take.
-pub(super) fn produce(engine: &Engine, slab: InFlight, from: usize) -> Option<(InFlight, usize)> {
+/// Hands over the records of `slab` from `from` up to `to`. Gives the slab back with the first record
+/// that did not go: `to`, or an earlier one where librdkafka's own queue is full (only a user's
+/// property can make it smaller than ours).
+pub(super) fn produce(
+    engine: &Engine,
+    slab: InFlight,
+    from: usize,
+    to: usize,
+) -> Option<(InFlight, usize)> {
     let mut settling = Settling::default();
     let mut next = from;
     let count = slab.slab().len();
-    slab.slab().topic.metrics.batch((count - from) as u64);
-    match slab.slab().topic.native.get() {
-        None => {
+    slab.slab().topic.metrics.batch((to - from) as u64);
+    match (engine.gave_up.get(), slab.slab().topic.native.get()) {
+        (Some(error), _) => {
+            let error = super::session::about(error, &slab.slab().topic);
+            refuse_all(engine, &slab, next, &error, &mut settling);
+            next = count;
+        }
+        (None, None) => {
             let error = Error::new(ErrorKind::Internal, "the topic has no librdkafka handle");
             refuse_all(engine, &slab, next, &error, &mut settling);
             next = count;
         }
-        Some(topic) => MESSAGES.with_borrow_mut(|messages| {
-            next = produce_from(engine, topic, &slab, next, messages, &mut settling);
+        (None, Some(topic)) => MESSAGES.with_borrow_mut(|messages| {
+            next = produce_from(engine, topic, &slab, next..to, messages, &mut settling);
         }),
     }
     engine.book_last(&mut settling);
@@ -51,12 +62,12 @@ fn produce_from(
     engine: &Engine,
     topic: &TopicHandle,
     slab: &InFlight,
-    from: usize,
+    records: Range<usize>,
     messages: &mut Vec<RDKafkaMessage>,
     settling: &mut Settling,
 ) -> usize {
-    let mut next = from;
-    let mut rest = slab.outgoing(from).peekable();
+    let mut next = records.start;
+    let mut rest = slab.outgoing(next).take(records.len()).peekable();
     while rest.peek().is_some() {
         messages.clear();
         while let Some(record) = rest.next_if(|record| record.headers.is_empty()) {
@@ -235,6 +246,7 @@ fn refuse_all(
 /// Settles a record that librdkafka did not take.
 fn settle_refused(engine: &Engine, opaque: *mut c_void, error: &Error, settling: &mut Settling) {
     engine.count(0, 1);
+    engine.opened(opaque, false);
     // SAFETY: the record was not taken, so nobody else settles it.
     unsafe { count_for_owner(opaque, false) };
     // SAFETY: the record was not taken, so this is its only settlement.
@@ -257,7 +269,7 @@ impl Engine {
     pub(super) fn fatal_error(&self) -> Option<Error> {
         let fatal = self.handle.fatal_error()?;
         let message = format!(
-            "the producer cannot go on, make a new one: {}",
+            "the session ended, and later records go in a new one: {}",
             fatal.message()
         );
         Some(Error::new(fatal.kind(), message))

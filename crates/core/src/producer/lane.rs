@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::Delivery;
+use super::opening::Opening;
 use super::slab::{Buffers, InFlight, Parts, Slab};
 use super::topic::Topic;
 use crate::sync::Mutex;
@@ -15,6 +16,7 @@ pub(crate) const SLAB_MAX_BYTES: usize = 512 << 10;
 
 /// One partition's lane; its lock is held to append and to take slabs, never to hand them over.
 pub(crate) struct Lane {
+    pub(crate) opening: Opening,
     pub(crate) state: Mutex<LaneState>,
 }
 
@@ -36,8 +38,9 @@ pub(crate) struct LaneState {
 }
 
 impl Lane {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(opening: Opening) -> Arc<Self> {
         Arc::new(Lane {
+            opening,
             state: Mutex::new(LaneState {
                 open: None,
                 sealed: VecDeque::new(),

@@ -51,11 +51,13 @@ mod delivery;
 mod engine;
 mod handover;
 mod lane;
+mod opening;
 mod partitioner;
 mod record;
 mod reports;
 mod resolver;
 mod scratch;
+mod session;
 mod settings;
 mod shared;
 mod shutdown;
@@ -94,6 +96,7 @@ pub use slab::Header;
 pub use trace::TraceContext;
 
 use engine::{Engine, closed};
+use session::Succession;
 use tally::Owner;
 use topic::Topic;
 use trace::TraceHook;
@@ -310,9 +313,23 @@ impl EventProducer {
     /// is settled: its error is its [`Delivery`]'s, and in [`stats`](Self::stats).
     pub fn flush(&self, timeout: Duration) -> Result<()> {
         let owner = self.owner.as_ref().map(|owner| owner.tally());
-        self.shared.running().map_or(Ok(()), |engine| {
-            engine.flush(owner.as_deref().map(|tally| &**tally), timeout)
-        })
+        let owner = owner.as_deref().map(|tally| &**tally);
+        let deadline = shutdown::deadline(timeout);
+        let mut flushed: Option<Arc<Engine>> = None;
+        loop {
+            let Some(engine) = self.shared.running() else {
+                return Ok(());
+            };
+            if flushed.is_some_and(|last| Arc::ptr_eq(&last, &engine)) {
+                return Ok(());
+            }
+            engine.flush(owner, deadline)?;
+            if !engine.has_failed() {
+                return Ok(());
+            }
+            // What came meanwhile is in the next session.
+            flushed = Some(engine);
+        }
     }
 
     /// As [`flush`](Self::flush), without blocking the task's thread.
@@ -322,9 +339,20 @@ impl EventProducer {
     /// Those of [`flush`](Self::flush).
     pub async fn flush_async(&self, timeout: Duration) -> Result<()> {
         let owner = self.owner.as_ref().map(|owner| Arc::clone(&*owner.tally()));
-        match self.shared.running() {
-            Some(engine) => engine.flush_async(owner.as_deref(), timeout).await,
-            None => Ok(()),
+        let deadline = shutdown::deadline(timeout);
+        let mut flushed: Option<Arc<Engine>> = None;
+        loop {
+            let Some(engine) = self.shared.running() else {
+                return Ok(());
+            };
+            if flushed.is_some_and(|last| Arc::ptr_eq(&last, &engine)) {
+                return Ok(());
+            }
+            engine.flush_async(owner.as_deref(), deadline).await?;
+            if !engine.has_failed() {
+                return Ok(());
+            }
+            flushed = Some(engine);
         }
     }
 
@@ -357,10 +385,7 @@ impl EventProducer {
             return ProducerStats::new(tally.delivered(), tally.failed(), tally.pending());
         }
         let counts = &self.shared.counts;
-        let taken = self
-            .shared
-            .running()
-            .map_or(0, |engine| engine.budget.records());
+        let taken = self.shared.running().map_or(0, |engine| engine.unsettled());
         let released = counts.released.load(Ordering::Relaxed);
         let delivered = counts.delivered.load(Ordering::Relaxed);
         let failed = counts.failed.load(Ordering::Relaxed);
@@ -380,7 +405,7 @@ impl EventProducer {
         loop {
             let engine = self.shared.engine.load();
             match &*engine {
-                Some(found) if found.generation == generation => return Ok(Running(engine)),
+                Some(found) if found.takes_records(generation) => return Ok(Running(engine)),
                 _ if self.shared.closed.load(Ordering::SeqCst) => return Err(closed()),
                 _ => self.shared.start(generation)?,
             }
@@ -442,7 +467,7 @@ impl Shared {
         // Another thread may have made one between the caller's look and this thread's turn: a second
         // engine would take its place, with records in it that no flush waits for.
         if let Some(engine) = &*self.engine.load()
-            && engine.generation == generation
+            && engine.takes_records(generation)
         {
             self.starting.store(0, Ordering::SeqCst);
             return Ok(());
@@ -451,14 +476,16 @@ impl Shared {
             self.starting.store(0, Ordering::SeqCst);
             return Err(closed());
         }
-        if generation != 0 {
+        let failed = self.running();
+        if generation != 0 && failed.is_none() {
             // Records that were in flight at the fork are the parent's: none is in flight here.
             let counts = &self.counts;
             let settled =
                 counts.delivered.load(Ordering::Relaxed) + counts.failed.load(Ordering::Relaxed);
             counts.released.store(settled, Ordering::Relaxed);
         }
-        let started = Engine::start(self, generation);
+        let succession = failed.map_or_else(Succession::first, Succession::after);
+        let started = Engine::start(self, generation, succession);
         let outcome = started.map(|engine| {
             // An engine of the parent's is left alone for ever: its threads are not here, and
             // librdkafka would wait for them.
@@ -466,6 +493,11 @@ impl Shared {
             std::mem::forget(before.filter(|engine| engine.generation != generation));
         });
         self.starting.store(0, Ordering::SeqCst);
+        if self.closed.load(Ordering::SeqCst) {
+            // Closed meanwhile, by a thread that found nothing to close.
+            self.close(Duration::ZERO)?;
+            return Err(closed());
+        }
         outcome
     }
 
@@ -479,10 +511,11 @@ impl Shared {
         outcome
     }
 
-    /// Takes room for one record, blocking while there is none.
-    fn wait_for_room(&self, engine: &Engine, topic: &Topic) -> Result<()> {
+    /// Takes room for one record, blocking while there is none; `false` where the engine's session is
+    /// over.
+    fn wait_for_room(&self, engine: &Engine, topic: &Topic) -> Result<bool> {
         if engine.budget.try_take() {
-            return Ok(());
+            return engine.admits(topic);
         }
         let room = Room::new(engine, topic);
         engine
@@ -492,9 +525,9 @@ impl Shared {
     }
 
     /// As [`wait_for_room`](Self::wait_for_room), for a task.
-    async fn wait_for_room_async(&self, engine: &Engine, topic: &Topic) -> Result<()> {
+    async fn wait_for_room_async(&self, engine: &Engine, topic: &Topic) -> Result<bool> {
         if engine.budget.try_take() {
-            return Ok(());
+            return engine.admits(topic);
         }
         let room = Room::new(engine, topic);
         let taken = engine
@@ -537,13 +570,13 @@ impl<'a> Room<'a> {
         shutdown::deadline(self.engine.settings.block_timeout)
     }
 
-    fn take(&self) -> Option<Result<()>> {
+    fn take(&self) -> Option<Result<bool>> {
         if self.engine.closing.load(Ordering::SeqCst) {
-            return Some(Err(closed().with("topic", self.topic.name())));
+            return Some(self.engine.refuses(self.topic));
         }
         self.engine.budget.try_take().then(|| {
             self.topic.metrics.blocked(self.began.elapsed());
-            Ok(())
+            self.engine.admits(self.topic)
         })
     }
 

@@ -101,10 +101,13 @@ impl<C: Content> Outgoing<'_, C> {
     /// partition that the topic lacks), [`ErrorKind::QueueFull`] and [`ErrorKind::Closed`]: the
     /// record was not accepted. What happens later is the [`Delivery`]'s to tell.
     pub fn send(self) -> Result<Delivery> {
-        let engine = self.producer.engine()?;
-        let topic = self.content.prepare(&engine)?;
-        self.producer.shared.wait_for_room(&engine, &topic)?;
-        self.accept(&engine, &topic)
+        loop {
+            let engine = self.producer.engine()?;
+            let topic = self.content.prepare(&engine)?;
+            if self.producer.shared.wait_for_room(&engine, &topic)? {
+                return self.accept(&engine, &topic);
+            }
+        }
     }
 
     /// Sends the record, or says at once that the queue is full.
@@ -113,12 +116,16 @@ impl<C: Content> Outgoing<'_, C> {
     ///
     /// As [`send`](Self::send).
     pub fn try_send(self) -> Result<Delivery> {
-        let engine = self.producer.engine()?;
-        let topic = self.content.prepare(&engine)?;
-        if !engine.budget.try_take() {
-            return Err(Room::full(&engine, &topic, None));
+        loop {
+            let engine = self.producer.engine()?;
+            let topic = self.content.prepare(&engine)?;
+            if !engine.budget.try_take() {
+                return Err(Room::full(&engine, &topic, None));
+            }
+            if engine.admits(&topic)? {
+                return self.accept(&engine, &topic);
+            }
         }
-        self.accept(&engine, &topic)
     }
 
     /// Sends the record; waits without blocking while the queue is full, up to the block timeout.
@@ -128,13 +135,14 @@ impl<C: Content> Outgoing<'_, C> {
     ///
     /// As [`send`](Self::send).
     pub async fn send_async(self) -> Result<Delivery> {
-        let engine = Arc::clone(&*self.producer.engine()?);
-        let topic = self.content.prepare(&engine)?;
-        self.producer
-            .shared
-            .wait_for_room_async(&engine, &topic)
-            .await?;
-        self.accept(&engine, &topic)
+        loop {
+            let engine = Arc::clone(&*self.producer.engine()?);
+            let topic = self.content.prepare(&engine)?.into_owned();
+            let shared = &self.producer.shared;
+            if shared.wait_for_room_async(&engine, &topic).await? {
+                return self.accept(&engine, &topic);
+            }
+        }
     }
 
     /// Hands the record to the engine, in whose budget its room is taken.

@@ -26,7 +26,7 @@ const REFRESH_EVERY: Duration = Duration::from_secs(300);
 pub(super) fn run(engine: &Arc<Engine>) {
     let mut expired = Instant::now();
     let mut refreshed = expired;
-    while !engine.stopping.load(Ordering::SeqCst) {
+    while !engine.stopping.load(Ordering::SeqCst) && !engine.is_over() {
         let busy = engine.in_flight.load(Ordering::Relaxed) > 0 || engine.has_gathered();
         // librdkafka's poll counts whole milliseconds.
         let linger = engine
@@ -49,6 +49,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
                     engine.tokens.as_ref(),
                     engine.observer.as_ref(),
                 );
+                engine.end_if_fatal();
             }
         } else if !busy {
             engine.trim_pool();
@@ -74,21 +75,21 @@ impl Engine {
     fn settle(&self, reports: &[&RDKafkaMessage]) {
         let mut settling = Settling::default();
         let mut failure: Option<(_, Error)> = None;
-        let delivered = reports
-            .iter()
-            .filter(|report| report.err == NO_ERROR)
-            .count();
+        let delivered = reports.iter().filter(|one| self.delivered(one)).count();
         self.count(delivered as u64, (reports.len() - delivered) as u64);
         if self.has_owners() {
             for report in reports {
                 // SAFETY: the opaque is the one that was handed over; the loop below settles it.
-                unsafe { count_for_owner(report._private, report.err == NO_ERROR) };
+                unsafe { count_for_owner(report._private, self.delivered(report)) };
             }
+        }
+        for report in reports {
+            self.opened(report._private, self.delivered(report));
         }
         // Before the records settle: whoever wakes and sends again finds nothing on its way.
         self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
         for report in reports {
-            let settled = if report.err == NO_ERROR {
+            let settled = if self.delivered(report) {
                 // SAFETY: the report is alive; a null pointer is allowed for the type.
                 let timestamp_ms =
                     unsafe { sys::rd_kafka_message_timestamp(*report, std::ptr::null_mut()) };
@@ -116,8 +117,16 @@ impl Engine {
             tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
         }
         if delivered > 0 {
+            self.has_delivered.store(true, Ordering::Relaxed);
             self.health.recovered();
         }
+    }
+
+    /// Whether a report is about a record that is in the log. An idempotent session's report without
+    /// an offset is about one that the broker took for a duplicate and does not know: see
+    /// [`super::opening`].
+    fn delivered(&self, report: &RDKafkaMessage) -> bool {
+        report.err == NO_ERROR && (report.offset >= 0 || !self.is_idempotent)
     }
 
     /// Why a record was not delivered.
@@ -126,10 +135,16 @@ impl Engine {
         // has: the reason is not in the report.
         let purged = matches!(
             RDKafkaErrorCode::from(report.err),
-            RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+            RDKafkaErrorCode::PurgeQueue
+                | RDKafkaErrorCode::PurgeInflight
+                | RDKafkaErrorCode::Fatal
         );
         let error = match self.fatal_error() {
             Some(fatal) if purged => fatal,
+            _ if report.err == NO_ERROR => {
+                let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
+                broker_error(unknown, "tell whether a record was delivered")
+            }
             _ => broker_error(report.err, "deliver a record"),
         };
         let error = self.health.explain(error);

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
-use super::handover::produce;
-use super::slab::InFlight;
+use super::lane::Lane;
+use super::slab::{InFlight, Slab};
 use super::topic::{Framing, Routes, Topic};
 use crate::kafka::TopicHandle;
 use crate::{Error, ErrorKind, Result};
@@ -85,6 +85,7 @@ impl Engine {
     }
 
     fn resolve_all(self: &Arc<Self>) {
+        self.wait_for_the_session_before();
         loop {
             let mut asked = {
                 let mut queue = self.resolver.lock();
@@ -170,51 +171,75 @@ impl Engine {
 
     /// Hands over what waited for the topic and opens its lanes.
     fn publish(&self, topic: &Arc<Topic>, partitions: u32) {
-        let mut state = topic.waiting.state.lock();
-        if !topic.knows_schema() && state.slabs_mut().any(|slab| slab.awaits_schema_id()) {
-            // A typed event came in after the look above: ask once more for its schema id.
-            let mut queue = self.resolver.lock();
-            let asked = Asked {
-                topic: Arc::clone(topic),
-                since: Instant::now(),
-                pause: FIRST_PAUSE,
-            };
-            queue.topics.push_back(asked);
-            return;
-        }
-        let routes = Routes::new(partitions, self.partitioner, topic.routes.load().as_deref());
+        let before = topic.routes.load_full();
+        let opening = self.opening();
+        let routes = Routes::new(partitions, self.partitioner, opening, before.as_deref());
         // What went to the lanes before has precedence over what waited.
         for lane in routes.lanes() {
-            self.hand_over(lane, lane.state.lock(), true);
-        }
-        let schema_id = match &topic.framing {
-            Framing::Confluent(subject) => subject.get(),
-            _ => None,
-        };
-        for slab in state.slabs_mut() {
-            if let Some(id) = schema_id {
-                slab.fill_schema_id(id);
-            }
-            slab.assign_partitions(|key| routes.partition(key, None));
-        }
-        // The lock stays held: a sender that waits for it finds the routes, and what it sends goes
-        // after what waited.
-        while let Some(slab) = state.take(true) {
-            let mut rest = Some((InFlight::new(slab), 0));
-            while let Some((slab, from)) = rest {
-                rest = produce(self, slab, from);
-                if rest.is_some() {
-                    // librdkafka's own queue is full: deliveries make room.
-                    drop(
-                        self.resolver_wakes
-                            .wait_for(self.resolver.lock(), FIRST_PAUSE),
-                    );
-                }
+            let mut seen = self.openings.ended();
+            while !self.has_handed_over(lane) {
+                seen = self.wait_for_librdkafka(seen);
             }
         }
-        topic.routes.store(Some(Arc::new(routes)));
-        let mut resolution = topic.resolution.lock();
-        resolution.running = false;
-        resolution.last_error = None;
+        loop {
+            let mut state = topic.waiting.state.lock();
+            if !topic.knows_schema() && state.slabs_mut().any(|slab| slab.awaits_schema_id()) {
+                // A typed event came in after the look above: ask once more for its schema id.
+                let asked = Asked {
+                    topic: Arc::clone(topic),
+                    since: Instant::now(),
+                    pause: FIRST_PAUSE,
+                };
+                self.resolver.lock().topics.push_back(asked);
+                return;
+            }
+            let slabs: Vec<_> = std::iter::from_fn(|| state.take(true)).collect();
+            if slabs.is_empty() {
+                // Under the lock: what a sender that waits for it sends goes after all of this.
+                topic.routes.store(Some(Arc::new(routes)));
+                let mut resolution = topic.resolution.lock();
+                resolution.running = false;
+                resolution.last_error = None;
+                return;
+            }
+            // Not under it: this may take as long as librdkafka's queue is full.
+            drop(state);
+            for slab in slabs {
+                self.hand_over_waiting(&routes, slab);
+            }
+        }
+    }
+
+    fn hand_over_waiting(&self, routes: &Routes, mut slab: Slab) {
+        if let Framing::Confluent(subject) = &slab.topic.framing
+            && let Some(id) = subject.get()
+        {
+            slab.fill_schema_id(id);
+        }
+        slab.assign_partitions(|key| routes.partition(key, None));
+        let mut rest = Some((InFlight::new(slab), 0));
+        let mut seen = self.openings.ended();
+        while let Some((slab, from)) = rest {
+            rest = self.produce_allowed(slab, from, |partition| routes.lane(partition));
+            if rest.is_some() {
+                seen = self.wait_for_librdkafka(seen);
+            }
+        }
+    }
+
+    /// Hands over what a lane holds; whether all of it went.
+    fn has_handed_over(&self, lane: &Arc<Lane>) -> bool {
+        self.hand_over(lane, lane.state.lock(), true);
+        lane.state.lock().is_empty()
+    }
+
+    /// Waits a moment for delivery reports, which make room and open lanes. Not where some have
+    /// opened since `seen`; gives how many have by now.
+    fn wait_for_librdkafka(&self, seen: usize) -> usize {
+        let queue = self.resolver.lock();
+        if self.openings.ended() == seen {
+            drop(self.resolver_wakes.wait_for(queue, FIRST_PAUSE));
+        }
+        self.openings.ended()
     }
 }

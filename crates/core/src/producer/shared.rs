@@ -36,7 +36,7 @@ use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 /// How long an engine that nobody uses stays connected.
-const IDLE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5_000 });
+pub(super) const IDLE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5_000 });
 
 /// A producer whose connection, threads and queue are shared with every other one of equal settings
 /// in this process. It connects with its first record, can be closed and used again, and counts and
@@ -88,6 +88,8 @@ struct Pool {
 #[derive(Default)]
 struct Entries {
     list: Vec<Arc<Entry>>,
+    /// Those that are being closed for good.
+    ending: Vec<Arc<Entry>>,
     /// Whether the reaper's thread runs.
     reaping: bool,
 }
@@ -310,28 +312,46 @@ impl SharedProducer {
         ProducerStats::new(tally.delivered(), tally.failed(), tally.pending())
     }
 
-    /// Closes every shared engine of this process: at its end. They have `timeout` together to
-    /// deliver what was accepted, less what a close of theirs has waited in vain already. Gives an
-    /// error for each that had to give records up.
+    /// Closes every shared engine of this process, those that start meanwhile too: at its end. They
+    /// have `timeout` together to deliver what was accepted, less what a close of theirs has waited
+    /// in vain already. Gives an error for each that had to give records up. Called while another
+    /// thread is in it, it hurries that one up.
     pub fn close_all(timeout: Duration) -> Vec<Error> {
         let pool = pool();
-        let entries = std::mem::take(&mut pool.entries.lock().list);
-        pool.changed.notify_all();
         let began = Instant::now();
         let mut errors = Vec::new();
-        for entry in entries {
-            // In vain only where no record has completed since.
-            let in_vain = entry.waited_at.load(Ordering::Relaxed) == entry.completed();
-            let waited = if in_vain {
-                entry.waited_ms.load(Ordering::Relaxed)
-            } else {
-                0
-            };
-            let waited = Duration::from_millis(waited);
-            let left = timeout.saturating_sub(waited + began.elapsed());
-            errors.extend(entry.producer.close(left).err());
+        loop {
+            let ending = pool.end_all();
+            if ending.is_empty() {
+                return errors;
+            }
+            let left = timeout.saturating_sub(began.elapsed());
+            // Side by side: a cluster that cannot be reached takes nobody else's time.
+            errors.extend(
+                std::thread::scope(|scope| {
+                    let (last, others) = ending.split_last()?;
+                    let close = |entry: &Entry| entry.end(left).err();
+                    let others: Vec<_> = others
+                        .iter()
+                        .map(|entry| {
+                            let thread = std::thread::Builder::new().name("carbon-close".into());
+                            let closing = thread.spawn_scoped(scope, move || entry.end(left).err());
+                            closing.map_err(|_| close(entry))
+                        })
+                        .collect();
+                    let mut errors: Vec<_> = close(last).into_iter().collect();
+                    for closing in others {
+                        errors.extend(match closing {
+                            Ok(thread) => thread.join().ok().flatten(),
+                            Err(closed) => closed,
+                        });
+                    }
+                    Some(errors)
+                })
+                .unwrap_or_default(),
+            );
+            pool.forget(&ending);
         }
-        errors
     }
 }
 
@@ -382,6 +402,11 @@ impl Source {
         }
     }
 
+    /// Whether it holds what others cannot have: they compare by identity.
+    fn is_private(&self) -> bool {
+        self.observer.is_some() || self.tokens.is_some()
+    }
+
     fn build(&self) -> Result<EventProducer> {
         let mut builder = EventProducer::builder().settings(self.settings.clone());
         if let Some(tokens) = &self.tokens {
@@ -429,6 +454,21 @@ impl Pool {
         }))
     }
 
+    /// Takes every entry out of use: those that are to be closed.
+    fn end_all(&self) -> Vec<Arc<Entry>> {
+        let mut entries = self.entries.lock();
+        let list = std::mem::take(&mut entries.list);
+        entries.ending.extend(list);
+        self.changed.notify_all();
+        entries.ending.clone()
+    }
+
+    /// Forgets entries that are closed.
+    fn forget(&self, closed: &[Arc<Entry>]) {
+        let is_closed = |one: &Arc<Entry>| closed.iter().any(|other| Arc::ptr_eq(one, other));
+        self.entries.lock().ending.retain(|one| !is_closed(one));
+    }
+
     fn start_reaper(&'static self) -> Result<bool> {
         let thread = std::thread::Builder::new().name("carbon-idle".into());
         let started = thread.spawn(move || self.reap());
@@ -443,7 +483,9 @@ impl Pool {
         let mut entries = self.entries.lock();
         while !entries.list.is_empty() {
             let Some(index) = entries.list.iter().position(|entry| entry.is_idle()) else {
-                (entries, _) = self.changed.wait_for(entries, IDLE / 5);
+                let has_private = entries.list.iter().any(|one| one.source.is_private());
+                let soon = if has_private { IDLE / 100 } else { IDLE / 5 };
+                (entries, _) = self.changed.wait_for(entries, soon);
                 continue;
             };
             let entry = entries.list.swap_remove(index);
@@ -469,8 +511,27 @@ impl Entry {
     /// Whether it can be closed. Called under the pool's lock, so that nobody takes a seat.
     fn is_idle(&self) -> bool {
         self.seats.load(Ordering::SeqCst) == 0
-            && self.idle_since.lock().elapsed() >= IDLE
+            && (self.is_orphaned() || self.idle_since.lock().elapsed() >= IDLE)
             && self.producer.stats().queued == 0
+    }
+
+    /// Whether nobody can ever ask for it again. A service may make a producer with callbacks of its
+    /// own for every event.
+    fn is_orphaned(&self) -> bool {
+        self.source.is_private() && Arc::strong_count(&self.source) == 1
+    }
+
+    /// Closes it within `timeout`, less what its last close has waited in vain: with no record
+    /// completed since.
+    fn end(&self, timeout: Duration) -> Result<()> {
+        let in_vain = self.waited_at.load(Ordering::Relaxed) == self.completed();
+        let waited = if in_vain {
+            self.waited_ms.load(Ordering::Relaxed)
+        } else {
+            0
+        };
+        let left = timeout.saturating_sub(Duration::from_millis(waited));
+        self.producer.close(left)
     }
 }
 

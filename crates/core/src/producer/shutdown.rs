@@ -25,7 +25,11 @@ impl Engine {
 
     /// Records that have not completed: those of one owner, or all.
     fn pending(&self, owner: Option<&Tally>) -> u64 {
-        owner.map_or_else(|| self.budget.records(), Tally::pending)
+        match owner {
+            // Its later records are in the next session.
+            Some(owner) if !self.has_failed() => owner.pending(),
+            _ => self.budget.records(),
+        }
     }
 
     fn not_flushed(&self, left: u64, timeout: Duration) -> Error {
@@ -34,23 +38,32 @@ impl Engine {
             .explain(Error::new(ErrorKind::Timeout, message).with("records", left))
     }
 
-    /// Blocks until all accepted records are settled, or those of one owner.
-    pub(super) fn flush(&self, owner: Option<&Tally>, timeout: Duration) -> Result<()> {
+    /// Blocks until all accepted records are settled, or those of one owner; those of a session that is
+    /// over all together.
+    pub(super) fn flush(&self, owner: Option<&Tally>, deadline: Instant) -> Result<()> {
         let flushed = || (self.pending(owner) == 0).then_some(());
         if owner.is_some() && flushed().is_some() {
             return Ok(());
         }
+        let began = Instant::now();
+        if let Some(before) = self.before() {
+            before.flush(None, deadline)?;
+        }
         let _flushing = Flushing::new(self);
-        let done = self.budget.wait(deadline(timeout), flushed);
-        done.ok_or_else(|| self.not_flushed(self.pending(owner), timeout))
+        let done = self.budget.wait(deadline, flushed);
+        done.ok_or_else(|| self.not_flushed(self.pending(owner), deadline - began))
     }
 
     /// As [`flush`](Self::flush), for a task.
-    pub(super) async fn flush_async(&self, owner: Option<&Tally>, timeout: Duration) -> Result<()> {
+    pub(super) async fn flush_async(&self, owner: Option<&Tally>, deadline: Instant) -> Result<()> {
+        let began = Instant::now();
+        if let Some(before) = self.before() {
+            Box::pin(before.flush_async(None, deadline)).await?;
+        }
         let _flushing = Flushing::new(self);
         let flushed = || (self.pending(owner) == 0).then_some(());
-        let done = self.budget.wait_async(deadline(timeout), flushed).await;
-        done.ok_or_else(|| self.not_flushed(self.pending(owner), timeout))
+        let done = self.budget.wait_async(deadline, flushed).await;
+        done.ok_or_else(|| self.not_flushed(self.pending(owner), deadline - began))
     }
 
     /// Refuses new records, waits for the accepted ones, gives up those that are left at the
@@ -58,9 +71,27 @@ impl Engine {
     pub(super) fn close(&self, timeout: Duration) -> Result<()> {
         self.closing.store(true, Ordering::SeqCst);
         self.budget.wake_all();
-        let flushed = self.flush(None, timeout);
-        let left = self.budget.records();
-        if flushed.is_err() {
+        let flushed = self.flush(None, deadline(timeout));
+        let left = self.unsettled();
+        if let Some(before) = self.before() {
+            before.end(flushed.is_ok());
+        }
+        self.end(flushed.is_ok());
+        flushed.map_err(|_| {
+            let because = self.health.trouble();
+            let because = because.map(|trouble| format!("; meanwhile: {}", trouble.message()));
+            let message = format!(
+                "{} given up when the producer was closed{}",
+                records(left),
+                because.unwrap_or_default()
+            );
+            Error::new(ErrorKind::Aborted, message).with("records", left)
+        })
+    }
+
+    /// Ends the threads; where not all is settled, what is left is given up before.
+    fn end(&self, is_settled: bool) {
+        if !is_settled {
             self.give_up_all();
         }
         self.stopping.store(true, Ordering::SeqCst);
@@ -75,16 +106,6 @@ impl Engine {
                 tracing::error!(target: "carbon_events", "a producer thread panicked");
             }
         }
-        flushed.map_err(|_| {
-            let because = self.health.trouble();
-            let because = because.map(|trouble| format!("; meanwhile: {}", trouble.message()));
-            let message = format!(
-                "{} given up when the producer was closed{}",
-                records(left),
-                because.unwrap_or_default()
-            );
-            Error::new(ErrorKind::Aborted, message).with("records", left)
-        })
     }
 
     /// Fails every record that is not settled, wherever it is.
@@ -97,6 +118,7 @@ impl Engine {
             Some(trouble) => error.because(trouble),
             None => error,
         };
+        let _ = self.gave_up.set(error.clone());
         let deadline = Instant::now() + PURGE_TIMEOUT;
         let purge = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
         while self.flushed().is_none() && Instant::now() < deadline {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::lane::Lane;
+use super::opening::Opening;
 use super::partitioner::Partitioner;
 use crate::codec::frame::{write_confluent_header, write_single_object_header};
 use crate::events::Topic as EventTopic;
@@ -26,10 +27,18 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// Lanes for `count` partitions, keeping those that exist.
-    pub(crate) fn new(count: u32, partitioner: Partitioner, existing: Option<&Routes>) -> Self {
+    pub(crate) fn new(
+        count: u32,
+        partitioner: Partitioner,
+        opening: fn() -> Opening,
+        existing: Option<&Routes>,
+    ) -> Self {
         let existing = existing.map_or(&[][..], |routes| &routes.lanes);
         let lanes = (0..count as usize)
-            .map(|index| existing.get(index).map_or_else(Lane::new, Arc::clone))
+            .map(|index| {
+                let known = existing.get(index);
+                known.map_or_else(|| Lane::new(opening()), Arc::clone)
+            })
             .collect();
         Routes {
             lanes,
@@ -112,7 +121,7 @@ impl Topic {
             framing,
             native: OnceLock::new(),
             routes: ArcSwapOption::empty(),
-            waiting: Lane::new(),
+            waiting: Lane::new(Opening::not_needed()),
             resolution: Mutex::default(),
         })
     }

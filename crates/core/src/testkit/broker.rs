@@ -158,6 +158,12 @@ impl Broker {
         self.mock.push_errors(api.key(), &codes);
     }
 
+    /// Answers the next request of this kind with a code that has no name here.
+    #[cfg(test)]
+    pub(crate) fn fail_next_with_code(&self, api: Api, code: RDKafkaRespErr) {
+        self.mock.push_errors(api.key(), &[code]);
+    }
+
     /// Answers requests of this kind as usual again.
     pub fn stop_failing(&self, api: Api) {
         self.mock.clear_errors(api.key());

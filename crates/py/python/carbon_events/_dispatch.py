@@ -60,11 +60,15 @@ def _tell(calls: Any, lines: Any, dropped: int) -> None:
         logging.getLogger(target).log(level, "%s", text)
     if dropped:
         logging.getLogger("carbon_events").warning("%d lines of the log were dropped", dropped)
-    for function, argument in calls:
+    for index, (function, argument) in enumerate(calls):
         try:
             function(argument)
         except Exception:
             logging.getLogger("carbon_events").exception("a callback raised")
+        except BaseException:
+            # The end of this thread or greenlet: what waits for the others must not wait for ever.
+            _tell(calls[index + 1 :], (), 0)
+            raise
 
 
 def shutdown(within: float | None = None) -> None:

@@ -1,6 +1,7 @@
 //! The configuration of the low-level producer: a dict of librdkafka's properties, and the callbacks
 //! that confluent-kafka takes among them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(super) struct Config {
     settings: Settings,
     partitioner: Partitioner,
     observer: Option<Observer>,
-    tokens: Option<TokenProvider>,
+    oauth_cb: Option<Py<PyAny>>,
     /// Called for every record, besides the record's own callback.
     pub(super) on_delivery: Option<Py<PyAny>>,
     /// Whether callbacks are called for records that failed only.
@@ -57,7 +58,7 @@ impl Config {
             settings,
             partitioner: Partitioner::default(),
             observer: None,
-            tokens: None,
+            oauth_cb: None,
             on_delivery: None,
             only_errors: false,
         };
@@ -101,7 +102,7 @@ impl Config {
                 return Ok(());
             }
             "oauth_cb" => {
-                self.tokens = Some(token_provider(callable(name, value)?));
+                self.oauth_cb = Some(callable(name, value)?);
                 return Ok(());
             }
             "on_delivery" => {
@@ -172,7 +173,14 @@ impl Config {
 
     /// The producer.
     pub(super) fn producer(self) -> carbon_events::Result<SharedProducer> {
-        let shared = SharedProducer::new(self.settings, self.tokens)?;
+        let properties = &self.settings.connection.properties;
+        let config = properties
+            .get("sasl.oauthbearer.config")
+            .unwrap_or_default();
+        let tokens = self
+            .oauth_cb
+            .map(|callback| token_provider(callback, config));
+        let shared = SharedProducer::new(self.settings, tokens)?;
         if self.partitioner != Partitioner::default() {
             shared.partitioner(self.partitioner)?;
         }
@@ -357,12 +365,16 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks `callback`, on the thread that calls Python's functions, for a token: `(token, expires)` or
 /// `(token, expires, principal, extensions)`, with seconds since 1970.
-fn token_provider(callback: Py<PyAny>) -> TokenProvider {
-    let callback = Arc::new(callback);
+fn token_provider(callback: Py<PyAny>, config: &str) -> TokenProvider {
+    let (callback, config): (_, Arc<str>) = (Arc::new(callback), config.into());
     TokenProvider::new(move || {
         let (answer, answered) = mpsc::sync_channel(1);
-        let callback = Arc::clone(&callback);
-        dispatch::tell(Box::new(AskToken { callback, answer }));
+        let (callback, config) = (Arc::clone(&callback), Arc::clone(&config));
+        dispatch::tell(Box::new(AskToken {
+            callback,
+            config,
+            answer,
+        }));
         answered.recv_timeout(TOKEN_TIMEOUT).unwrap_or_else(|_| {
             let message = "oauth_cb gave no token in time";
             Err(Error::new(ErrorKind::Timeout, message).with("setting", "oauth_cb"))
@@ -374,6 +386,8 @@ type Answer = mpsc::SyncSender<carbon_events::Result<OAuthToken>>;
 
 struct AskToken {
     callback: Arc<Py<PyAny>>,
+    /// The property `sasl.oauthbearer.config`.
+    config: Arc<str>,
     answer: Answer,
 }
 
@@ -383,8 +397,7 @@ impl Tell for AskToken {
             callback: self.callback.clone_ref(py),
             answer: self.answer,
         };
-        // The argument is `sasl.oauthbearer.config`, which librdkafka keeps to itself.
-        let argument = "".into_pyobject(py)?.into_any().unbind();
+        let argument = self.config.into_pyobject(py)?.into_any().unbind();
         Ok((Py::new(py, asked)?.into_any(), argument))
     }
 }
@@ -424,10 +437,15 @@ fn token_of(given: &Bound<'_, PyAny>) -> PyResult<OAuthToken> {
         0..=2 => String::new(),
         _ => given.get_item(2)?.extract()?,
     };
+    let extensions: BTreeMap<String, String> = match given.len()? {
+        0..=3 => BTreeMap::new(),
+        _ => given.get_item(3)?.extract()?,
+    };
     Ok(OAuthToken {
         token: token.into(),
         principal,
         expires_at_ms: (expires * 1000.0) as i64,
+        extensions: extensions.into_iter().collect(),
     })
 }
 

@@ -11,9 +11,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use carbon_events::sync::{Condvar, Mutex};
 use carbon_events::{Delivery, DeliveryReport, Error, Result};
 use pyo3::prelude::*;
@@ -22,70 +25,77 @@ use pyo3::types::{PyList, PyTuple};
 use crate::dispatch::{self, Tell};
 use crate::errors;
 
-/// What became of the records that have a callback.
+/// What became of the records that have a callback, in whichever process this is: a child has none of
+/// its parent's records, and never touches a lock that one of the parent's threads may hold.
 #[derive(Default)]
 pub(super) struct Counts {
-    state: Mutex<State>,
-    changed: Condvar,
+    state: ArcSwap<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The process that the other fields are about: a child has none of its parent's records.
     process: u32,
     /// Records that are counted by their callback, and by nothing else.
-    delivered: u64,
-    failed: u64,
+    delivered: AtomicU64,
+    failed: AtomicU64,
     /// Records whose callbacks have not returned.
-    open: u64,
+    open: AtomicU64,
     /// Of those, the ones whose outcome is known.
-    uncalled: u64,
+    uncalled: AtomicU64,
     /// Callbacks that returned since the last `poll`.
-    served: u64,
+    served: AtomicU64,
+    waiting: Mutex<()>,
+    changed: Condvar,
 }
 
 impl Counts {
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.state.lock();
+    fn state(&self) -> Guard<Arc<State>> {
         let process = std::process::id();
-        if state.process != process {
-            *state = State {
+        loop {
+            let state = self.state.load();
+            if state.process == process {
+                return state;
+            }
+            let next = Arc::new(State {
                 process,
-                delivered: state.delivered,
-                failed: state.failed,
+                delivered: state.delivered.load(SeqCst).into(),
+                failed: state.failed.load(SeqCst).into(),
                 ..State::default()
-            };
+            });
+            self.state.compare_and_swap(&state, next);
         }
-        work(&mut state)
     }
 
     /// How many records of those that their callback counts were delivered, and how many failed.
     pub(super) fn outcomes(&self) -> (u64, u64) {
-        self.with(|state| (state.delivered, state.failed))
+        let state = self.state();
+        (state.delivered.load(SeqCst), state.failed.load(SeqCst))
     }
 
     /// How many records are settled whose callbacks have not returned.
     pub(super) fn uncalled(&self) -> u64 {
-        self.with(|state| state.uncalled)
+        self.state().uncalled.load(SeqCst)
     }
 
     /// How many callbacks have returned since this was asked last.
     pub(super) fn take_served(&self) -> u64 {
-        self.with(|state| std::mem::take(&mut state.served))
+        self.state().served.swap(0, SeqCst)
     }
 
     /// Waits until every callback has returned, for up to `timeout`; whether they have.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
-        if self.with(|state| state.open == 0) {
+        let state = Arc::clone(&*self.state());
+        let is_open = || state.open.load(SeqCst) > 0;
+        if !is_open() {
             return true;
         }
         let deadline = Instant::now() + timeout;
-        let mut state = self.state.lock();
+        let mut waiting = state.waiting.lock();
         let mut late = false;
-        while state.open > 0 && !late {
-            (state, late) = self.changed.wait_until(state, deadline);
+        while is_open() && !late {
+            (waiting, late) = state.changed.wait_until(waiting, deadline);
         }
-        state.open == 0
+        !is_open()
     }
 }
 
@@ -124,15 +134,16 @@ impl Wake for Waiting {
         let Some(outcome) = report.delivery.outcome() else {
             return;
         };
-        report.counts.with(|state| {
-            state.uncalled += 1;
-            if report.callbacks.counted {
-                match &outcome {
-                    Ok(_) => state.delivered += 1,
-                    Err(_) => state.failed += 1,
-                }
-            }
-        });
+        let state = report.counts.state();
+        state.uncalled.fetch_add(1, SeqCst);
+        if report.callbacks.counted {
+            let count = match &outcome {
+                Ok(_) => &state.delivered,
+                Err(_) => &state.failed,
+            };
+            count.fetch_add(1, SeqCst);
+        }
+        drop(state);
         let latency = report.began.elapsed();
         dispatch::tell(Box::new(Settled {
             report,
@@ -150,7 +161,11 @@ pub(super) fn call_back(
     callbacks: Callbacks,
     counts: &Arc<Counts>,
 ) {
-    counts.with(|state| state.open += 1);
+    // A program may have been patched, or may have killed its greenlets, since the producer was made.
+    if let Err(error) = dispatch::ensure(py) {
+        error.write_unraisable(py, None);
+    }
+    counts.state().open.fetch_add(1, SeqCst);
     let mut polled = delivery.clone();
     let report = Report {
         record,
@@ -219,11 +234,16 @@ struct Finished(Arc<Counts>);
 #[pymethods]
 impl Finished {
     fn __call__(&self) {
-        self.0.with(|state| {
-            state.open = state.open.saturating_sub(1);
-            state.uncalled = state.uncalled.saturating_sub(1);
-            state.served += 1;
-        });
-        self.0.changed.notify_all();
+        let state = self.0.state();
+        let less_one = |count: &AtomicU64| {
+            // In a child, of which it is none.
+            let _ = count.try_update(SeqCst, SeqCst, |count| count.checked_sub(1));
+        };
+        less_one(&state.uncalled);
+        state.served.fetch_add(1, SeqCst);
+        let waiting = state.waiting.lock();
+        less_one(&state.open);
+        drop(waiting);
+        state.changed.notify_all();
     }
 }

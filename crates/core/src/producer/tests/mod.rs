@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind};
 
 mod ending;
 mod sending;
+mod sessions;
 mod sharing;
 mod slab;
 mod waiting;

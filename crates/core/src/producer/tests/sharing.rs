@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::config::Settings;
 use crate::producer::SharedProducer;
+use crate::producer::shared::IDLE;
 
 fn settings(broker: &Broker) -> Settings {
     Settings {
@@ -199,4 +200,28 @@ fn many_threads_start_one_engine() {
         producer.flush(SOON).unwrap();
         assert_eq!(producer.stats().delivered, THREADS);
     }
+}
+
+/// A service may make a producer with callbacks of its own for every event.
+#[test]
+fn an_engine_that_nobody_can_ask_for_again_ends_at_once() {
+    struct Quiet;
+    impl crate::producer::ClientObserver for Quiet {}
+    let broker = broker();
+    let known = || SharedProducer::engines(&settings(&broker));
+    for _ in 0..20 {
+        let producer = SharedProducer::new(settings(&broker), None).unwrap();
+        producer.observer(Quiet).unwrap();
+        send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
+        producer.close(SOON).unwrap();
+    }
+    wait_until("the engines to end", || known() == 0);
+
+    // One that is closed and lives keeps its engine, as any other.
+    let producer = SharedProducer::new(settings(&broker), None).unwrap();
+    producer.observer(Quiet).unwrap();
+    send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
+    producer.close(SOON).unwrap();
+    std::thread::park_timeout(IDLE / 2);
+    assert_eq!(known(), 1);
 }
