@@ -35,7 +35,11 @@ def start(dispatcher: Any, hub: Any) -> None:
 def _serve(dispatcher: Any) -> None:
     try:
         while (news := dispatcher.wait()) is not None:
-            _tell(*news)
+            try:
+                _tell(*news)
+            except BaseException:
+                # SystemExit, say: this thread is not a callback's to end.
+                _log_exception()
     finally:
         dispatcher.end()
 
@@ -64,11 +68,17 @@ def _tell(calls: Any, lines: Any, dropped: int) -> None:
         try:
             function(argument)
         except Exception:
-            logging.getLogger("carbon_events").exception("a callback raised")
+            _log_exception()
         except BaseException:
-            # The end of this thread or greenlet: what waits for the others must not wait for ever.
+            # The end of this greenlet, say: what waits for the others must not wait for ever.
             _tell(calls[index + 1 :], (), 0)
             raise
+
+
+def _log_exception() -> None:
+    import logging
+
+    logging.getLogger("carbon_events").exception("a callback raised")
 
 
 def shutdown(within: float | None = None) -> None:

@@ -278,6 +278,10 @@ impl DropInProducer {
         self.waited_ms.store(waited, Ordering::Relaxed);
         // Their callbacks have been called as well, then; but a callback cannot wait for itself.
         if !dispatch::calls_here(py)? {
+            if self.counts.uncalled() > 0 {
+                // What calls them may have been killed, with the other greenlets.
+                dispatch::ensure(py)?;
+            }
             let left = timeout.saturating_sub(began.elapsed());
             blocking::until(py, left, |step| self.counts.wait(step).then_some(()))?;
         }
