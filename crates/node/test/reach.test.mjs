@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { mock, test } from 'node:test';
 import { EventProducer, EventType, Topic, getEventProducer } from '@254carbon/event-producer';
-import { createTopics, name, old, plain, platformTopics, readAll, readRaw, served } from './support.mjs';
+import { countRecords, createTopics, name, old, plain, platformTopics, readAll, readRaw, served, sleep } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 
@@ -295,6 +295,31 @@ test('the low-level producer sends messages of any kind, and counts nothing', as
   }
   await assert.rejects(low.transaction(), /install kafkajs/);
   assert.deepEqual(heard, ['producer.connect']);
+});
+
+test('a send of which one message is refused sends none of them, and rejects once', async (t) => {
+  const [topic, other] = [name('whole'), name('whole')];
+  await createTopics(topic, other);
+  const unhandled = t.mock.fn();
+  process.on('unhandledRejection', unhandled);
+  t.after(() => process.off('unhandledRejection', unhandled));
+  const low = old(t).producer;
+  const good = { key: 'k', value: 'never' };
+  const getter = { get value() { throw new RangeError('a getter'); } };
+  for (const bad of [{ value: 5 }, { value: 'x', partition: 1.5 }, getter]) {
+    await assert.rejects(low.send({ topic, messages: [good, good, bad, good] }));
+    const topicMessages = [{ topic, messages: [good] }, { topic: other, messages: [bad] }];
+    await assert.rejects(low.sendBatch({ topicMessages }));
+  }
+  for (const bad of [{ topic: '', messages: [good] }, { topic: other }, null]) {
+    await assert.rejects(low.sendBatch({ topicMessages: [{ topic, messages: [good] }, bad] }));
+  }
+  await low.send({ topic, messages: [{ value: 'last' }] });
+  await sleep(50);
+  assert.equal(unhandled.mock.callCount(), 0);
+  const found = await readRaw(topic, 1);
+  assert.deepEqual(found.map(({ value }) => value.toString()), ['last']);
+  assert.equal(await countRecords(other), 0);
 });
 
 test('the client makes low-level producers, and says where to find the rest', async (t) => {

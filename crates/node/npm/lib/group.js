@@ -42,6 +42,8 @@ class Group {
   counted = 0;
   /** Whether they were sent through the low-level producer, which counts nothing. */
   aside = false;
+  /** The addon's producer that it was sent by. */
+  native = null;
   /** Who waits for each record: resolve, reject and topic, one after the other. */
   waiters = null;
   /** Whose records these are, and the index of the first of them there. */

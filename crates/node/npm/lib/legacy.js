@@ -306,7 +306,8 @@ class EventProducer extends TypedProducer {
    * @internal For the low-level producer: packs one message of a caller's, a typed event's in the
    * producer's format.
    */
-  [its.packMessage](topic, message) {
+  [its.packMessage](message) {
+    const { topic } = message;
     const event = typedMessages.get(message.of);
     if (event !== undefined && topic === this[its.topicOf](event.call.name)) {
       packTyped(this, event.call, event.event, message);
