@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
-use carbon_events::compat::protect_json;
+use carbon_events::compat::{event_from_call, protect_json};
 use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventProducer, Result, Topic};
+use carbon_events::{Delivery, Envelope, Event, EventProducer, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
 use crate::flat::{self, Start};
@@ -71,13 +71,8 @@ impl Sender {
             }
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
-                self.json(
-                    head.kind - 100,
-                    json.as_bytes(),
-                    Rules::Strict,
-                    options,
-                    via,
-                )
+                let send = |event: &Event<'_>| self.event(event, options, via);
+                self.with_json(head.kind - 100, json.as_bytes(), Rules::Strict, send)
             }
             200..300 => self.mended(head.kind - 200, cells, options, via),
             300..400 => self.flat(head.kind - 300, cells, options, true, via),
@@ -94,18 +89,12 @@ impl Sender {
         via: Via<'_>,
     ) -> Result<Delivery> {
         let json: Cow<'_, str> = cells.take()?;
-        // An object where the record has a text becomes one, with the secrets that are in it.
-        let json = self.protected(topic(number)?.name(), json.as_bytes());
-        match self.json(number, &json, Rules::Lenient, options, via) {
-            Err(error) if error.kind() == ErrorKind::Undecodable => {
-                // To the one who sent it, it is a value that is refused.
-                let refused = Error::new(ErrorKind::InvalidEvent, error.message());
-                Err(error
-                    .context()
-                    .fold(refused, |refused, (name, value)| refused.with(name, value)))
-            }
-            outcome => outcome,
-        }
+        let topic = topic(number)?;
+        self.with_fill(topic, |fill| {
+            let mut scratch = Vec::new();
+            let decoded = event_from_call(topic, json.as_bytes(), fill, &mut scratch)?;
+            self.event(&decoded.event, options, via)
+        })
     }
 
     /// An event of the old package's callers as the JSON object that they always wrote: its values
@@ -152,17 +141,6 @@ impl Sender {
         protect_json(topic, &self.topic_prefix, json)
     }
 
-    fn json(
-        &self,
-        number: i32,
-        json: &[u8],
-        rules: Rules,
-        options: Options<'_>,
-        via: Via<'_>,
-    ) -> Result<Delivery> {
-        self.with_json(number, json, rules, |event| self.event(event, options, via))
-    }
-
     /// Gives the event that is this JSON to `work`.
     pub(crate) fn with_json<T>(
         &self,
@@ -172,14 +150,20 @@ impl Sender {
         work: impl FnOnce(&Event<'_>) -> Result<T>,
     ) -> Result<T> {
         let topic = topic(number)?;
+        self.with_fill(topic, |fill| {
+            let mut scratch = Vec::new();
+            let decoded = event_from_json(topic, json, rules, fill, &mut scratch)?;
+            work(&decoded.event)
+        })
+    }
+
+    /// Gives what stands in an envelope that is not complete to `work`.
+    fn with_fill<T>(&self, topic: Topic, work: impl FnOnce(&Fill<'_>) -> T) -> T {
         let envelope = Envelope::new(topic.spec().record);
-        let fill = Fill {
+        work(&Fill {
             source: &self.service,
             ..Fill::from_envelope(&envelope)
-        };
-        let mut scratch = Vec::new();
-        let decoded = event_from_json(topic, json, rules, &fill, &mut scratch)?;
-        work(&decoded.event)
+        })
     }
 
     fn event(&self, event: &Event<'_>, options: Options<'_>, via: Via<'_>) -> Result<Delivery> {

@@ -174,6 +174,30 @@ test('a send that a test puts in is given the topic and one message with its JSO
   }
 });
 
+test('a low-level producer that replaces ours is given no secret', async () => {
+  const SECRET = 'sk_live_1';
+  const change = { eventType: 'ConfigChangeEvent', sensitive: true, oldValue: SECRET, newValue: SECRET };
+  for (const options of [{}, { schemaRegistryUrl: 'http://127.0.0.1:1', topicPrefix: 'dev.' }]) {
+    for (const put of ['producer', 'producer.send']) {
+      const producer = alone(EventProducer, options);
+      const sent = [];
+      const send = async ({ topic, messages }) => void sent.push([topic, messages[0].value]);
+      if (put === 'producer') producer.producer = { send };
+      else producer.producer.send = send;
+      await producer.produceAPICallEvent({ service: 's', apiKey: SECRET });
+      await producer.produceCustomEvent('audit-api-calls', 'k', { api_key: SECRET, text: 'half \ud800' });
+      await producer.produceCustomEvent('any', 'k', [{ eventType: 'AuditAPICallEvent', apiKey: [SECRET] }, change]);
+      assert.equal(sent.length, 3);
+      for (const [, value] of sent) assert.ok(!value.includes(SECRET), value);
+      const [[topic, call], [, custom], [, nested]] = sent.map(([topic, value]) => [topic, JSON.parse(value)]);
+      assert.equal(topic, `${options.topicPrefix ?? ''}audit-api-calls`);
+      assert.match(call.apiKey, /^sha256:[0-9a-f]{16}$/);
+      assert.deepEqual(custom, { api_key: call.apiKey, text: 'half \ud800' });
+      assert.equal(nested[1].newValue, '***');
+    }
+  }
+});
+
 test('a send that fails counts as an error, is logged without the event, and rejects', async (t) => {
   const logged = quiet(t);
   const producer = alone();

@@ -309,16 +309,16 @@ class TypedProducer extends EventEmitter {
   }
 
   /**
-   * @internal Packs an event that becomes the JSON object of old: `pack` packs its values; where it
-   * cannot, its members go as JSON.
+   * @internal Packs an event that becomes the JSON object of old, with these members in the schema's
+   * order: their values, or where that cannot be, all of them as JSON.
    */
-  [its.packFlat](number, key, timestamp, source, members, pack) {
+  [its.packFlat](number, key, timestamp, source, members) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
     let start = this.#beginFlat(VALUES + number, key, timestamp, source);
     let packed = false;
     try {
-      packed = pack(packer, members);
+      packed = packer.values(members);
       if (packed) {
         packer.end(start);
         return;
@@ -390,6 +390,11 @@ class TypedProducer extends EventEmitter {
     const deliveries = records.map(wait);
     this.#flush();
     return deliveries;
+  }
+
+  /** @internal */
+  get [its.topicPrefix]() {
+    return this.#prefix;
   }
 
   /** @internal The topic of a record's events. */
