@@ -12,9 +12,9 @@ use crate::cells::{Cells, Head, options};
 use crate::flat::{self, Start};
 use crate::sender::Sender;
 
-/// The options on a record of whatever content.
-macro_rules! apply {
-    ($options:expr, $outgoing:expr) => {{
+/// Sends a record of whatever content with these options, or only checks it.
+macro_rules! send {
+    ($options:expr, $outgoing:expr, $how:expr) => {{
         let Options {
             key,
             partition,
@@ -32,7 +32,11 @@ macro_rules! apply {
         if !headers.is_empty() {
             outgoing = outgoing.headers(headers);
         }
-        outgoing
+        match $how {
+            How::Wait => outgoing.send().map(Some),
+            How::Try => outgoing.try_send().map(Some),
+            How::Check => outgoing.check().map(|()| None),
+        }
     }};
 }
 
@@ -40,18 +44,27 @@ macro_rules! apply {
 #[derive(Clone, Copy)]
 pub(crate) struct Via<'a> {
     pub(crate) producer: &'a EventProducer,
-    /// Whether to wait for room in the queue.
-    pub(crate) wait: bool,
+    pub(crate) how: How,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum How {
+    /// Waits while the queue is full.
+    Wait,
+    /// Refuses the record while the queue is full.
+    Try,
+    /// Sends nothing.
+    Check,
 }
 
 impl Sender {
-    /// Sends the record whose cells these are.
+    /// Sends the record whose cells these are. `None` where it is only checked.
     pub(crate) fn deliver(
         &self,
         head: &Head,
         cells: &mut Cells<'_>,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let options = Options::read(head.options, cells)?;
         match head.kind {
             -1 => {
@@ -87,7 +100,7 @@ impl Sender {
         cells: &mut Cells<'_>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let json: Cow<'_, str> = cells.take()?;
         let topic = topic(number)?;
         self.with_fill(topic, |fill| {
@@ -106,7 +119,7 @@ impl Sender {
         mut options: Options<'a>,
         written: bool,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let topic = topic(number)?;
         options.key = Some(cells.bytes()?);
         let start = Start {
@@ -166,13 +179,13 @@ impl Sender {
         })
     }
 
-    fn event(&self, event: &Event<'_>, options: Options<'_>, via: Via<'_>) -> Result<Delivery> {
-        let outgoing = apply!(options, via.producer.any(event));
-        if via.wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
+    fn event(
+        &self,
+        event: &Event<'_>,
+        options: Options<'_>,
+        via: Via<'_>,
+    ) -> Result<Option<Delivery>> {
+        send!(options, via.producer.any(event), via.how)
     }
 
     fn raw(
@@ -181,17 +194,12 @@ impl Sender {
         value: Option<Cow<'_, [u8]>>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let mut outgoing = via.producer.raw(topic);
         if let Some(value) = value {
             outgoing = outgoing.value(value.into_owned());
         }
-        let outgoing = apply!(options, outgoing);
-        if via.wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
+        send!(options, outgoing, via.how)
     }
 }
 

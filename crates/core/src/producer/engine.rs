@@ -18,7 +18,7 @@ use super::lane::{Lane, LaneState};
 use super::partitioner::Partitioner;
 use super::slab::{Buffers, Header, InFlight, Parts, Settled, Slab};
 use super::tally::Tally;
-use super::topic::{Framing, Topic};
+use super::topic::{Framing, Routes, Topic};
 use crate::client::Observer;
 use crate::config::{EventFormat, ProducerSettings, TokenProvider};
 use crate::events::Topic as EventTopic;
@@ -178,6 +178,24 @@ impl Engine {
         self.format == EventFormat::Json
     }
 
+    /// Refuses a partition that the topic is known to lack.
+    pub(crate) fn check_partition(
+        &self,
+        topic: &Topic,
+        key: Option<&[u8]>,
+        chosen: Option<i32>,
+    ) -> Result<()> {
+        let routes = topic.routes.load();
+        let Some(routes) = &*routes else {
+            return Ok(());
+        };
+        let partition = routes.partition(key, chosen);
+        match routes.lane(partition) {
+            Some(_) => Ok(()),
+            None => Err(no_partition(topic, routes, partition)),
+        }
+    }
+
     /// Takes a record whose room in the budget is taken already; from here on it settles.
     /// `write` appends its value, or gives `false` for a null one.
     pub(crate) fn accept(
@@ -196,10 +214,7 @@ impl Engine {
             let partition = routes.partition(head.key, head.partition);
             let Some(lane) = routes.lane(partition) else {
                 self.budget.release(1, 0);
-                let message = format!("the topic has only {} partitions", routes.count());
-                return Err(Error::new(ErrorKind::UnknownTopic, message)
-                    .with("topic", topic.name())
-                    .with("partition", partition));
+                return Err(no_partition(topic, routes, partition));
             };
             let parts = Parts {
                 key: head.key,
@@ -413,6 +428,14 @@ impl Engine {
 }
 
 /// The error of every use after `close`.
+#[cold]
+fn no_partition(topic: &Topic, routes: &Routes, partition: i32) -> Error {
+    let message = format!("the topic has only {} partitions", routes.count());
+    Error::new(ErrorKind::UnknownTopic, message)
+        .with("topic", topic.name())
+        .with("partition", partition)
+}
+
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the producer is closed; make a new one")
 }

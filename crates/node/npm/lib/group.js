@@ -40,7 +40,7 @@ class Group {
   failures = 0;
   /** Records that the producer has counted as delivered. */
   counted = 0;
-  /** Whether they were sent through the low-level producer, which counts nothing. */
+  /** Whether they were sent through the low-level producer: all or none, and without counting. */
   aside = false;
   /** The addon's producer that it was sent by. */
   native = null;

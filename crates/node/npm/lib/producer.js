@@ -374,7 +374,7 @@ class TypedProducer extends EventEmitter {
 
   /**
    * @internal Sends these records in a call of their own, which counts for nothing: `pack` packs each.
-   * Gives their deliveries. Where one cannot be packed, none is sent.
+   * Gives their deliveries. Where one is refused, none is sent.
    */
   [its.sendAside](records, pack) {
     this.#flush();
@@ -429,7 +429,7 @@ class TypedProducer extends EventEmitter {
     if (this.#pending++ === 0) atExit.add(this);
     const cells = packer.cells.subarray(0, packer.at);
     const quiet = group.waiters === null;
-    this.#waiting = this.#native.send(cells, packer.text, packer.count, id, quiet);
+    this.#waiting = this.#native.send(cells, packer.text, packer.count, id, quiet, group.aside);
     packer.clear();
   }
 
