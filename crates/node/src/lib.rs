@@ -30,7 +30,7 @@ mod sender;
 mod settings;
 mod testing;
 
-use carbon_events::EventId;
+use carbon_events::{EventId, compat};
 use napi_derive::napi;
 
 /// Every setting of the library as JSON: `[{group, name, env, kind, choices, default, doc}]`.
@@ -55,4 +55,11 @@ pub fn error_kinds() -> String {
 #[napi(catch_unwind)]
 pub fn event_id() -> String {
     EventId::generate().as_str().to_owned()
+}
+
+/// JSON for a topic with its sensitive values protected.
+#[napi(catch_unwind)]
+pub fn protect_json(topic: String, topic_prefix: String, json: String) -> String {
+    let protected = compat::protect_json(&topic, &topic_prefix, json.as_bytes());
+    String::from_utf8_lossy(&protected).into_owned()
 }

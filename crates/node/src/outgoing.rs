@@ -4,17 +4,17 @@
 use std::borrow::Cow;
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
-use carbon_events::compat::protect_json;
+use carbon_events::compat::{event_from_call, protect_json};
 use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Error, ErrorKind, Event, EventProducer, Result, Topic};
+use carbon_events::{Delivery, Envelope, Event, EventProducer, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
 use crate::flat::{self, Start};
 use crate::sender::Sender;
 
-/// The options on a record of whatever content.
-macro_rules! apply {
-    ($options:expr, $outgoing:expr) => {{
+/// Sends a record of whatever content with these options, or only checks it.
+macro_rules! send {
+    ($options:expr, $outgoing:expr, $how:expr) => {{
         let Options {
             key,
             partition,
@@ -32,7 +32,11 @@ macro_rules! apply {
         if !headers.is_empty() {
             outgoing = outgoing.headers(headers);
         }
-        outgoing
+        match $how {
+            How::Wait => outgoing.send().map(Some),
+            How::Try => outgoing.try_send().map(Some),
+            How::Check => outgoing.check().map(|()| None),
+        }
     }};
 }
 
@@ -40,18 +44,27 @@ macro_rules! apply {
 #[derive(Clone, Copy)]
 pub(crate) struct Via<'a> {
     pub(crate) producer: &'a EventProducer,
-    /// Whether to wait for room in the queue.
-    pub(crate) wait: bool,
+    pub(crate) how: How,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum How {
+    /// Waits while the queue is full.
+    Wait,
+    /// Refuses the record while the queue is full.
+    Try,
+    /// Sends nothing.
+    Check,
 }
 
 impl Sender {
-    /// Sends the record whose cells these are.
+    /// Sends the record whose cells these are. `None` where it is only checked.
     pub(crate) fn deliver(
         &self,
         head: &Head,
         cells: &mut Cells<'_>,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let options = Options::read(head.options, cells)?;
         match head.kind {
             -1 => {
@@ -71,13 +84,8 @@ impl Sender {
             }
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
-                self.json(
-                    head.kind - 100,
-                    json.as_bytes(),
-                    Rules::Strict,
-                    options,
-                    via,
-                )
+                let send = |event: &Event<'_>| self.event(event, options, via);
+                self.with_json(head.kind - 100, json.as_bytes(), Rules::Strict, send)
             }
             200..300 => self.mended(head.kind - 200, cells, options, via),
             300..400 => self.flat(head.kind - 300, cells, options, true, via),
@@ -92,20 +100,14 @@ impl Sender {
         cells: &mut Cells<'_>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let json: Cow<'_, str> = cells.take()?;
-        // An object where the record has a text becomes one, with the secrets that are in it.
-        let json = self.protected(topic(number)?.name(), json.as_bytes());
-        match self.json(number, &json, Rules::Lenient, options, via) {
-            Err(error) if error.kind() == ErrorKind::Undecodable => {
-                // To the one who sent it, it is a value that is refused.
-                let refused = Error::new(ErrorKind::InvalidEvent, error.message());
-                Err(error
-                    .context()
-                    .fold(refused, |refused, (name, value)| refused.with(name, value)))
-            }
-            outcome => outcome,
-        }
+        let topic = topic(number)?;
+        self.with_fill(topic, |fill| {
+            let mut scratch = Vec::new();
+            let decoded = event_from_call(topic, json.as_bytes(), fill, &mut scratch)?;
+            self.event(&decoded.event, options, via)
+        })
     }
 
     /// An event of the old package's callers as the JSON object that they always wrote: its values
@@ -117,7 +119,7 @@ impl Sender {
         mut options: Options<'a>,
         written: bool,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let topic = topic(number)?;
         options.key = Some(cells.bytes()?);
         let start = Start {
@@ -152,17 +154,6 @@ impl Sender {
         protect_json(topic, &self.topic_prefix, json)
     }
 
-    fn json(
-        &self,
-        number: i32,
-        json: &[u8],
-        rules: Rules,
-        options: Options<'_>,
-        via: Via<'_>,
-    ) -> Result<Delivery> {
-        self.with_json(number, json, rules, |event| self.event(event, options, via))
-    }
-
     /// Gives the event that is this JSON to `work`.
     pub(crate) fn with_json<T>(
         &self,
@@ -172,23 +163,29 @@ impl Sender {
         work: impl FnOnce(&Event<'_>) -> Result<T>,
     ) -> Result<T> {
         let topic = topic(number)?;
-        let envelope = Envelope::new(topic.spec().record);
-        let fill = Fill {
-            source: &self.service,
-            ..Fill::from_envelope(&envelope)
-        };
-        let mut scratch = Vec::new();
-        let decoded = event_from_json(topic, json, rules, &fill, &mut scratch)?;
-        work(&decoded.event)
+        self.with_fill(topic, |fill| {
+            let mut scratch = Vec::new();
+            let decoded = event_from_json(topic, json, rules, fill, &mut scratch)?;
+            work(&decoded.event)
+        })
     }
 
-    fn event(&self, event: &Event<'_>, options: Options<'_>, via: Via<'_>) -> Result<Delivery> {
-        let outgoing = apply!(options, via.producer.any(event));
-        if via.wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
+    /// Gives what stands in an envelope that is not complete to `work`.
+    fn with_fill<T>(&self, topic: Topic, work: impl FnOnce(&Fill<'_>) -> T) -> T {
+        let envelope = Envelope::new(topic.spec().record);
+        work(&Fill {
+            source: &self.service,
+            ..Fill::from_envelope(&envelope)
+        })
+    }
+
+    fn event(
+        &self,
+        event: &Event<'_>,
+        options: Options<'_>,
+        via: Via<'_>,
+    ) -> Result<Option<Delivery>> {
+        send!(options, via.producer.any(event), via.how)
     }
 
     fn raw(
@@ -197,17 +194,12 @@ impl Sender {
         value: Option<Cow<'_, [u8]>>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Delivery> {
+    ) -> Result<Option<Delivery>> {
         let mut outgoing = via.producer.raw(topic);
         if let Some(value) = value {
             outgoing = outgoing.value(value.into_owned());
         }
-        let outgoing = apply!(options, outgoing);
-        if via.wait {
-            outgoing.send()
-        } else {
-            outgoing.try_send()
-        }
+        send!(options, outgoing, via.how)
     }
 }
 

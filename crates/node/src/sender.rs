@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use crate::engine::Engine;
 use crate::errors::thrown;
 use crate::group::Group;
 use crate::mailbox::{Mailbox, Post, in_background};
-use crate::outgoing::Via;
+use crate::outgoing::{How, Via};
 use crate::settings::{self, Client};
 
 /// A producer.
@@ -60,7 +61,8 @@ impl Producer {
         })
     }
 
-    /// Sends `count` records. Returns how many wait for room in the queue now.
+    /// Sends `count` records; with `whole` all of them, or none where one is refused. Returns how many
+    /// wait for room in the queue now.
     #[napi(catch_unwind)]
     pub fn send(
         &self,
@@ -69,9 +71,11 @@ impl Producer {
         count: u32,
         group: u32,
         quiet: bool,
+        whole: bool,
     ) -> f64 {
         let group = Group::new(group, count, quiet, Arc::clone(&self.post));
-        self.sender.send(cells, Text::new(&text), count, group) as f64
+        let text = Text::new(&text);
+        self.sender.send(cells, text, count, whole, group) as f64
     }
 
     /// Refuses the JSON of an event that `send` would refuse.
@@ -212,6 +216,8 @@ struct Packed {
     read: usize,
     next: u32,
     count: u32,
+    /// Whether all of them are sent, or none.
+    whole: bool,
     group: Arc<Group>,
 }
 
@@ -247,7 +253,14 @@ impl Sender {
         })
     }
 
-    fn send(self: &Arc<Self>, cells: &[f64], text: Text, count: u32, group: Arc<Group>) -> u64 {
+    fn send(
+        self: &Arc<Self>,
+        cells: &[f64],
+        text: Text,
+        count: u32,
+        whole: bool,
+        group: Arc<Group>,
+    ) -> u64 {
         let mut state = self.state.lock();
         let refusal = if state.closed {
             let message = "the producer is closed; make a new one";
@@ -269,7 +282,7 @@ impl Sender {
         if state.running && !state.feeding {
             drop(state);
             let mut rest = Cells::new(cells, &text);
-            let run = self.run(&mut rest, 0..count, false);
+            let run = self.run(&mut rest, 0..count, How::Try, whole);
             let stopped_at = run.stopped_at;
             group.add(run.sent, run.refused);
             let Some(stopped_at) = stopped_at else {
@@ -285,6 +298,7 @@ impl Sender {
             read,
             next,
             count,
+            whole,
             group,
         });
         self.feed(&mut state);
@@ -331,42 +345,56 @@ impl Sender {
             let mut cells = Cells::resume(&packed.cells, &packed.text, packed.read);
             let records = packed.next..packed.count;
             let count = u64::from(packed.count - packed.next);
-            let run = self.run(&mut cells, records, true);
+            let run = self.run(&mut cells, records, How::Wait, packed.whole);
             running |= !run.sent.is_empty();
             packed.group.add(run.sent, run.refused);
             self.state.lock().waiting -= count;
         }
     }
 
-    /// Sends records one by one, until one finds the queue full where nobody may wait.
-    fn run(&self, cells: &mut Cells<'_>, records: std::ops::Range<u32>, wait: bool) -> Run {
+    /// Sends records one by one, until one finds the queue full and may not wait. Where they are
+    /// `whole`, all are checked before the first is sent.
+    fn run(&self, cells: &mut Cells<'_>, records: Range<u32>, how: How, whole: bool) -> Run {
         let mut run = Run {
             sent: Vec::with_capacity(records.len()),
             refused: Vec::new(),
             stopped_at: None,
         };
+        let refuse_all = |error: Error| {
+            records
+                .clone()
+                .map(|index| (index, error.clone()))
+                .collect()
+        };
         let producer = match self.engine.producer() {
             Ok(producer) => producer,
             Err(error) => {
-                run.refused = records.map(|index| (index, error.clone())).collect();
+                run.refused = refuse_all(error);
                 return run;
             }
         };
+        let deliver = |cells: &mut Cells<'_>, how| {
+            let producer = &producer;
+            let (head, mut event) = cells.event()?;
+            self.deliver(&head, &mut event, Via { producer, how })
+        };
+        if whole && records.start == 0 {
+            let mut unsent = *cells;
+            let checked = records.clone().try_for_each(|_| {
+                deliver(&mut unsent, How::Check)?;
+                Ok(())
+            });
+            if let Err(error) = checked {
+                run.refused = refuse_all(error);
+                return run;
+            }
+        }
         for index in records {
             let before = *cells;
-            let outcome = match cells.event() {
-                Ok((head, mut event)) => {
-                    let via = Via {
-                        producer: &producer,
-                        wait,
-                    };
-                    self.deliver(&head, &mut event, via)
-                }
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(delivery) => run.sent.push((index, delivery)),
-                Err(error) if error.kind() == ErrorKind::QueueFull && !wait => {
+            match deliver(cells, how) {
+                Ok(Some(delivery)) => run.sent.push((index, delivery)),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::QueueFull && how == How::Try => {
                     *cells = before;
                     run.stopped_at = Some(index);
                     break;

@@ -145,6 +145,19 @@ test('every platform that has an addon is required by its literal name', () => {
   for (const name of Object.keys(optionalDependencies)) assert.ok(source.includes(`require('${name}')`), name);
 });
 
+test('pkg needs no assets: the addon is the main file of a package that is required by its name', () => {
+  const manifest = require('@254carbon/event-producer/package.json');
+  const { name, main, files } = require(`@254carbon/${addon}/package.json`);
+  assert.ok(Object.hasOwn(manifest.optionalDependencies, name));
+  assert.equal(main, 'carbon-events.node');
+  assert.ok(files.includes(main));
+  // pkg takes the files of `require` with a literal, and no other call, as part of the program.
+  const source = readFileSync(join(installed, 'lib/native.js'), 'utf8');
+  const required = [...source.matchAll(/require\(([^)]*)\)/g)].map(([, what]) => what);
+  assert.deepEqual(required.filter((what) => !/^'[^']+'$/.test(what)), []);
+  assert.deepEqual(required.map((what) => what.slice(1, -1)).sort(), Object.keys(manifest.optionalDependencies).sort());
+});
+
 /** Runs Jest on test files. */
 function jest(t, files, ...options) {
   const { path } = folder(t);

@@ -137,9 +137,7 @@ test('a low-level producer in the place of ours is given the same payloads', asy
     }
     const { topic, messages } = sent.pop();
     const [{ key, value }] = messages;
-    // It is not ours, and gets the event as it is.
-    const treated = value.replaceAll(`"${SECRET}"`, `"${hashed(SECRET)}"`);
-    return { topic, key: key === undefined || key === null ? null : String(key), value: comparable(treated) };
+    return { topic, key: key === undefined || key === null ? null : String(key), value: comparable(value) };
   });
 });
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { mock, test } from 'node:test';
 import { EventProducer, EventType, Topic, getEventProducer } from '@254carbon/event-producer';
-import { createTopics, name, old, plain, platformTopics, readAll, readRaw, served } from './support.mjs';
+import { countRecords, createTopics, name, old, plain, platformTopics, readAll, readRaw, served, sleep } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 
@@ -174,6 +174,30 @@ test('a send that a test puts in is given the topic and one message with its JSO
   }
 });
 
+test('a low-level producer that replaces ours is given no secret', async () => {
+  const SECRET = 'sk_live_1';
+  const change = { eventType: 'ConfigChangeEvent', sensitive: true, oldValue: SECRET, newValue: SECRET };
+  for (const options of [{}, { schemaRegistryUrl: 'http://127.0.0.1:1', topicPrefix: 'dev.' }]) {
+    for (const put of ['producer', 'producer.send']) {
+      const producer = alone(EventProducer, options);
+      const sent = [];
+      const send = async ({ topic, messages }) => void sent.push([topic, messages[0].value]);
+      if (put === 'producer') producer.producer = { send };
+      else producer.producer.send = send;
+      await producer.produceAPICallEvent({ service: 's', apiKey: SECRET });
+      await producer.produceCustomEvent('audit-api-calls', 'k', { api_key: SECRET, text: 'half \ud800' });
+      await producer.produceCustomEvent('any', 'k', [{ eventType: 'AuditAPICallEvent', apiKey: [SECRET] }, change]);
+      assert.equal(sent.length, 3);
+      for (const [, value] of sent) assert.ok(!value.includes(SECRET), value);
+      const [[topic, call], [, custom], [, nested]] = sent.map(([topic, value]) => [topic, JSON.parse(value)]);
+      assert.equal(topic, `${options.topicPrefix ?? ''}audit-api-calls`);
+      assert.match(call.apiKey, /^sha256:[0-9a-f]{16}$/);
+      assert.deepEqual(custom, { api_key: call.apiKey, text: 'half \ud800' });
+      assert.equal(nested[1].newValue, '***');
+    }
+  }
+});
+
 test('a send that fails counts as an error, is logged without the event, and rejects', async (t) => {
   const logged = quiet(t);
   const producer = alone();
@@ -295,6 +319,34 @@ test('the low-level producer sends messages of any kind, and counts nothing', as
   }
   await assert.rejects(low.transaction(), /install kafkajs/);
   assert.deepEqual(heard, ['producer.connect']);
+});
+
+test('a send of which one message is refused sends none of them, and rejects once', async (t) => {
+  const [topic, other] = [name('whole'), name('whole')];
+  await createTopics(topic, other);
+  const unhandled = t.mock.fn();
+  process.on('unhandledRejection', unhandled);
+  t.after(() => process.off('unhandledRejection', unhandled));
+  const low = old(t).producer;
+  const good = { key: 'k', value: 'never' };
+  const getter = { get value() { throw new RangeError('a getter'); } };
+  await low.send({ topic, messages: [{ value: 'first' }] });
+  const refused = [{ value: 5 }, { value: 'x', partition: 1.5 }, { value: 'x', partition: 1_000 }, { value: 'x'.repeat(2_000_000) }, getter];
+  for (const bad of refused) {
+    await assert.rejects(low.send({ topic, messages: [good, good, bad, good] }));
+    const topicMessages = [{ topic: other, messages: [good] }, { topic, messages: [bad] }];
+    await assert.rejects(low.sendBatch({ topicMessages }));
+  }
+  for (const bad of [{ topic: '', messages: [good] }, { topic: other }, null]) {
+    await assert.rejects(low.sendBatch({ topicMessages: [{ topic, messages: [good] }, bad] }));
+  }
+  await low.send({ topic, messages: [{ value: 'last' }] });
+  await sleep(50);
+  assert.equal(unhandled.mock.callCount(), 0);
+  const found = await readRaw(topic, 2);
+  assert.deepEqual(found.map(({ value }) => value.toString()).sort(), ['first', 'last']);
+  assert.equal(await countRecords(topic), 2);
+  assert.equal(await countRecords(other), 0);
 });
 
 test('the client makes low-level producers, and says where to find the rest', async (t) => {

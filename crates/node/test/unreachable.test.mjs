@@ -101,3 +101,25 @@ test('the exit waits no longer than five seconds, after a disconnect that could 
   assert.match(later.stderr, /1 records were not acknowledged/);
   assert.ok(Date.now() - start - took < 17_000);
 });
+
+test('the exit counts what every disconnect left, not only the last one', () => {
+  const program = `
+    const { join } = require('node:path');
+    const { EventProducer } = require('@254carbon/event-producer');
+    const its = require(join(require.resolve('@254carbon/event-producer'), '../lib/internal.js'));
+    const producer = new EventProducer({ bootstrapServers: '127.0.0.1:1', securityProtocol: 'PLAINTEXT' });
+    (async () => {
+      for (let i = 0; i < 3; i++) {
+        producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
+        // As disconnect, in less time.
+        await producer[its.end](50).catch(() => {});
+      }
+      producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
+      producer.disconnect();
+      process.exit(0);
+    })();
+  `;
+  const { status, stderr } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8', timeout: 60_000 });
+  assert.equal(status, 0);
+  assert.match(stderr, /4 records were not acknowledged/);
+});

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
@@ -255,6 +256,39 @@ test('a producer that nobody closed is ended by the garbage collector', async ()
     await sleep(50);
     return threads() <= before + 2;
   });
+});
+
+const require = createRequire(import.meta.url);
+const { clients } = require(join(require.resolve('@254carbon/event-producer'), '../lib/mailbox.js'));
+
+test('ten thousand producers that were never used, or used and not closed, leave no entry', async () => {
+  const topicPrefix = await platformTopics();
+  const before = clients.size;
+  const unused = Array.from({ length: 10_000 }, () => new EventProducer({ ...plain, topicPrefix }));
+  assert.equal(clients.size, before);
+  assert.equal(unused.length, 10_000);
+  await (async () => {
+    for (let i = 0; i < 20; i++) {
+      await new EventProducer({ ...plain, topicPrefix }).produceServiceHealthEvent(health);
+    }
+  })();
+  await until('the entries to go', async () => {
+    globalThis.gc();
+    await sleep(20);
+    return clients.size <= before;
+  });
+});
+
+test('a producer that is closed and used again has one entry, and none in the end', async () => {
+  const topicPrefix = await platformTopics();
+  const before = clients.size;
+  const producer = new EventProducer({ ...plain, topicPrefix });
+  for (let i = 0; i < 3; i++) {
+    await producer.produceServiceHealthEvent(health);
+    assert.equal(clients.size, before + 1);
+    await producer.disconnect();
+    assert.equal(clients.size, before);
+  }
 });
 
 test('a million sends leave no growth', async (t) => {

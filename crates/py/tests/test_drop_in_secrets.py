@@ -8,10 +8,11 @@ import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from conftest import Services, raw
-from event_producer import AuditAPICallEvent, EventProducer, EventType
+from event_producer import AuditAPICallEvent, EventProducer, EventType, Producer
 
 SECRET = "sk_live_4242"
 OLD, NEW = "old-s3cret", "new-s3cret"
@@ -123,6 +124,46 @@ def test_the_rest_of_an_event_is_not_changed(services: Services, monkeypatch: py
     # Nothing says that this is an event of ours, on a topic of others.
     [other] = raw(services, "market-data", key)
     assert other == json.dumps(given).encode()
+
+
+@pytest.mark.parametrize("call", [typed, custom, change, dataclass], ids=lambda it: it.__name__)
+def test_a_low_level_producer_that_replaces_ours_is_given_no_secret(
+    call: Callable[[EventProducer, str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Passes(Producer):
+        def produce(self, *args: Any, **kwargs: Any) -> None:
+            given.append(kwargs["value"])
+
+    given: list[bytes] = []
+    foreign = mock.Mock()
+    foreign.produce.side_effect = Passes({}).produce
+    for replaced in (foreign, Passes({"bootstrap.servers": "localhost:9092"})):
+        made = AddsKey("localhost:9092", source_service="billing")
+        made.producer = replaced
+        call(made, "k")
+    with mock.patch("event_producer.Producer") as patched:
+        patched.return_value.produce.side_effect = foreign.produce.side_effect
+        call(AddsKey("localhost:9092"), "k")
+    assert len(given) % 3 == 0 and given
+    for value in given:
+        json.loads(value)
+        assert not any(secret.encode() in value for secret in (SECRET, OLD, NEW))
+        assert b"sha256:" in value or call is change
+    assert SECRET not in caplog.text
+
+
+def test_an_event_in_the_place_of_a_text_leaves_without_its_secrets() -> None:
+    from carbon_events.testing import Platform
+
+    inner = {"eventType": "AuditAPICallEvent", "apiKey": SECRET}
+    with Platform() as platform:
+        made = EventProducer(
+            platform.bootstrap_servers, platform.schema_registry_url, security_protocol="PLAINTEXT"
+        )
+        made.produce_api_call_event("s", "/", "GET", 200, 1, 2, 3, user_id=inner)  # type: ignore[arg-type]
+        assert made.flush(20) == 0
+        [record] = platform.records("audit-api-calls")
+        assert json.loads(record.event.user_id)["apiKey"].startswith("sha256:")
 
 
 def test_metadata_that_names_another_record_leaves_without_its_secrets() -> None:

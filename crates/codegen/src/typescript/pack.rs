@@ -56,16 +56,6 @@ pub(super) fn functions(number: usize, topic: &Topic) -> String {
     out.push_str(&writes(record));
     out.push_str("  return true;\n}\n\n");
     out.push_str(&format!("exports.number = {number};\n"));
-    let required: Vec<_> = record
-        .fields
-        .iter()
-        .filter(|field| !may_be_left_out(field))
-        .map(|field| format!("'{}'", field.name))
-        .collect();
-    out.push_str(&format!(
-        "exports.required = new Set([\n  {},\n]);\n",
-        required.join(",\n  ")
-    ));
     out.push_str("exports.kinds = KINDS;\nexports.pack = pack;\n");
     out
 }

@@ -21,7 +21,7 @@ use super::partitioner::Partitioner;
 use super::session::Succession;
 use super::slab::{Buffers, Header, InFlight, MIXED, Parts, Settled, Slab};
 use super::tally::Tally;
-use super::topic::{Framing, Topic};
+use super::topic::{Framing, Routes, Topic};
 use crate::client::Observer;
 use crate::config::{EventFormat, ProducerSettings, TokenProvider};
 use crate::events::Topic as EventTopic;
@@ -202,6 +202,24 @@ impl Engine {
         self.format == EventFormat::Json
     }
 
+    /// Refuses a partition that the topic is known to lack.
+    pub(crate) fn check_partition(
+        &self,
+        topic: &Topic,
+        key: Option<&[u8]>,
+        chosen: Option<i32>,
+    ) -> Result<()> {
+        let routes = topic.routes.load();
+        let Some(routes) = &*routes else {
+            return Ok(());
+        };
+        let partition = routes.partition(key, chosen);
+        match routes.lane(partition) {
+            Some(_) => Ok(()),
+            None => Err(no_partition(topic, routes, partition)),
+        }
+    }
+
     /// Takes a record that was [admitted](Engine::admits); from here on it settles.
     /// `write` appends its value, or gives `false` for a null one.
     pub(crate) fn accept(
@@ -215,10 +233,7 @@ impl Engine {
             let partition = routes.partition(head.key, head.partition);
             let Some(lane) = routes.lane(partition) else {
                 self.budget.release(1, 0);
-                let message = format!("the topic has only {} partitions", routes.count());
-                return Err(Error::new(ErrorKind::UnknownTopic, message)
-                    .with("topic", topic.name())
-                    .with("partition", partition));
+                return Err(no_partition(topic, routes, partition));
             };
             let parts = Parts {
                 key: head.key,
@@ -471,6 +486,14 @@ impl Engine {
     fn buffers(&self) -> Buffers {
         self.pool.lock().pop().unwrap_or_default()
     }
+}
+
+#[cold]
+fn no_partition(topic: &Topic, routes: &Routes, partition: i32) -> Error {
+    let message = format!("the topic has only {} partitions", routes.count());
+    Error::new(ErrorKind::UnknownTopic, message)
+        .with("topic", topic.name())
+        .with("partition", partition)
 }
 
 /// The error of every use after `close`.

@@ -21,6 +21,26 @@ pub(super) struct Options<'a> {
     headers: Vec<Header>,
 }
 
+impl Options<'_> {
+    /// Writes the caller's key, or the record's own; `false` for none.
+    #[inline]
+    fn write_key(&self, content: &impl Content, engine: &Engine, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        match &self.key {
+            Some(Some(key)) => {
+                out.extend_from_slice(key);
+                true
+            }
+            Some(None) => false,
+            None => content.write_key(engine, out),
+        }
+    }
+
+    fn headers_len(&self) -> usize {
+        self.headers.iter().map(header_len).sum()
+    }
+}
+
 /// What makes a record's key and value.
 pub(super) trait Content {
     /// Checks it, and finds its topic.
@@ -128,6 +148,31 @@ impl<C: Content> Outgoing<'_, C> {
         }
     }
 
+    /// Checks the record as [`send`](Self::send) does, and sends nothing: for records of which all are
+    /// to be sent, or none. The partition is checked where the topic's partitions are known.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), but for a full queue.
+    pub fn check(&self) -> Result<()> {
+        let engine = self.producer.engine()?;
+        let topic = self.content.prepare(&engine)?;
+        super::scratch::with(|scratch| {
+            let has_key = self
+                .options
+                .write_key(&self.content, &engine, &mut scratch.key);
+            let own = scratch.key.len() + self.options.headers_len();
+            let limit = self.producer.shared.max_record_bytes;
+            if own + self.content.max_len(&engine) > limit {
+                scratch.value.clear();
+                self.content.write(&engine, &topic, &mut scratch.value);
+                fits(own + scratch.value.len(), limit, &topic)?;
+            }
+            let key = has_key.then_some(&scratch.key[..]);
+            engine.check_partition(&topic, key, self.options.partition)
+        })
+    }
+
     /// Sends the record; waits without blocking while the queue is full, up to the block timeout.
     /// A task that is cancelled while it waits here has sent nothing.
     ///
@@ -168,30 +213,18 @@ impl<C: Content> Outgoing<'_, C> {
         owner: Option<&Arc<Tally>>,
     ) -> Result<Delivery> {
         super::scratch::with(|scratch| {
-            let Options {
-                key,
-                partition,
-                mut headers,
-            } = self.options;
+            let mut options = self.options;
             if let Some(trace) = &self.producer.shared.trace {
-                headers.extend(trace.headers());
+                options.headers.extend(trace.headers());
             }
-            scratch.key.clear();
-            let has_key = match &key {
-                Some(Some(key)) => {
-                    scratch.key.extend_from_slice(key);
-                    true
-                }
-                Some(None) => false,
-                None => self.content.write_key(engine, &mut scratch.key),
-            };
+            let has_key = options.write_key(&self.content, engine, &mut scratch.key);
             let limit = self.producer.shared.max_record_bytes;
-            let own = scratch.key.len() + headers.iter().map(header_len).sum::<usize>();
+            let own = scratch.key.len() + options.headers_len();
             let key = has_key.then_some(&scratch.key[..]);
             let head = Head {
                 key,
-                partition,
-                headers,
+                partition: options.partition,
+                headers: options.headers,
                 owner,
                 framed: self.content.framed(),
             };
@@ -201,10 +234,9 @@ impl<C: Content> Outgoing<'_, C> {
             // The bound is above the limit; the value itself may still be below it.
             scratch.value.clear();
             let has_value = self.content.write(engine, topic, &mut scratch.value);
-            let len = own + scratch.value.len();
-            if len > limit {
+            if let Err(error) = fits(own + scratch.value.len(), limit, topic) {
                 engine.budget.release(1, 0);
-                return Err(too_large(len, limit).with("topic", topic.name()));
+                return Err(error);
             }
             engine.accept(topic, head, |out| {
                 out.extend_from_slice(&scratch.value);
@@ -218,12 +250,15 @@ fn header_len(header: &Header) -> usize {
     header.name.len() + header.value.as_ref().map_or(0, Vec::len)
 }
 
-fn too_large(len: usize, limit: usize) -> Error {
+fn fits(len: usize, limit: usize, topic: &Topic) -> Result<()> {
+    if len <= limit {
+        return Ok(());
+    }
     let message = format!(
         "the record has {len} bytes, more than message.max.bytes = {limit}; make it smaller, or \
          raise the property here and the topic's max.message.bytes"
     );
-    Error::new(ErrorKind::RecordTooLarge, message)
+    Err(Error::new(ErrorKind::RecordTooLarge, message).with("topic", topic.name()))
 }
 
 /// A typed event.

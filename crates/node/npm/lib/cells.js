@@ -117,6 +117,13 @@ class Packer {
     }
   }
 
+  /** The values of an object's members; false where JSON.stringify must be asked. */
+  values(object) {
+    const values = Object.values(object);
+    for (let i = 0; i < values.length; i++) if (!this.value(values[i])) return false;
+    return true;
+  }
+
   /** A value of any type as JSON.stringify has it; false where that must be asked. */
   value(value) {
     const cells = this.room(2);

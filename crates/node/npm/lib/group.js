@@ -40,8 +40,10 @@ class Group {
   failures = 0;
   /** Records that the producer has counted as delivered. */
   counted = 0;
-  /** Whether they were sent through the low-level producer, which counts nothing. */
+  /** Whether they were sent through the low-level producer: all or none, and without counting. */
   aside = false;
+  /** The addon's producer that it was sent by. */
+  native = null;
   /** Who waits for each record: resolve, reject and topic, one after the other. */
   waiters = null;
   /** Whose records these are, and the index of the first of them there. */

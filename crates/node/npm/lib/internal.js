@@ -22,6 +22,7 @@ module.exports = {
   packRaw: Symbol('packRaw'),
   sendAside: Symbol('sendAside'),
   topicOf: Symbol('topicOf'),
+  topicPrefix: Symbol('topicPrefix'),
   wait: Symbol('wait'),
   writesJson: Symbol('writesJson'),
 };

@@ -20,11 +20,6 @@ const { TypedProducer, requireTopic } = require('./producer.js');
 const CONNECT_TIMEOUT_MS = 18_000;
 const CLOSE_TIMEOUT_MS = 9_000;
 
-/** Stands where a text is missing that Avro cannot do without. */
-const UNKNOWN = 'unknown';
-
-const NOTHING = {};
-
 /** The producer's own low-level producer: a service may put another in its place. */
 const OWN = Symbol('own producer');
 /** The `source` that the addon fills in. */
@@ -33,65 +28,90 @@ const SERVICE = Symbol('service');
 const TYPED = Symbol('typed events');
 
 /**
- * What each typed method sends: its record, its topic, which of its fields is the key, and how its
- * values are packed for JSON, in the schema's order.
+ * What each typed method sends: its record, its topic, which of its fields is the key, and its fields
+ * made of the method's parameters, in the schema's order.
  */
 const calls = {
   dataIngestion: {
     name: 'DataIngestionEvent',
     topic: 'data-ingestion',
     key: 'datasetName',
-    pack: (p, event) =>
-      p.value(event.datasetName) &&
-      p.value(event.recordCount) &&
-      p.value(event.sizeBytes) &&
-      p.value(event.format) &&
-      p.value(event.location) &&
-      p.value(event.status) &&
-      p.value(event.metadata),
+    fields: ({
+      datasetName,
+      recordCount,
+      sizeBytes,
+      location,
+      status = 'SUCCESS',
+      format = 'parquet',
+      metadata = {},
+    }) => ({ datasetName, recordCount, sizeBytes, format, location, status, metadata }),
   },
   serviceHealth: {
     name: 'ServiceHealthEvent',
     topic: 'system-health',
     key: 'serviceName',
-    pack: (p, event) =>
-      p.value(event.serviceName) &&
-      p.value(event.namespace) &&
-      p.value(event.healthStatus) &&
-      p.value(event.latencyMs) &&
-      p.value(event.errorRate) &&
-      p.value(event.message),
+    fields: ({ serviceName, namespace, healthStatus, latencyMs, errorRate, message = null }) => ({
+      serviceName,
+      namespace,
+      healthStatus,
+      latencyMs,
+      errorRate,
+      message,
+    }),
   },
   apiCall: {
     name: 'AuditAPICallEvent',
     topic: 'audit-api-calls',
     key: 'service',
-    pack: (p, event) =>
-      p.value(event.service) &&
-      p.value(event.endpoint) &&
-      p.value(event.method) &&
-      p.value(event.statusCode) &&
-      p.value(event.latencyMs) &&
-      p.value(event.requestSizeBytes) &&
-      p.value(event.responseSizeBytes) &&
-      p.value(event.userId) &&
-      p.value(event.apiKey) &&
-      p.value(event.ipAddress) &&
-      p.value(event.errorMessage),
+    fields: ({
+      service,
+      endpoint,
+      method,
+      statusCode,
+      latencyMs,
+      requestSize: requestSizeBytes,
+      responseSize: responseSizeBytes,
+      userId = null,
+      apiKey = null,
+      ipAddress = 'unknown',
+      errorMessage = null,
+    }) => ({
+      service,
+      endpoint,
+      method,
+      statusCode,
+      latencyMs,
+      requestSizeBytes,
+      responseSizeBytes,
+      userId,
+      apiKey,
+      ipAddress,
+      errorMessage,
+    }),
   },
   dataQuality: {
     name: 'DataQualityEvent',
     topic: 'data-quality',
     key: 'datasetName',
-    pack: (p, event) =>
-      p.value(event.datasetName) &&
-      p.value(event.checkType) &&
-      p.value(event.checkName) &&
-      p.value(event.result) &&
-      p.value(event.score) &&
-      p.value(event.failedRecords) &&
-      p.value(event.totalRecords) &&
-      p.value(event.message),
+    fields: ({
+      datasetName,
+      checkType,
+      checkName,
+      result,
+      score,
+      failedRecords,
+      totalRecords,
+      message = null,
+    }) => ({
+      datasetName,
+      checkType,
+      checkName,
+      result,
+      score,
+      failedRecords,
+      totalRecords,
+      message,
+    }),
   },
 };
 
@@ -133,104 +153,19 @@ class EventProducer extends TypedProducer {
   }
 
   produceDataIngestionEvent(parameters) {
-    let event;
-    try {
-      const {
-        datasetName,
-        recordCount,
-        sizeBytes,
-        location,
-        status = 'SUCCESS',
-        format = 'parquet',
-        metadata = {},
-      } = parameters;
-      event = { datasetName, recordCount, sizeBytes, format, location, status, metadata };
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return typed(this, calls.dataIngestion, event);
+    return typed(this, calls.dataIngestion, parameters);
   }
 
   produceServiceHealthEvent(parameters) {
-    let event;
-    try {
-      const {
-        serviceName,
-        namespace,
-        healthStatus,
-        latencyMs,
-        errorRate,
-        message = null,
-      } = parameters;
-      event = { serviceName, namespace, healthStatus, latencyMs, errorRate, message };
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return typed(this, calls.serviceHealth, event);
+    return typed(this, calls.serviceHealth, parameters);
   }
 
   produceAPICallEvent(parameters) {
-    let event;
-    try {
-      const {
-        service,
-        endpoint,
-        method,
-        statusCode,
-        latencyMs,
-        requestSize,
-        responseSize,
-        userId = null,
-        apiKey = null,
-        ipAddress = 'unknown',
-        errorMessage = null,
-      } = parameters;
-      event = {
-        service,
-        endpoint,
-        method,
-        statusCode,
-        latencyMs,
-        requestSizeBytes: requestSize,
-        responseSizeBytes: responseSize,
-        userId,
-        apiKey,
-        ipAddress,
-        errorMessage,
-      };
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return typed(this, calls.apiCall, event);
+    return typed(this, calls.apiCall, parameters);
   }
 
   produceDataQualityEvent(parameters) {
-    let event;
-    try {
-      const {
-        datasetName,
-        checkType,
-        checkName,
-        result,
-        score,
-        failedRecords,
-        totalRecords,
-        message = null,
-      } = parameters;
-      event = {
-        datasetName,
-        checkType,
-        checkName,
-        result,
-        score,
-        failedRecords,
-        totalRecords,
-        message,
-      };
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return typed(this, calls.dataQuality, event);
+    return typed(this, calls.dataQuality, parameters);
   }
 
   /** Any JSON on any topic. */
@@ -306,7 +241,8 @@ class EventProducer extends TypedProducer {
    * @internal For the low-level producer: packs one message of a caller's, a typed event's in the
    * producer's format.
    */
-  [its.packMessage](topic, message) {
+  [its.packMessage](message) {
+    const { topic } = message;
     const event = typedMessages.get(message.of);
     if (event !== undefined && topic === this[its.topicOf](event.call.name)) {
       packTyped(this, event.call, event.event, message);
@@ -331,7 +267,13 @@ function ownsLowLevel(producer) {
   return producer[OWN] === low && low.send === send;
 }
 
-function typed(producer, call, fields) {
+function typed(producer, call, parameters) {
+  let fields;
+  try {
+    fields = call.fields(parameters);
+  } catch (error) {
+    return Promise.reject(error);
+  }
   if (
     ownsLowLevel(producer) &&
     producer._produce === produce &&
@@ -394,14 +336,18 @@ function packAny(producer, topic, key, event) {
   return target;
 }
 
-/** Through a low-level producer that a service patched or put in the place of ours. */
+/**
+ * Through a low-level producer that a service patched or put in the place of ours: what is sensitive
+ * is protected before it is given to it.
+ */
 async function produceThrough(producer, topic, key, event) {
   try {
     requireTopic(topic);
     const call = callOf(producer, topic, event);
-    const message = { key, value: jsonText(event) };
-    if (call !== undefined && !producer[its.writesJson]) typedMessages.set(message, { call, event });
     const target = call === undefined ? topic : producer[its.topicOf](call.name);
+    const value = native.protectJson(target, producer[its.topicPrefix] ?? '', jsonText(event));
+    const message = { key, value };
+    if (call !== undefined && !producer[its.writesJson]) typedMessages.set(message, { call, event });
     const sent = await producer.producer.send({ topic: target, messages: [message] });
     producer.deliveryCount++;
     return sent?.[0]?.report;
@@ -417,7 +363,7 @@ function packFlat(producer, call, fields) {
   const { sourceService } = producer;
   const source = sourceService === producer[SERVICE] ? null : (JSON.stringify(sourceService) ?? '');
   const { number } = records[call.name];
-  producer[its.packFlat](number, keyBytes(fields[call.key]), Date.now(), source, fields, call.pack);
+  producer[its.packFlat](number, keyBytes(fields[call.key]), Date.now(), source, fields);
 }
 
 function packAvro(producer, call, event) {
@@ -435,46 +381,10 @@ function packTyped(producer, call, event, options) {
 
 /** The core takes what was meant: numbers in strings, what is missing, values of other types. */
 function packMended(producer, call, event, options) {
-  const record = records[call.name];
-  for (const field of Object.keys(event)) {
-    event[field] = mended(record, field, event[field]);
-  }
-  if (event[call.key] === '') event[call.key] = UNKNOWN;
-  const json = JSON.stringify(event, bigints).replace(LONE_SURROGATE, '$1\\ufffd');
-  producer[its.packMended](record.number, json, options);
+  // No name is as good as none.
+  if (event[call.key] === '') event[call.key] = undefined;
+  producer[its.packMended](records[call.name].number, JSON.stringify(event, bigints), options);
 }
-
-function mended(record, field, given) {
-  const kind = record.kinds[field];
-  const isScalar = kind === 'string' || kind === 'int' || kind === 'long' || kind === 'double';
-  // As a header that may be repeated comes.
-  const value = isScalar && Array.isArray(given) && given.length === 1 ? given[0] : given;
-  if (isNothing(value)) {
-    if (kind === 'double') return 0;
-    return kind === 'string' && record.required.has(field) ? UNKNOWN : undefined;
-  }
-  if (kind === 'double' && typeof value === 'string' && Number.isFinite(Number(value))) {
-    return Number(value);
-  }
-  return typeof value === 'bigint' ? String(value) : value;
-}
-
-/** What JSON leaves out or writes as null. */
-function isNothing(value) {
-  switch (typeof value) {
-    case 'undefined':
-    case 'function':
-    case 'symbol':
-      return true;
-    case 'number':
-      return !Number.isFinite(value);
-    default:
-      return value === null;
-  }
-}
-
-/** Half a surrogate pair as JSON.stringify writes it. */
-const LONE_SURROGATE = /(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g;
 
 function bigints(_, value) {
   return typeof value === 'bigint' ? String(value) : value;

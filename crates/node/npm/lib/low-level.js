@@ -35,21 +35,22 @@ class LowLevelProducer {
   }
 
   /** Sends `{ topic, messages: [{ key, value, headers, partition }] }`. */
-  async send({ topic, messages } = {}) {
-    requireTopic(topic);
-    if (!Array.isArray(messages)) throw new TypeError('messages must be an array');
-    const owner = this.#owner;
-    const records = messages.map(record);
-    const pack = (message) => owner[its.packMessage](topic, message);
-    const reports = await Promise.all(owner[its.sendAside](topic, records, pack));
-    return metadata(reports);
+  async send(topicMessages = {}) {
+    return this.#send([topicMessages]);
   }
 
   /** Sends `{ topicMessages: [{ topic, messages }] }`. */
   async sendBatch({ topicMessages } = {}) {
     if (!Array.isArray(topicMessages)) throw new TypeError('topicMessages must be an array');
-    const sent = await Promise.all(topicMessages.map((one) => this.send(one)));
-    return sent.flat();
+    return this.#send(topicMessages);
+  }
+
+  /** All of them, or none where one cannot be sent. */
+  async #send(topicMessages) {
+    const owner = this.#owner;
+    const records = topicMessages.flatMap(recordsOf);
+    const reports = await Promise.all(owner[its.sendAside](records, (one) => owner[its.packMessage](one)));
+    return metadata(reports);
   }
 
   /** Calls `listener` on an event of kafkajs' name; gives what removes it. */
@@ -106,14 +107,20 @@ function unsupported(what) {
   );
 }
 
+function recordsOf({ topic, messages }) {
+  requireTopic(topic);
+  if (!Array.isArray(messages)) throw new TypeError('messages must be an array');
+  return messages.map((message) => recordOf(topic, message));
+}
+
 /** A message with what can be sent in it; `of` is the caller's own. */
-function record(message) {
+function recordOf(topic, message) {
   const { key, value, headers, partition } = message;
   const content = bytes(value);
   if (content === undefined) throw new TypeError('a message\'s value must be a string, a Buffer or null');
   const name = bytes(key ?? null);
   const keyed = name === undefined ? String(key) : name;
-  return { of: message, key: keyed, value: content, headers: headersOf(headers), partition };
+  return { of: message, topic, key: keyed, value: content, headers: headersOf(headers), partition };
 }
 
 /** As it is where it can be sent. */
@@ -137,10 +144,9 @@ function headersOf(headers) {
 function metadata(reports) {
   const partitions = new Map();
   for (const report of reports) {
-    const first = partitions.get(report.partition);
-    if (first === undefined || report.offset < first.offset) {
-      partitions.set(report.partition, report);
-    }
+    const place = `${report.partition} ${report.topic}`;
+    const first = partitions.get(place);
+    if (first === undefined || report.offset < first.offset) partitions.set(place, report);
   }
   return [...partitions.values()].map((report) => {
     const { topic, partition, offset } = report;

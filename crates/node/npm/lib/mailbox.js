@@ -19,8 +19,10 @@ const rows = new Float64Array(5 * TOLD_AT_ONCE);
 const groups = new Map();
 /** Operations of the addon's that are not answered. */
 const operations = new Map();
-/** Weak references to producers, and consumers, by their numbers. */
+/** Weak references to producers in use, and consumers, by their numbers. */
 const clients = new Map();
+/** Producers that are dropped without a close leave no entry either. */
+const dropped = new FinalizationRegistry((id) => forget(id));
 
 let nextNumber = 0;
 let reasonsToStay = 0;
@@ -50,6 +52,18 @@ function stay(reasons) {
     mailbox.keepAlive(false);
     release();
   }
+}
+
+/** A producer is in use: what happens to its queue is for it, as long as it lives. */
+function enlist(id, producer) {
+  clients.set(id, new WeakRef(producer));
+  dropped.register(producer, id, producer);
+}
+
+/** A producer is not in use any more. */
+function discharge(id, producer) {
+  dropped.unregister(producer);
+  forget(id);
 }
 
 /** A client is closed. */
@@ -127,4 +141,4 @@ function operate(start) {
   });
 }
 
-module.exports = { mailbox, groups, clients, forget, number, stay, operate };
+module.exports = { mailbox, groups, clients, enlist, discharge, forget, number, stay, operate };

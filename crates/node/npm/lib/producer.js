@@ -7,7 +7,7 @@ const { classes, call, invalidEvent } = require('./errors.js');
 const { records, topics, names } = require('./events/index.js');
 const { Group, Tally } = require('./group.js');
 const its = require('./internal.js');
-const { clients, forget, groups, mailbox, number, operate, stay } = require('./mailbox.js');
+const { discharge, enlist, groups, mailbox, number, operate, stay } = require('./mailbox.js');
 const native = require('./native.js');
 const { toJson } = require('./options.js');
 const { abortable, throwIfAborted } = require('./signals.js');
@@ -47,8 +47,6 @@ function capture(resolve, reject) {
 class TypedProducer extends EventEmitter {
   #options;
   #native = null;
-  /** One that was ended with records on their way, which complete without it. */
-  #left = null;
   #prefix;
   #topics = Object.create(null);
   #id = number();
@@ -174,7 +172,7 @@ class TypedProducer extends EventEmitter {
   /** Connects early; the first record would. */
   async connect({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
     this.#open();
-    this.#used = true;
+    this.#use();
     await operate((operation) => this.#native.connect(operation, timeoutMs));
   }
 
@@ -215,7 +213,12 @@ class TypedProducer extends EventEmitter {
     if (this.#closed) throw new classes.Closed('the producer is closed; make a new one');
     this.#native = this.#make();
     this.#writesJson = this.#native.writesJson;
-    clients.set(this.#id, new WeakRef(this));
+  }
+
+  #use() {
+    if (this.#used) return;
+    this.#used = true;
+    enlist(this.#id, this);
   }
 
   #make() {
@@ -240,13 +243,9 @@ class TypedProducer extends EventEmitter {
     this.#used = false;
     try {
       await operate((operation) => ended.close(operation, timeoutMs));
-    } catch (error) {
-      // A shared engine goes on with them.
-      if (this.#pending > 0) this.#left = ended;
-      throw error;
     } finally {
       this[its.onRoom]();
-      if (this.#native === null) forget(this.#id);
+      if (!this.#used) discharge(this.#id, this);
     }
   }
 
@@ -310,16 +309,16 @@ class TypedProducer extends EventEmitter {
   }
 
   /**
-   * @internal Packs an event that becomes the JSON object of old: `pack` packs its values; where it
-   * cannot, its members go as JSON.
+   * @internal Packs an event that becomes the JSON object of old, with these members in the schema's
+   * order: their values, or where that cannot be, all of them as JSON.
    */
-  [its.packFlat](number, key, timestamp, source, members, pack) {
+  [its.packFlat](number, key, timestamp, source, members) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
     let start = this.#beginFlat(VALUES + number, key, timestamp, source);
     let packed = false;
     try {
-      packed = pack(packer, members);
+      packed = packer.values(members);
       if (packed) {
         packer.end(start);
         return;
@@ -375,20 +374,27 @@ class TypedProducer extends EventEmitter {
 
   /**
    * @internal Sends these records in a call of their own, which counts for nothing: `pack` packs each.
-   * Gives their deliveries.
+   * Gives their deliveries. Where one is refused, none is sent.
    */
-  [its.sendAside](topic, records, pack) {
+  [its.sendAside](records, pack) {
     this.#flush();
-    this.#group.aside = true;
     try {
-      return records.map((record) => {
-        pack(record);
-        return new Promise((resolve, reject) => this.#group.wait(resolve, reject, topic));
-      });
-    } finally {
-      this.#flush();
-      this.#group.aside = false;
+      for (const record of records) pack(record);
+    } catch (error) {
+      this.#packer.clear();
+      throw error;
     }
+    const group = this.#group;
+    group.aside = true;
+    const wait = ({ topic }) => new Promise((resolve, reject) => group.wait(resolve, reject, topic));
+    const deliveries = records.map(wait);
+    this.#flush();
+    return deliveries;
+  }
+
+  /** @internal */
+  get [its.topicPrefix]() {
+    return this.#prefix;
   }
 
   /** @internal The topic of a record's events. */
@@ -417,12 +423,13 @@ class TypedProducer extends EventEmitter {
     this.#group = new Group(this);
     const id = number();
     groups.set(id, group);
+    group.native = this.#native;
     stay(1);
-    this.#used = true;
+    this.#use();
     if (this.#pending++ === 0) atExit.add(this);
     const cells = packer.cells.subarray(0, packer.at);
     const quiet = group.waiters === null;
-    this.#waiting = this.#native.send(cells, packer.text, packer.count, id, quiet);
+    this.#waiting = this.#native.send(cells, packer.text, packer.count, id, quiet, group.aside);
     packer.clear();
   }
 
@@ -459,19 +466,18 @@ class TypedProducer extends EventEmitter {
 
   /** @internal All records of a group have their outcome. */
   [its.onSettled]() {
-    if (--this.#pending > 0) return;
-    this.#left = null;
-    atExit.remove(this);
+    if (--this.#pending === 0) atExit.remove(this);
   }
 
   /** @internal The process ends: gives how many records are not delivered within the time. */
   [its.flushBlocking](timeoutMs) {
     this.#flush();
     const end = Date.now() + timeoutMs;
+    // One that was closed in vain has records in flight as well: a shared engine goes on with them.
+    const natives = new Set();
+    for (const group of groups.values()) if (group.producer === this) natives.add(group.native);
     let queued = 0;
-    for (const one of [this.#native, this.#left]) {
-      if (one !== null) queued += one.flushBlocking(Math.max(0, end - Date.now()));
-    }
+    for (const one of natives) queued += one.flushBlocking(Math.max(0, end - Date.now()));
     return queued;
   }
 }

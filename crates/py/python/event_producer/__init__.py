@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from math import isfinite
 from typing import Any
 
 from carbon_events import _dispatch, _native
@@ -157,48 +156,21 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-#: The fields of the typed calls that Avro cannot do without.
-_TEXTS = frozenset(
-    {
-        "checkName",
-        "checkType",
-        "datasetName",
-        "endpoint",
-        "format",
-        "ipAddress",
-        "location",
-        "method",
-        "namespace",
-        "service",
-        "serviceName",
-    }
-)
-_DOUBLES = frozenset({"errorRate", "score"})
-
-
-def _mended(event: _TypedEvent) -> dict[str, Any]:
-    """A typed event with what Avro cannot do without: JSON took its absence."""
-
-    def mend(name: str, value: Any) -> Any:
-        if value is None and name in _TEXTS:
-            return "unknown"
-        if name in _DOUBLES and (value is None or isinstance(value, float) and not isfinite(value)):
-            return 0.0
-        return value
-
-    return {name: mend(name, value) for name, value in event.items()}
-
-
 def _json_of(event: Any, *, avro: bool) -> bytes:
     """The JSON of an event."""
     if not isinstance(event, _TypedEvent):
         return json.dumps(event, default=_plain).encode()
-    if not avro:
-        return _TypedJson(json.dumps(event, default=_plain).encode())
     try:
-        return _TypedJson(json.dumps(_mended(event), default=_plain).encode())
+        return _TypedJson(json.dumps(event, default=_plain).encode())
     except TypeError as error:
-        raise TypeError(f"{_culprit(event)}: {error}") from None
+        if avro:
+            raise TypeError(f"{_culprit(event)}: {error}") from None
+        raise
+
+
+def _protected(topic: Any, value: bytes) -> bytes:
+    """An event's JSON with its sensitive values protected, for a low-level producer that is not ours."""
+    return type(value)(_native.protect_json(topic if isinstance(topic, str) else "", value))
 
 
 def _culprit(event: _TypedEvent) -> str:
@@ -502,10 +474,15 @@ class EventProducer:
         producer = self.producer
         avro = isinstance(producer, _native.DropInProducer) and not producer.writes_json
         try:
+            name = topic.value if isinstance(topic, Enum) else topic
+            key_bytes = self.string_serializer(key)
+            value = _json_of(event, avro=avro)
+            if type(producer) is not _native.DropInProducer:
+                value = _protected(name, value)
             producer.produce(
-                topic=topic.value if isinstance(topic, Enum) else topic,
-                key=self.string_serializer(key),
-                value=_json_of(event, avro=avro),
+                topic=name,
+                key=key_bytes,
+                value=value,
                 on_delivery=self._delivery_callback,
             )
             producer.poll(0)

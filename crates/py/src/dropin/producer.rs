@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use carbon_events::codec::{Fill, Rules, event_from_json};
-use carbon_events::compat::protect_json;
+use carbon_events::codec::Fill;
+use carbon_events::compat::{event_from_call, protect_json};
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
 use carbon_events::producer::SharedProducer;
-use carbon_events::{Delivery as CoreDelivery, Error, ErrorKind, EventProducer, Topic};
+use carbon_events::{Delivery as CoreDelivery, ErrorKind, EventProducer, Topic};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use super::calls;
 use super::config::Config;
@@ -112,8 +112,7 @@ impl DropInProducer {
     ) -> PyResult<CoreDelivery> {
         let envelope = Envelope::new(topic.spec().record);
         let (fill, mut scratch) = (Fill::from_envelope(&envelope), Vec::new());
-        let decoded = event_from_json(topic, json, Rules::Lenient, &fill, &mut scratch);
-        let decoded = decoded.map_err(invalid).or_raise(py)?;
+        let decoded = event_from_call(topic, json, &fill, &mut scratch).or_raise(py)?;
         self.send(py, |core| {
             options.apply(core.any(&decoded.event)).try_send()
         })
@@ -135,14 +134,6 @@ impl DropInProducer {
             counted,
         })
     }
-}
-
-/// What is no event of ours is the caller's to mend here, and not an unreadable record.
-fn invalid(error: Error) -> Error {
-    let invalid = Error::new(ErrorKind::InvalidEvent, error.message());
-    error
-        .context()
-        .fold(invalid, |invalid, (name, value)| invalid.with(name, value))
 }
 
 #[pymethods]
@@ -337,6 +328,13 @@ impl DropInProducer {
     }
 }
 
+/// JSON for a topic with its sensitive values protected.
+#[pyfunction(name = "protect_json")]
+fn protected<'py>(py: Python<'py>, topic: &str, value: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &protect_json(topic, "", value))
+}
+
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(protected, module)?)?;
     module.add("DropInProducer", module.py().get_type::<DropInProducer>())
 }

@@ -179,6 +179,46 @@ fn bad_values_and_records_too_large_are_refused_at_the_call() {
 }
 
 #[test]
+fn a_check_refuses_what_a_send_refuses_and_sends_nothing() {
+    let broker = broker();
+    let producer = builder(&broker)
+        .property("message.max.bytes", "2000")
+        .build()
+        .unwrap();
+    let sent = producer.raw(TOPIC).value(&b"known"[..]).send().unwrap();
+    sent.wait_timeout(SOON).unwrap();
+    let long = "x".repeat(3000);
+    for (record, kind) in [
+        (
+            producer.raw(TOPIC).value(long.as_bytes()),
+            ErrorKind::RecordTooLarge,
+        ),
+        (
+            producer.raw(TOPIC).key(long.as_bytes()),
+            ErrorKind::RecordTooLarge,
+        ),
+        (
+            producer.raw(TOPIC).header("h", &*long),
+            ErrorKind::RecordTooLarge,
+        ),
+        (producer.raw(TOPIC).partition(1000), ErrorKind::UnknownTopic),
+    ] {
+        assert_eq!(record.check().unwrap_err().kind(), kind);
+        assert_eq!(record.send().unwrap_err().kind(), kind);
+    }
+    let bad = ServiceHealthEvent {
+        error_rate: 1.5,
+        ..event("a")
+    };
+    let error = producer.event(&bad).check().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidEvent);
+    producer.event(&event("a")).check().unwrap();
+    producer.raw(TOPIC).partition(0).check().unwrap();
+    let stats = producer.stats();
+    assert_eq!((stats.delivered, stats.queued), (1, 0));
+}
+
+#[test]
 fn threads_share_a_producer_and_every_record_is_counted_once() {
     let broker = broker();
     let settings = ProducerSettings::default().queue_max_records(500u64);

@@ -199,16 +199,6 @@ function pack(p, event) {
 }
 
 exports.number = 9;
-exports.required = new Set([
-  'service',
-  'endpoint',
-  'method',
-  'statusCode',
-  'latencyMs',
-  'requestSizeBytes',
-  'responseSizeBytes',
-  'ipAddress',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

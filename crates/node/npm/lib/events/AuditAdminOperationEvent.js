@@ -183,15 +183,6 @@ function pack(p, event) {
 }
 
 exports.number = 11;
-exports.required = new Set([
-  'adminId',
-  'adminName',
-  'operation',
-  'target',
-  'targetType',
-  'result',
-  'ipAddress',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

@@ -203,16 +203,6 @@ function pack(p, event) {
 }
 
 exports.number = 10;
-exports.required = new Set([
-  'userId',
-  'datasetName',
-  'accessType',
-  'tool',
-  'rowCount',
-  'sizeBytes',
-  'result',
-  'ipAddress',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

@@ -183,15 +183,6 @@ function pack(p, event) {
 }
 
 exports.number = 8;
-exports.required = new Set([
-  'userId',
-  'username',
-  'action',
-  'resource',
-  'resourceType',
-  'result',
-  'ipAddress',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

@@ -189,13 +189,6 @@ function pack(p, event) {
 }
 
 exports.number = 6;
-exports.required = new Set([
-  'component',
-  'namespace',
-  'configKey',
-  'changeType',
-  'changedBy',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

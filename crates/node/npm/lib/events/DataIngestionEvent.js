@@ -163,14 +163,6 @@ function pack(p, event) {
 }
 
 exports.number = 0;
-exports.required = new Set([
-  'datasetName',
-  'recordCount',
-  'sizeBytes',
-  'format',
-  'location',
-  'status',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

@@ -193,12 +193,6 @@ function pack(p, event) {
 }
 
 exports.number = 2;
-exports.required = new Set([
-  'sourceDataset',
-  'targetDataset',
-  'transformationType',
-  'transformationName',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

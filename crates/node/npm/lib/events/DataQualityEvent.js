@@ -167,15 +167,6 @@ function pack(p, event) {
 }
 
 exports.number = 1;
-exports.required = new Set([
-  'datasetName',
-  'checkType',
-  'checkName',
-  'result',
-  'score',
-  'failedRecords',
-  'totalRecords',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

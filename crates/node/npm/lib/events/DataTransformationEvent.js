@@ -196,16 +196,6 @@ function pack(p, event) {
 }
 
 exports.number = 3;
-exports.required = new Set([
-  'jobName',
-  'engine',
-  'inputDatasets',
-  'outputDataset',
-  'inputRecords',
-  'outputRecords',
-  'durationMs',
-  'status',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

@@ -160,14 +160,6 @@ function pack(p, event) {
 }
 
 exports.number = 5;
-exports.required = new Set([
-  'deploymentName',
-  'namespace',
-  'action',
-  'deployedVersion',
-  'replicas',
-  'deployedBy',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

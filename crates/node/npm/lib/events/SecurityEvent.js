@@ -208,13 +208,6 @@ function pack(p, event) {
 }
 
 exports.number = 7;
-exports.required = new Set([
-  'category',
-  'severity',
-  'action',
-  'outcome',
-  'description',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 

@@ -153,13 +153,6 @@ function pack(p, event) {
 }
 
 exports.number = 4;
-exports.required = new Set([
-  'serviceName',
-  'namespace',
-  'healthStatus',
-  'latencyMs',
-  'errorRate',
-]);
 exports.kinds = KINDS;
 exports.pack = pack;
 
