@@ -42,6 +42,8 @@
 //! drop of the last clone, deliver what was accepted or say how much was not. Ctrl-C ends a process
 //! without running either: handle the signal, and close.
 //!
+//! A fatal error of librdkafka's ends a session, not the producer; see [`session`].
+//!
 //! Retry topics, an outage spool and a circuit breaker belong between `send` and the lanes
 //! ([`engine`]); transactions belong in [`handover`].
 

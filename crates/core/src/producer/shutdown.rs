@@ -32,8 +32,8 @@ impl Engine {
         }
     }
 
-    fn not_flushed(&self, left: u64, timeout: Duration) -> Error {
-        let message = format!("{} not acknowledged within {timeout:.0?}", records(left));
+    fn not_flushed(&self, left: u64) -> Error {
+        let message = format!("{} not acknowledged in time", records(left));
         self.health
             .explain(Error::new(ErrorKind::Timeout, message).with("records", left))
     }
@@ -45,25 +45,23 @@ impl Engine {
         if owner.is_some() && flushed().is_some() {
             return Ok(());
         }
-        let began = Instant::now();
         if let Some(before) = self.before() {
             before.flush(None, deadline)?;
         }
         let _flushing = Flushing::new(self);
         let done = self.budget.wait(deadline, flushed);
-        done.ok_or_else(|| self.not_flushed(self.pending(owner), deadline - began))
+        done.ok_or_else(|| self.not_flushed(self.pending(owner)))
     }
 
     /// As [`flush`](Self::flush), for a task.
     pub(super) async fn flush_async(&self, owner: Option<&Tally>, deadline: Instant) -> Result<()> {
-        let began = Instant::now();
         if let Some(before) = self.before() {
             Box::pin(before.flush_async(None, deadline)).await?;
         }
         let _flushing = Flushing::new(self);
         let flushed = || (self.pending(owner) == 0).then_some(());
         let done = self.budget.wait_async(deadline, flushed).await;
-        done.ok_or_else(|| self.not_flushed(self.pending(owner), deadline - began))
+        done.ok_or_else(|| self.not_flushed(self.pending(owner)))
     }
 
     /// Refuses new records, waits for the accepted ones, gives up those that are left at the
