@@ -19,6 +19,8 @@ use crate::{Error, ErrorKind, Result, fork};
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
 pub(crate) struct Handle {
     ptr: NonNull<RDKafka>,
+    #[cfg(unix)]
+    lookups: Box<super::resolve::Lookups>,
 }
 
 // SAFETY: librdkafka locks inside every call on an instance ("completely thread-safe", its
@@ -52,6 +54,8 @@ impl Handle {
             .create_native_config()
             .map_err(|error| explain_refusal(config, &error.to_string()))?;
         let mut why = [0 as c_char; 512];
+        #[cfg(unix)]
+        let lookups = Box::<super::resolve::Lookups>::default();
         let events = events
             | sys::RD_KAFKA_EVENT_ERROR
             | sys::RD_KAFKA_EVENT_LOG
@@ -62,7 +66,7 @@ impl Handle {
             let conf = native.ptr();
             sys::rd_kafka_conf_set_events(conf, events);
             #[cfg(unix)]
-            super::resolve::install(conf);
+            lookups.install(conf);
             sys::rd_kafka_conf_set(
                 conf,
                 c"log.queue".as_ptr(),
@@ -81,11 +85,21 @@ impl Handle {
         let _ = ManuallyDrop::new(native);
         // SAFETY: the instance is live; a null queue sends its logs to the main queue.
         unsafe { sys::rd_kafka_set_log_queue(ptr.as_ptr(), std::ptr::null_mut()) };
-        Ok(Arc::new(Handle { ptr }))
+        Ok(Arc::new(Handle {
+            ptr,
+            #[cfg(unix)]
+            lookups,
+        }))
     }
 
     pub(crate) fn ptr(&self) -> *mut RDKafka {
         self.ptr.as_ptr()
+    }
+
+    /// Keeps the client's threads from waiting for a name server: before its end.
+    pub(crate) fn give_up_lookups(&self) {
+        #[cfg(unix)]
+        self.lookups.give_up();
     }
 
     /// The queue of events.
@@ -117,6 +131,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.give_up_lookups();
         // A consumer leaves its group by `Handle::leave`, within a deadline; waiting for it here
         // again would have none.
         let flags = sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;

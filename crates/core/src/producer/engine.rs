@@ -226,7 +226,7 @@ impl Engine {
         self: &Arc<Self>,
         topic: &Arc<Topic>,
         head: Head<'_>,
-        write: impl FnOnce(&mut Vec<u8>) -> bool,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool>,
     ) -> Result<Delivery> {
         let unknown = head.framed && !topic.knows_schema();
         if !unknown && let Some(routes) = &*topic.routes.load() {
@@ -244,7 +244,9 @@ impl Engine {
                 owner: head.owner,
             };
             let mut state = lane.state.lock();
-            let appended = state.append(topic, partition, || self.buffers(), parts, write);
+            let appended = state
+                .append(topic, partition, || self.buffers(), parts, write)
+                .inspect_err(|_| self.budget.release(1, 0))?;
             if state.open().is_none() && head.key.is_none() {
                 routes.move_on();
             }
@@ -259,7 +261,7 @@ impl Engine {
         topic: &Arc<Topic>,
         head: Head<'_>,
         awaits_schema_id: bool,
-        write: impl FnOnce(&mut Vec<u8>) -> bool,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool>,
     ) -> Result<Delivery> {
         let mut state = topic.waiting.state.lock();
         if awaits_schema_id && !topic.knows_schema() {
@@ -268,6 +270,13 @@ impl Engine {
         } else if topic.routes.load().is_some() {
             drop(state);
             return self.accept(topic, head, write);
+        }
+        if let Some(partition) = head.partition.filter(|partition| *partition < 0) {
+            self.budget.release(1, 0);
+            let error = Error::new(ErrorKind::UnknownTopic, "partitions are counted from 0");
+            return Err(error
+                .with("topic", topic.name())
+                .with("partition", partition));
         }
         let parts = Parts {
             key: head.key,
@@ -284,7 +293,9 @@ impl Engine {
         {
             state.seal();
         }
-        let (delivery, cost) = state.append(topic, MIXED, || self.buffers(), parts, write);
+        let (delivery, cost) = state
+            .append(topic, MIXED, || self.buffers(), parts, write)
+            .inspect_err(|_| self.budget.release(1, 0))?;
         drop(state);
         self.budget.charge(cost);
         self.resolve(topic);
@@ -459,12 +470,25 @@ impl Engine {
 
     /// Fails the records of a slab that was never handed over.
     pub(crate) fn fail(&self, slab: Slab, error: &Error) {
-        let records = slab.len();
-        let error = &super::session::about(error, &slab.topic);
+        let error = super::session::about(error, &slab.topic);
+        self.not_delivered(slab.len(), &error);
+        let (records, cost) = slab.fail(&error);
+        self.release(records, cost);
+    }
+
+    /// Fails those records of a slab that chose a partition which the topic lacks: librdkafka would
+    /// keep them.
+    pub(super) fn refuse_partitions(&self, slab: &mut Slab, routes: &Routes) {
+        while let Some(wrong) = slab.partition_beyond(routes.count()) {
+            let error = no_partition(&slab.topic, routes, wrong);
+            let refused = slab.split_off(wrong);
+            self.fail(refused, &error);
+        }
+    }
+
+    fn not_delivered(&self, records: usize, error: &Error) {
         tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
         self.count(0, records as u64);
-        let (records, cost) = slab.fail(error);
-        self.release(records, cost);
     }
 
     fn release(&self, records: u64, cost: u64) {
@@ -489,7 +513,7 @@ impl Engine {
 }
 
 #[cold]
-fn no_partition(topic: &Topic, routes: &Routes, partition: i32) -> Error {
+pub(super) fn no_partition(topic: &Topic, routes: &Routes, partition: i32) -> Error {
     let message = format!("the topic has only {} partitions", routes.count());
     Error::new(ErrorKind::UnknownTopic, message)
         .with("topic", topic.name())

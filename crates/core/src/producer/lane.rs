@@ -7,6 +7,7 @@ use super::delivery::Delivery;
 use super::opening::Opening;
 use super::slab::{Buffers, InFlight, Parts, Slab};
 use super::topic::Topic;
+use crate::Result;
 use crate::sync::Mutex;
 
 /// The records that a slab holds at first, at most, and in bytes.
@@ -62,8 +63,8 @@ impl LaneState {
         partition: i32,
         buffers: impl FnOnce() -> Buffers,
         parts: Parts<'_>,
-        write: impl FnOnce(&mut Vec<u8>) -> bool,
-    ) -> (Delivery, u64) {
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool>,
+    ) -> Result<(Delivery, u64)> {
         let (capacity, record_bytes) = (self.capacity, self.record_bytes);
         let slab = self.open.get_or_insert_with(|| {
             // A little more, for records differ; no more than a slab is let grow to.
@@ -72,6 +73,10 @@ impl LaneState {
             Slab::new(Arc::clone(topic), partition, capacity, expected, buffers())
         });
         let appended = slab.append(parts, write);
+        if slab.len() == 0 {
+            self.open = None;
+            return appended;
+        }
         if slab.is_full(SLAB_MAX_BYTES) {
             self.capacity = (capacity * 2).min(SLAB_MAX_RECORDS);
             self.record_bytes = slab.record_bytes();

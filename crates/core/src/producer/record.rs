@@ -52,7 +52,7 @@ pub(super) trait Content {
     /// Whether the value is framed as a typed event.
     fn framed(&self) -> bool;
     /// Appends the value, or gives `false` for a null one.
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool;
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool>;
 }
 
 /// A record to be sent, made by [`EventProducer::event`], [`EventProducer::any`],
@@ -165,7 +165,7 @@ impl<C: Content> Outgoing<'_, C> {
             let limit = self.producer.shared.max_record_bytes;
             if own + self.content.max_len(&engine) > limit {
                 scratch.value.clear();
-                self.content.write(&engine, &topic, &mut scratch.value);
+                self.content.write(&engine, &topic, &mut scratch.value)?;
                 fits(own + scratch.value.len(), limit, &topic)?;
             }
             let key = has_key.then_some(&scratch.key[..]);
@@ -233,15 +233,18 @@ impl<C: Content> Outgoing<'_, C> {
             }
             // The bound is above the limit; the value itself may still be below it.
             scratch.value.clear();
-            let has_value = self.content.write(engine, topic, &mut scratch.value);
-            if let Err(error) = fits(own + scratch.value.len(), limit, topic) {
-                engine.budget.release(1, 0);
-                return Err(error);
+            let written = self.content.write(engine, topic, &mut scratch.value);
+            let fits = fits(own + scratch.value.len(), limit, topic);
+            match written.and_then(|has_value| fits.map(|()| has_value)) {
+                Ok(has_value) => engine.accept(topic, head, |out| {
+                    out.extend_from_slice(&scratch.value);
+                    Ok(has_value)
+                }),
+                Err(error) => {
+                    engine.budget.release(1, 0);
+                    Err(error)
+                }
             }
-            engine.accept(topic, head, |out| {
-                out.extend_from_slice(&scratch.value);
-                has_value
-            })
         })
     }
 }
@@ -285,13 +288,14 @@ impl<E: TypedEvent> Content for TypedContent<'_, E> {
         true
     }
 
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool> {
         if engine.writes_json() {
-            return write_json(out, |out| self.event.write_json(engine.source(), out));
+            self.event.write_json(engine.source(), out)?;
+            return Ok(true);
         }
         topic.write_frame(E::FINGERPRINT, out);
         self.event.encode(engine.source(), out);
-        true
+        Ok(true)
     }
 }
 
@@ -319,13 +323,14 @@ impl Content for AnyContent<'_> {
         true
     }
 
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool> {
         if engine.writes_json() {
-            return write_json(out, |out| self.event.write_json(engine.source(), out));
+            self.event.write_json(engine.source(), out)?;
+            return Ok(true);
         }
         topic.write_frame(self.event.topic().spec().fingerprint, out);
         self.event.encode(engine.source(), out);
-        true
+        Ok(true)
     }
 }
 
@@ -339,18 +344,6 @@ fn max_event_len(engine: &Engine, body: usize) -> usize {
     } else {
         avro
     }
-}
-
-/// Appends what `write` writes, or nothing where it fails.
-fn write_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> bool {
-    let start = out.len();
-    let written = write(out);
-    if let Err(error) = &written {
-        // Not known to happen; a record without its value is worse than one that says so.
-        tracing::error!(target: "carbon_events", %error, "an event could not be written");
-        out.truncate(start);
-    }
-    written.is_ok()
 }
 
 /// An event that is JSON already.
@@ -378,9 +371,9 @@ impl Content for JsonContent<'_> {
         self.framed
     }
 
-    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> bool {
+    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> Result<bool> {
         out.extend_from_slice(self.json);
-        true
+        Ok(true)
     }
 }
 
@@ -415,15 +408,14 @@ impl Content for EncodedContent<'_> {
         true
     }
 
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> bool {
+    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool> {
         if engine.writes_json() {
-            return write_json(out, |out| {
-                self.event.event()?.write_json(engine.source(), out)
-            });
+            self.event.event()?.write_json(engine.source(), out)?;
+            return Ok(true);
         }
         topic.write_frame(self.event.topic().spec().fingerprint, out);
         self.event.write_body(engine.source(), out);
-        true
+        Ok(true)
     }
 }
 
@@ -458,11 +450,10 @@ impl Content for RawContent<'_> {
         false
     }
 
-    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> bool {
-        match &self.value {
-            Some(value) => out.extend_from_slice(value),
-            None => return false,
+    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> Result<bool> {
+        if let Some(value) = &self.value {
+            out.extend_from_slice(value);
         }
-        true
+        Ok(self.value.is_some())
     }
 }

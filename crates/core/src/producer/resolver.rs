@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
+use super::engine::{Engine, closed};
 use super::lane::Lane;
 use super::slab::{InFlight, Slab};
 use super::topic::{Framing, Routes, Topic};
 use crate::kafka::TopicHandle;
+use crate::registry::SubjectId;
 use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the cluster may take; `close` waits for no longer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked whether the registry is waited for in vain.
+const REGISTRY_STEP: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(5);
 /// How long our login may be refused: a broker that is just starting refuses what it takes later.
@@ -163,22 +166,38 @@ impl Engine {
             .slabs_mut()
             .any(|slab| slab.awaits_schema_id());
         if needs_schema_id && let Framing::Confluent(subject) = &topic.framing {
-            subject.resolve_blocking()?;
+            self.schema_id(subject)?;
         }
         self.publish(topic, partitions);
         Ok(())
     }
 
+    /// Waits for the registry's answer, and for no longer than the engine lives.
+    fn schema_id(&self, subject: &SubjectId) -> Result<u32> {
+        loop {
+            if let Some(answer) = subject.resolve_within(REGISTRY_STEP) {
+                return answer;
+            }
+            if self.gave_up.get().is_some() || self.stopping.load(Ordering::SeqCst) {
+                return Err(closed());
+            }
+        }
+    }
+
     /// Hands over what waited for the topic and opens its lanes.
     fn publish(&self, topic: &Arc<Topic>, partitions: u32) {
-        let before = topic.routes.load_full();
+        let before = topic.lanes.load_full();
         let opening = self.opening();
         let routes = Routes::new(partitions, self.partitioner, opening, before.as_deref());
-        // What went to the lanes before has precedence over what waited.
-        for lane in routes.lanes() {
-            let mut seen = self.openings.ended();
-            while !self.has_handed_over(lane) {
-                seen = self.wait_for_librdkafka(seen);
+        let routes = Arc::new(routes);
+        topic.lanes.store(Some(Arc::clone(&routes)));
+        if topic.routes.load().is_none() {
+            // What went to the lanes before has precedence over what waited.
+            for lane in routes.lanes() {
+                let mut seen = self.openings.ended();
+                while !self.has_handed_over(lane) {
+                    seen = self.wait_for_librdkafka(seen);
+                }
             }
         }
         loop {
@@ -196,7 +215,7 @@ impl Engine {
             let slabs: Vec<_> = std::iter::from_fn(|| state.take(true)).collect();
             if slabs.is_empty() {
                 // Under the lock: what a sender that waits for it sends goes after all of this.
-                topic.routes.store(Some(Arc::new(routes)));
+                topic.routes.store(Some(routes));
                 let mut resolution = topic.resolution.lock();
                 resolution.running = false;
                 resolution.last_error = None;
@@ -217,7 +236,8 @@ impl Engine {
             slab.fill_schema_id(id);
         }
         slab.assign_partitions(|key| routes.partition(key, None));
-        let mut rest = Some((InFlight::new(slab), 0));
+        self.refuse_partitions(&mut slab, routes);
+        let mut rest = (slab.len() > 0).then(|| (InFlight::new(slab), 0));
         let mut seen = self.openings.ended();
         while let Some((slab, from)) = rest {
             rest = self.produce_allowed(slab, from, |partition| routes.lane(partition));

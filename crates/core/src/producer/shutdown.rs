@@ -1,6 +1,7 @@
 //! Flushing and closing: what was accepted is delivered, or counted and said.
 
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
@@ -11,6 +12,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long librdkafka may take to report on what was purged.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the threads may take to end.
+const THREAD_TIMEOUT: Duration = Duration::from_millis(50);
 
 impl Engine {
     /// Hands over everything that has gathered, without waiting for linger.
@@ -99,10 +102,7 @@ impl Engine {
             .into_iter()
             .flatten()
         {
-            // A close from a callback on the event thread cannot wait for itself.
-            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                tracing::error!(target: "carbon_events", "a producer thread panicked");
-            }
+            end_soon(thread);
         }
     }
 
@@ -117,6 +117,7 @@ impl Engine {
             None => error,
         };
         let _ = self.gave_up.set(error.clone());
+        self.handle.give_up_lookups();
         let deadline = Instant::now() + PURGE_TIMEOUT;
         let purge = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
         while self.flushed().is_none() && Instant::now() < deadline {
@@ -146,6 +147,25 @@ impl<'a> Flushing<'a> {
 impl Drop for Flushing<'_> {
     fn drop(&mut self) {
         self.0.flushing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits a moment for the end of a thread. One that asks a cluster or runs a caller's function is left
+/// to end by itself.
+fn end_soon(thread: JoinHandle<()>) {
+    // A close from a callback on the event thread cannot wait for itself.
+    if thread.thread().id() == std::thread::current().id() {
+        return;
+    }
+    let deadline = Instant::now() + THREAD_TIMEOUT;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    if thread.join().is_err() {
+        tracing::error!(target: "carbon_events", "a producer thread panicked");
     }
 }
 

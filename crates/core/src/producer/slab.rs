@@ -19,6 +19,7 @@ use std::time::Instant;
 use super::delivery::{Delivery, Outcomes};
 use super::tally::{NOBODY, Owners, Tally};
 use super::topic::Topic;
+use crate::Result;
 
 /// The partition of a slab whose records go to several: each record has its own.
 pub(crate) const MIXED: i32 = -1;
@@ -109,12 +110,13 @@ impl Slab {
     }
 
     /// Appends a record; `write` appends its value, or gives `false` for a null value. Returns the
-    /// handle and the bytes to charge. The caller has made sure that the slab is not full.
+    /// handle and the bytes to charge. Where `write` fails, nothing is appended. The caller has made
+    /// sure that the slab is not full.
     pub(crate) fn append(
         &mut self,
         parts: Parts<'_>,
-        write: impl FnOnce(&mut Vec<u8>) -> bool,
-    ) -> (Delivery, u64) {
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool>,
+    ) -> Result<(Delivery, u64)> {
         let index = self.records.len() as u32;
         let start = self.bytes.len();
         let key_len = parts.key.map_or(-1, |key| {
@@ -122,10 +124,13 @@ impl Slab {
             key.len() as i32
         });
         let value_start = self.bytes.len();
-        let value_len = if write(&mut self.bytes) {
-            (self.bytes.len() - value_start) as i32
-        } else {
-            -1
+        let value_len = match write(&mut self.bytes) {
+            Ok(true) => (self.bytes.len() - value_start) as i32,
+            Ok(false) => -1,
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
         };
         if !parts.headers.is_empty() {
             self.headers.push((index, parts.headers));
@@ -147,7 +152,7 @@ impl Slab {
         let cost = record.cost();
         self.framed += u32::from(parts.framed);
         self.records.push(record);
-        (Delivery::new(Arc::clone(&self.outcomes), index), cost)
+        Ok((Delivery::new(Arc::clone(&self.outcomes), index), cost))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -193,6 +198,31 @@ impl Slab {
                 &self.bytes[record.start as usize..record.start as usize + record.key_len as usize]
             });
             record.partition = partition_of(key);
+        }
+    }
+
+    /// A partition of some record that is not among the first `count`.
+    pub(crate) fn partition_beyond(&self, count: u32) -> Option<i32> {
+        let mut partitions = self.records.iter().map(|record| record.partition);
+        partitions.find(|partition| *partition >= 0 && partition.unsigned_abs() >= count)
+    }
+
+    /// Moves the records of one partition to a slab of their own, without their bytes: to be failed.
+    pub(crate) fn split_off(&mut self, partition: i32) -> Slab {
+        let moved = self
+            .records
+            .extract_if(.., |record| record.partition == partition);
+        Slab {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            opened: self.opened,
+            bytes: Vec::new(),
+            records: moved.collect(),
+            headers: Vec::new(),
+            outcomes: Arc::clone(&self.outcomes),
+            owners: self.owners.clone(),
+            framed: 0,
+            unsettled: AtomicU32::new(0),
         }
     }
 
@@ -301,8 +331,10 @@ impl InFlight {
     pub(crate) fn outgoing(&self, from: usize) -> impl Iterator<Item = Outgoing<'_>> {
         let slab = self.slab();
         let first = slab
-            .headers
-            .partition_point(|(index, _)| (*index as usize) < from);
+            .records
+            .get(from)
+            .map_or(u32::MAX, |record| record.index);
+        let first = slab.headers.partition_point(|(index, _)| *index < first);
         let mut headers = slab.headers[first..].iter().peekable();
         slab.records[from..].iter().map(move |record| {
             let key_start = record.start as usize;

@@ -81,7 +81,7 @@ impl Owner {
 }
 
 /// The owners of a slab's records.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Owners(Vec<Arc<Tally>>);
 
 /// The number of records without an owner.

@@ -93,6 +93,8 @@ pub(crate) struct Topic {
     pub(crate) native: OnceLock<TopicHandle>,
     /// `None` until the partitions (and the schema id, where one is needed) are known.
     pub(crate) routes: ArcSwapOption<Routes>,
+    /// The lanes that `routes` had last: they stay, and what is in them goes first.
+    pub(crate) lanes: ArcSwapOption<Routes>,
     /// The records that wait for that. Its lock also guards every change of `routes`.
     pub(crate) waiting: Arc<Lane>,
     pub(crate) resolution: Mutex<Resolution>,
@@ -121,6 +123,7 @@ impl Topic {
             framing,
             native: OnceLock::new(),
             routes: ArcSwapOption::empty(),
+            lanes: ArcSwapOption::empty(),
             waiting: Lane::new(Opening::not_needed()),
             resolution: Mutex::default(),
         })

@@ -77,6 +77,19 @@ impl SubjectId {
         }
     }
 
+    /// [`Self::resolve_blocking`] for up to `timeout`; `None` where there is no answer by then. The
+    /// question stays asked.
+    pub(crate) fn resolve_within(&self, timeout: Duration) -> Option<Result<u32>> {
+        match self.get() {
+            Some(id) if !self.0.unchecked.load(Relaxed) => Some(Ok(id)),
+            _ => {
+                let answer = self.start();
+                let within = async move { tokio::time::timeout(timeout, answer).await.ok() };
+                background::block_on(within).unwrap_or_else(|error| Some(Err(error)))
+            }
+        }
+    }
+
     fn start(&self) -> BoxFuture<'static, Result<u32>> {
         let Some(registry) = self.0.registry.upgrade() else {
             let error = Error::new(

@@ -129,3 +129,50 @@ fn connecting_says_whether_a_broker_answers() {
     let error = producer.connect(Duration::from_secs(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
 }
+
+#[test]
+fn closing_waits_neither_for_a_name_server_nor_for_a_registry_nor_for_a_token() {
+    let broker = broker();
+    let registry = MockRegistry::start().unwrap();
+    registry.fail(RegistryFault::Slow(Duration::from_secs(10)));
+    let tokens = || {
+        std::thread::sleep(Duration::from_secs(10));
+        Err(Error::new(ErrorKind::Unavailable, "too late"))
+    };
+    let login = broker
+        .connection()
+        .security_protocol(crate::config::SecurityProtocol::SaslPlaintext)
+        .sasl_mechanism(crate::config::SaslMechanism::OAuthBearer);
+    for (what, builder) in [
+        (
+            "name",
+            EventProducer::builder()
+                .bootstrap_servers("slow.invalid:9092")
+                .property("security.protocol", "plaintext"),
+        ),
+        (
+            "registry",
+            builder(&broker).schema_registry_url(registry.url()),
+        ),
+        (
+            "token",
+            EventProducer::builder()
+                .connection(login)
+                .token_provider(crate::config::TokenProvider::new(tokens)),
+        ),
+    ] {
+        let producer = builder.build().unwrap();
+        let sent = producer.send(&event("a")).unwrap();
+        std::thread::park_timeout(Duration::from_millis(100));
+        let began = Instant::now();
+        let error = producer.close(Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Aborted, "{what}");
+        assert!(sent.outcome().is_some(), "{what}");
+        drop(producer);
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{what}: {:?}",
+            began.elapsed()
+        );
+    }
+}

@@ -293,3 +293,75 @@ fn json_that_is_no_typed_event_leaves_without_its_secrets() {
     let expected = r#"{"statusCode":"n/a","apiKey":"sha256:ba7816bf8f01cfea"}"#;
     assert_eq!(records[0].payload(), Some(expected.as_bytes()));
 }
+
+#[test]
+fn a_partition_that_the_topic_lacks_is_refused_whether_the_topic_is_known_or_not() {
+    let broker = broker();
+    broker.create_topic("two-partitions", 2).unwrap();
+    let producer = builder(&broker).build().unwrap();
+    let record = |partition| {
+        let record = producer.raw("two-partitions").partition(partition);
+        record.header("name", &b"value"[..]).value(&b"v"[..])
+    };
+    // The topic becomes known meanwhile.
+    let sent: Vec<_> = [0, 7, 1, 9, 7, 0]
+        .map(|it| record(it).send().unwrap())
+        .into();
+    for (sent, fits) in sent.iter().zip([true, false, true, false, false, true]) {
+        match sent.wait_timeout(SOON) {
+            Ok(_) => assert!(fits),
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert_eq!(error.kind(), ErrorKind::UnknownTopic);
+                assert_eq!(error.get("topic"), Some("two-partitions"));
+            }
+        }
+    }
+    for partition in [-1, 2] {
+        let error = record(partition).send().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}");
+    }
+    let unknown = producer.raw("other").partition(-2).send().unwrap_err();
+    assert_eq!(unknown.get("partition"), Some("-2"));
+    let stats = producer.stats();
+    assert_eq!((stats.delivered, stats.failed, stats.queued), (3, 3, 0));
+    for record in read(&broker, "two-partitions", 3) {
+        assert_eq!(record.headers().unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let refuse = || {
+        let engine = producer.engine().unwrap();
+        let topic = engine.topic(TOPIC);
+        assert!(engine.budget.try_take());
+        let head = crate::producer::engine::Head {
+            key: Some(b"k"),
+            partition: None,
+            headers: Vec::new(),
+            owner: None,
+            framed: false,
+        };
+        let refused = engine.accept(&topic, head, |out| {
+            out.extend_from_slice(b"half of ");
+            Err(Error::new(ErrorKind::InvalidEvent, "no JSON"))
+        });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidEvent);
+    };
+    let send = |value: &'static [u8]| producer.raw(TOPIC).key(&b"k"[..]).value(value).send();
+    // Before the topic is known, and after.
+    for round in 0..2 {
+        refuse();
+        let sent = send(b"whole").unwrap();
+        refuse();
+        sent.wait_timeout(SOON).unwrap();
+        assert_eq!(producer.stats().accepted, round + 1);
+    }
+    for record in read(&broker, TOPIC, 2) {
+        assert_eq!(record.payload(), Some(&b"whole"[..]));
+    }
+    producer.close(SOON).unwrap();
+}

@@ -40,9 +40,9 @@ fn filled(buffers: Buffers) -> (Slab, Vec<Delivery>) {
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(&[0; 5]);
             out.push(index as u8);
-            index != 5
+            Ok(index != 5)
         };
-        deliveries.push(slab.append(parts, write).0);
+        deliveries.push(slab.append(parts, write).unwrap().0);
     }
     assert!(slab.is_full(usize::MAX));
     (slab, deliveries)
