@@ -212,12 +212,15 @@ impl Slab {
         let moved = self
             .records
             .extract_if(.., |record| record.partition == partition);
+        let moved: Vec<_> = moved.collect();
+        self.headers
+            .retain(|(index, _)| !moved.iter().any(|record| record.index == *index));
         Slab {
             topic: Arc::clone(&self.topic),
             partition: self.partition,
             opened: self.opened,
             bytes: Vec::new(),
-            records: moved.collect(),
+            records: moved,
             headers: Vec::new(),
             outcomes: Arc::clone(&self.outcomes),
             owners: self.owners.clone(),
