@@ -107,9 +107,9 @@ impl Producer {
         });
     }
 
-    /// Delivers what was taken, and ends the producer.
+    /// Delivers what was taken, and ends the producer: within the setting's time where none is given.
     #[napi(catch_unwind)]
-    pub fn close(&self, operation: u32, timeout_ms: f64) {
+    pub fn close(&self, operation: u32, timeout_ms: Option<f64>) {
         let sender = Arc::clone(&self.sender);
         let feeding = {
             let mut state = sender.state.lock();
@@ -123,7 +123,8 @@ impl Producer {
             return;
         }
         in_background(&self.post, operation, move || {
-            sender.close(duration(timeout_ms))?;
+            let timeout = timeout_ms.map_or(sender.close_timeout, duration);
+            sender.close(timeout)?;
             Ok(Value::Null)
         });
     }

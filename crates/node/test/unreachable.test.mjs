@@ -123,3 +123,15 @@ test('the exit counts what every disconnect left, not only the last one', () => 
   assert.equal(status, 0);
   assert.match(stderr, /4 records were not acknowledged/);
 });
+
+test('close takes as long as its setting says', async () => {
+  const options = { bootstrapServers: '127.0.0.1:1', securityProtocol: 'PLAINTEXT', closeTimeoutMs: 300 };
+  const producer = new TypedProducer(options);
+  const sent = producer.sendRaw('t', { value: Buffer.from('v') });
+  const given = assert.rejects(sent, { kind: 'Aborted' });
+  const start = performance.now();
+  await assert.rejects(producer.close(), { kind: 'Aborted' });
+  const took = performance.now() - start;
+  assert.ok(took > 250 && took < 5_000, `${took} ms`);
+  await given;
+});

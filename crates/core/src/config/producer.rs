@@ -59,7 +59,7 @@ settings! {
         block_timeout: Duration = Duration::from_secs(60), key "block_timeout_ms";
         /// How long closing waits for records in flight before it gives up and counts the rest.
         close_timeout: Duration = Duration::from_secs(30), key "close_timeout_ms";
-        /// How many records may wait for their acknowledgement.
+        /// How many records may wait for their acknowledgement; 0 is no bound of their number.
         queue_max_records: u64 = 500_000;
         /// How many bytes of records may wait for their acknowledgement.
         queue_max_bytes: u64 = 128 << 20;

@@ -26,7 +26,11 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(max_records: u64, max_bytes: u64) -> Self {
         Budget {
-            max_records: max_records.max(1),
+            max_records: if max_records == 0 {
+                u64::MAX
+            } else {
+                max_records
+            },
             max_bytes: max_bytes.max(1),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

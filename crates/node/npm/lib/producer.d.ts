@@ -116,7 +116,10 @@ export class TypedProducer extends EventEmitter<ProducerEvents> {
   /** Resolves when all records so far are settled. */
   flush(options?: { timeoutMs?: number }): Promise<void>;
 
-  /** Delivers what was sent, and ends the producer. Rejects with how many were given up. */
+  /**
+   * Delivers what was sent, and ends the producer: within the setting `closeTimeoutMs` where no time is
+   * given. Rejects with how many were given up.
+   */
   close(options?: { timeoutMs?: number }): Promise<void>;
 
   /** What became of the records so far. */

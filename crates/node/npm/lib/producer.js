@@ -20,7 +20,6 @@ const MAX_CELLS = 1 << 14;
 const MAX_TEXT = 1 << 18;
 
 const CONNECT_TIMEOUT_MS = 30_000;
-const CLOSE_TIMEOUT_MS = 30_000;
 
 /** Kinds of content: `crates/node/src/cells.rs`. */
 const RAW = -1;
@@ -184,7 +183,7 @@ class TypedProducer extends EventEmitter {
   }
 
   /** Delivers what was sent, and ends the producer. */
-  async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}) {
+  async close({ timeoutMs } = {}) {
     this.#closed = true;
     await this[its.end](timeoutMs);
   }

@@ -3,6 +3,23 @@
 use super::*;
 
 #[test]
+fn a_queue_of_no_records_at_most_has_no_bound() {
+    let broker = broker();
+    let property = |value| builder(&broker).property("queue.buffering.max.messages", value);
+    broker.take_down().unwrap();
+    for producer in [
+        builder(&broker).producer(ProducerSettings::default().queue_max_records(0u64)),
+        property("0"),
+    ] {
+        let producer = producer.build().unwrap();
+        for _ in 0..50 {
+            drop(producer.raw(TOPIC).value(&b"v"[..]).try_send().unwrap());
+        }
+        assert!(producer.close(Duration::ZERO).is_err());
+    }
+}
+
+#[test]
 fn a_full_queue_says_so_or_waits_but_never_drops() {
     let broker = broker();
     let settings = ProducerSettings::default()
