@@ -29,6 +29,8 @@ const ASK: Duration = Duration::from_secs(2);
 const MOST_EVENTS: usize = 100;
 /// How long to wait after a look for new partitions that failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long leaving the group may go on after `close` has returned.
+const LEAVE_IN_BACKGROUND: Duration = Duration::from_secs(30);
 /// How often lag is looked at.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -78,18 +80,13 @@ impl Service {
         }
     }
 
-    /// Runs until the group is left, or until that has taken too long; says through `left` how it
-    /// went.
-    pub(super) fn run(mut self, left: &SyncSender<Result<()>>) {
+    /// Runs until the group is left, and reports through `left` how that went; hangs up when
+    /// librdkafka is destroyed. The caller may have stopped waiting before.
+    pub(super) fn run(mut self, left: SyncSender<Result<()>>) {
         let _last_words = LastWords(Arc::clone(&self.shared));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            while !self.handle.has_left() {
+            while !self.handle.has_left() && !self.cannot_leave && !self.has_given_up() {
                 self.step();
-                match self.shared.closing_by() {
-                    Some(deadline) if Instant::now() >= deadline => return Err(too_late()),
-                    Some(_) if self.cannot_leave => break,
-                    _ => {}
-                }
             }
             self.failed_commit.take().map_or(Ok(()), Err)
         }));
@@ -98,10 +95,18 @@ impl Service {
             self.shared.end_with(error.clone());
             Err(error)
         });
-        // Everything of librdkafka's goes before the caller goes on.
-        drop(self);
-        // The caller may have stopped waiting.
         let _ = left.try_send(outcome);
+        self.shared.finish_closing();
+        let Service { handle, events, .. } = self;
+        drop(events);
+        handle.destroy_here();
+    }
+
+    /// Whether leaving has taken too long, although nobody waits for it any more.
+    fn has_given_up(&self) -> bool {
+        let late = |deadline: Instant| deadline.checked_add(LEAVE_IN_BACKGROUND);
+        let limit = self.shared.closing_by().and_then(late);
+        limit.is_some_and(|limit| Instant::now() >= limit)
     }
 
     fn step(&mut self) {
@@ -385,10 +390,4 @@ impl Drop for LastWords {
     fn drop(&mut self) {
         self.0.thread_ended();
     }
-}
-
-fn too_late() -> Error {
-    let message = "the group was not left in time: what was handled since the last commit may be \
-                   read again, and the group's other members wait for session.timeout.ms";
-    Error::new(ErrorKind::Timeout, message)
 }
