@@ -14,7 +14,10 @@ from carbon_events.testing import Platform
 
 TOPIC = "system-health"
 #: The in-process broker answers a rebalance when the session timeout has passed.
-QUICK = {"session.timeout.ms": 500, "heartbeat.interval.ms": 100}
+QUICK: dict[str, Any] = {
+    "session_timeout_ms": 500,
+    "properties": {"heartbeat.interval.ms": "100"},
+}
 
 
 def sent(platform: Platform, count: int) -> list[int]:

@@ -160,12 +160,9 @@ impl Batch {
         self.shared.take_back(fetched, index);
     }
 
-    /// Leaves the records up to the one at `last` to the reader, who acknowledges them by reading
-    /// on, where that is who calls.
+    /// Leaves the records up to the one at `last` to the reader, which acknowledges them by reading
+    /// on.
     pub(super) fn release_to(&self, last: usize) {
-        if !self.is_dropped_by_its_reader() {
-            return;
-        }
         let Some(record) = self.get(last) else {
             return;
         };
@@ -174,7 +171,7 @@ impl Batch {
         self.shared.progress.released(&self.reader, released);
     }
 
-    fn is_dropped_by_its_reader(&self) -> bool {
+    pub(super) fn is_dropped_by_its_reader(&self) -> bool {
         // A panic on its way up may have left any of the records unprocessed.
         !std::thread::panicking() && self.reader.is_here()
     }

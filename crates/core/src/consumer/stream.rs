@@ -150,15 +150,30 @@ impl Cursor {
     }
 }
 
-impl Drop for Cursor {
-    fn drop(&mut self) {
+impl Cursor {
+    /// Ends it for its reader, which still has the record given last.
+    fn end(mut self) {
+        self.leave(true);
+    }
+
+    fn leave(&mut self, reader_goes_on: bool) {
         let Some(batch) = self.batch.take() else {
             return;
         };
-        if let Some(last) = self.index.checked_sub(1) {
+        if reader_goes_on && let Some(last) = self.index.checked_sub(1) {
             batch.release_to(last);
         }
         batch.give_back_from(self.index);
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let by_reader = self
+            .batch
+            .as_ref()
+            .is_some_and(Batch::is_dropped_by_its_reader);
+        self.leave(by_reader);
     }
 }
 
@@ -186,6 +201,7 @@ impl Iteration {
             return Ok(None);
         };
         if !owner.is(reader) {
+            cursor.end();
             return Ok(None);
         }
         let Some(record) = cursor.next_record() else {
@@ -198,6 +214,9 @@ impl Iteration {
         let mut current = self.0.lock();
         if current.is_none() {
             *current = Some((owner, cursor));
+        } else {
+            drop(current);
+            cursor.end();
         }
         taken.map(Some)
     }
@@ -206,13 +225,17 @@ impl Iteration {
     pub fn begin(&self, reader: &ReaderId, batch: Batch) {
         let begun = (reader.clone(), Cursor::new(batch));
         let before = self.0.lock().replace(begun);
-        drop(before);
+        if let Some((_, cursor)) = before {
+            cursor.end();
+        }
     }
 
     /// Ends it: the records that were not given come at the next read.
     pub fn end(&self) {
         let ended = self.0.lock().take();
-        drop(ended);
+        if let Some((_, cursor)) = ended {
+            cursor.end();
+        }
     }
 }
 

@@ -349,6 +349,30 @@ fn an_iteration_is_one_readers_and_the_next_goes_on_behind_it() {
 }
 
 #[test]
+fn an_iteration_that_another_thread_ends_leaves_its_record_to_its_reader() {
+    use crate::consumer::{Iteration, ReaderId};
+    let broker = broker();
+    write(&broker, 0, 0..2);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 2);
+    let (iteration, reader) = (Iteration::default(), ReaderId::current());
+    iteration.begin(&reader, next(&consumer));
+    let first = iteration.next(&reader, |record| Ok::<_, ()>(record.offset()));
+    assert_eq!(first, Ok(Some(0)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = ReaderId::current();
+            assert_eq!(iteration.next(&other, |_| Ok::<_, ()>(())), Ok(None));
+            next(&consumer).acknowledge();
+        });
+    });
+    assert_eq!(consumer.handled(), Offsets::default());
+    consumer.acknowledge();
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 2)]));
+}
+
+#[test]
 fn acknowledging_needs_no_next_batch() {
     let broker = broker();
     write(&broker, 0, 0..4);
