@@ -301,6 +301,28 @@ impl Progress {
         handled
     }
 
+    /// How far each partition is acknowledged of which every record handed out is.
+    pub(super) fn idle_places(&self) -> Vec<Position> {
+        let mut places = Vec::new();
+        for (partition, tracked) in &mut *self.partitions.lock() {
+            tracked.advance();
+            if tracked.runs.is_empty() {
+                places.extend(tracked.handled.map(|place| position(partition, place)));
+            }
+        }
+        places
+    }
+
+    /// There is no record in a partition up to `next_offset`. To be called while none is handed out.
+    pub(super) fn skip_to(&self, partition: &TopicPartition, next_offset: i64) {
+        if let Some(tracked) = self.partitions.lock().get_mut(partition)
+            && tracked.runs.is_empty()
+            && let Some(place) = &mut tracked.handled
+        {
+            place.next_offset = place.next_offset.max(next_offset);
+        }
+    }
+
     /// The places that moved since the last call.
     pub(super) fn take_unstored(&self) -> Vec<Position> {
         let mut moved = Vec::new();

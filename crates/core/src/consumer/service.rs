@@ -10,7 +10,7 @@
 //! (`max.poll.interval.ms`), and leaves records alone: those wait in librdkafka's queue, which
 //! stops fetching at `max_buffered_bytes` and goes on once there is room.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -20,7 +20,10 @@ use super::AssignmentChange;
 use super::position::{Offsets, TopicPartition};
 use super::shared::Shared;
 use super::start::{self, Starts};
-use crate::kafka::{Event, Handle, PartitionList, Queue, Rebalance, TopicHandle, logical};
+use crate::config::StartPosition;
+use crate::kafka::{
+    Event, Handle, PartitionEntry, PartitionList, Queue, Rebalance, TopicHandle, logical,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the brokers may keep the thread from everything else.
@@ -51,6 +54,8 @@ pub(super) struct Service {
     /// Partitions that this consumer had before.
     started: HashSet<TopicPartition>,
     lag_at: Instant,
+    /// How many partitions the topics had when they were first given to us.
+    first_counts: Option<HashMap<Arc<str>, i32>>,
     leaving: bool,
     cannot_leave: bool,
     failed_commit: Option<Error>,
@@ -74,6 +79,7 @@ impl Service {
             pending: None,
             started: HashSet::new(),
             lag_at: Instant::now(),
+            first_counts: None,
             leaving: false,
             cannot_leave: false,
             failed_commit: None,
@@ -130,8 +136,27 @@ impl Service {
         if !self.leaving {
             self.shared
                 .look_at_trouble(|| self.handle.reach(ASK).is_ok());
+            self.skip_control_records();
             self.store_handled();
             self.report_lag();
+        }
+    }
+
+    /// Counts what librdkafka passes over, a transaction's markers and aborted records, as
+    /// acknowledged once everything before it is.
+    fn skip_control_records(&self) {
+        // With the reader's lock: nothing is taken meanwhile, so no record is passed over.
+        let _reader = self.shared.reader();
+        let places = self.shared.progress.idle_places();
+        if places.is_empty() {
+            return;
+        }
+        let mut list = Offsets::from(places).to_list();
+        if self.handle.position(&mut list).is_ok() {
+            for entry in list.iter() {
+                let partition = TopicPartition::from(entry);
+                self.shared.progress.skip_to(&partition, entry.offset);
+            }
         }
     }
 
@@ -177,7 +202,7 @@ impl Service {
         };
         // Once we are leaving nothing is read: it does not matter where.
         if !self.leaving
-            && let Err(error) = start::resolve(&self.handle, &self.starts(), &mut list, ASK)
+            && let Err(error) = self.resolve(&mut list)
         {
             tracing::warn!(target: "carbon_events", %error, "cannot find where to start; trying on");
             self.shared.note(self.shared.health.explain(error), false);
@@ -185,6 +210,36 @@ impl Service {
             return;
         }
         self.assign(&list);
+    }
+
+    fn resolve(&mut self, list: &mut PartitionList) -> Result<()> {
+        let latest = self.shared.settings.start == StartPosition::Latest;
+        if latest && self.first_counts.is_none() {
+            self.first_counts = Some(self.count_partitions()?);
+        }
+        start::resolve(&self.handle, &self.starts(), list, ASK)?;
+        let Some(counts) = &self.first_counts else {
+            return Ok(());
+        };
+        let is_added = |entry: &PartitionEntry<'_>| {
+            counts
+                .get(entry.topic)
+                .is_some_and(|count| entry.partition >= *count)
+        };
+        start::at_the_beginning(&self.handle, &self.starts(), list, is_added, ASK)
+    }
+
+    /// How many partitions each topic has; none of one that does not exist.
+    fn count_partitions(&self) -> Result<HashMap<Arc<str>, i32>> {
+        let count = |topic: &Arc<str>| {
+            let handle = TopicHandle::new(&self.handle, topic)?;
+            let count = match self.handle.partition_count(&handle, ASK) {
+                Err(error) if error.kind() == ErrorKind::UnknownTopic => 0,
+                count => count?,
+            };
+            Ok((Arc::clone(topic), i32::try_from(count).unwrap_or(i32::MAX)))
+        };
+        self.shared.topics.iter().map(count).collect()
     }
 
     fn starts(&self) -> Starts<'_> {

@@ -133,10 +133,8 @@ fn a_failed_handler_and_a_close_leave_the_batch_to_the_next_reader() {
     let consumer = builder(&broker, "g").build().unwrap();
     let work = || -> Result<(), String> {
         let batch = next(&consumer);
-        for _ in &batch {
-            return Err("the database is down".to_owned());
-        }
-        Ok(())
+        let handled = batch.iter().map(|_| Err("the database is down".to_owned()));
+        handled.collect()
     };
     work().unwrap_err();
     consumer.close(SOON).unwrap();
