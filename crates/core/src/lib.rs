@@ -57,14 +57,14 @@
 //!     .build()?;
 //! // Until nothing has come for half a minute.
 //! while let Some(batch) = consumer.next_batch(Duration::from_secs(30))? {
-//!     for record in &batch {
+//!     for record in batch.iter().filter(|record| !record.is_tombstone()) {
 //!         match record.event() {
 //!             Ok(Event::AuditAPICall(call)) => println!("{} {}", call.method, call.endpoint),
 //!             Ok(other) => println!("{other:?}"),
 //!             Err(error) => eprintln!("no event at offset {}: {error}", record.offset()),
 //!         }
 //!     }
-//! } // asking for the next batch says that this one is handled
+//! } // asking for the next batch acknowledges this one
 //! consumer.close(Duration::from_secs(10))
 //! # }
 //! ```

@@ -4,7 +4,8 @@
 //! ```text
 //! record   topic's number in the chunk, partition, offset, timestamp (NaN: none),
 //!          key (bytes), how many headers ── a text and bytes for each
-//!          0..11 and the event's fields · -1 and an error's number, the value (bytes)
+//!          0..11 and the event's fields · -1 and an error's number, the value (bytes) ·
+//!          -2 of a tombstone
 //! text     its length in UTF-16 units; -1 is null, in eventType the record's name and in version
 //!          the schema's own
 //! ```
@@ -105,6 +106,7 @@ impl Chunk {
         }
         match record.event() {
             Ok(event) => crate::events::put(&event, self),
+            Err(_) if record.is_tombstone() => self.cell(-2.0),
             Err(error) => {
                 self.cell(-1.0);
                 self.cell(self.errors.len() as f64);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carbon_events::consumer::{Batch, Cursor, Offsets};
+use carbon_events::consumer::{Batch, Iteration, Offsets, ReaderId};
 use carbon_events::sync::Mutex;
 use carbon_events::{ErrorKind, EventConsumer};
 use pyo3::exceptions::PyTypeError;
@@ -14,20 +14,11 @@ use crate::asyncio::{self, Answer};
 use crate::errors::Raise;
 use crate::records::{Record, TopicName};
 use crate::shutdown::drop_behind;
-use crate::{blocking, dispatch, settings};
-
-/// What was handed out last; replacing it says that it is handled.
-enum InHand {
-    Nothing,
-    /// As a list.
-    Batch(#[expect(dead_code, reason = "held until the next one is asked for")] Batch),
-    /// Record by record.
-    Cursor(Cursor),
-}
+use crate::{blocking, dispatch, greenlets, settings};
 
 struct Shared {
     core: EventConsumer,
-    in_hand: Mutex<InHand>,
+    iteration: Iteration,
     close_timeout: Duration,
     detects_end: bool,
 }
@@ -54,8 +45,13 @@ enum Step {
 
 impl Shared {
     /// The next batch, waiting without the GIL; `None` when time is up or all is read.
-    fn next_batch(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<Batch>> {
-        let step = |wait: Duration| match self.core.next_batch(wait) {
+    fn next_batch(
+        &self,
+        py: Python<'_>,
+        reader: &ReaderId,
+        timeout: Duration,
+    ) -> PyResult<Option<Batch>> {
+        let step = |wait: Duration| match self.core.next_batch_of(reader, wait) {
             Ok(Some(batch)) => Some(Ok(Step::Batch(batch))),
             Ok(None) if self.detects_end && self.core.at_end() => Some(Ok(Step::End)),
             Ok(None) => None,
@@ -70,25 +66,39 @@ impl Shared {
         }
     }
 
-    /// Lets go of what was handed out before: of a list, that it is handled.
-    fn let_go(&self) {
-        // Dropped outside the lock.
-        let before = std::mem::replace(&mut *self.in_hand.lock(), InHand::Nothing);
-        drop(before);
+    /// The next record of the batch that this reader iterates over.
+    fn next_in_hand(&self, py: Python<'_>, reader: &ReaderId) -> PyResult<Option<Record>> {
+        self.iteration.next(reader, |record| {
+            Record::new(py, record, &mut TopicName::new())
+        })
     }
+}
 
-    /// The next record of the batch that is being iterated over.
-    fn next_in_hand(&self, py: Python<'_>) -> PyResult<Option<Record>> {
-        let mut in_hand = self.in_hand.lock();
-        let InHand::Cursor(cursor) = &mut *in_hand else {
-            return Ok(None);
-        };
-        match cursor.next_record() {
-            Some(record) => Record::new(py, &record, &mut TopicName::new()).map(Some),
-            None => {
-                *in_hand = InHand::Nothing;
-                Ok(None)
-            }
+/// A batch on its way to a task: the next read gives it, unless the task receives it.
+#[pyclass(frozen, module = "carbon_events._native")]
+pub(crate) struct Fetched(Mutex<Option<Batch>>);
+
+impl Fetched {
+    fn take(&self) -> Option<Batch> {
+        self.0.lock().take()
+    }
+}
+
+#[pymethods]
+impl Fetched {
+    /// Its records, received.
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        match self.take() {
+            Some(batch) => list(py, batch),
+            None => Ok(PyList::empty(py)),
+        }
+    }
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        if let Some(batch) = self.take() {
+            batch.give_back();
         }
     }
 }
@@ -102,13 +112,29 @@ impl ConsumerBase {
     }
 }
 
-/// The records of a batch.
-fn list<'py>(py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyList>> {
-    let (mut topics, mut records) = (TopicName::new(), Vec::with_capacity(batch.len()));
-    for record in batch {
-        records.push(Py::new(py, Record::new(py, &record, &mut topics)?)?);
+/// The reader that calls: a thread, or a greenlet.
+fn reader(py: Python<'_>) -> PyResult<ReaderId> {
+    Ok(match greenlets::reader(py)? {
+        0 => ReaderId::current(),
+        number => ReaderId::numbered(number),
+    })
+}
+
+/// The records of a batch, received. Where they cannot be made into objects, the next read gives
+/// them.
+fn list(py: Python<'_>, batch: Batch) -> PyResult<Bound<'_, PyList>> {
+    let records = || {
+        let (mut topics, mut records) = (TopicName::new(), Vec::with_capacity(batch.len()));
+        for record in &batch {
+            records.push(Py::new(py, Record::new(py, &record, &mut topics)?)?);
+        }
+        PyList::new(py, records)
+    };
+    let list = records();
+    if list.is_err() {
+        batch.give_back();
     }
-    PyList::new(py, records)
+    list
 }
 
 #[pymethods]
@@ -127,7 +153,7 @@ impl ConsumerBase {
         Ok(ConsumerBase {
             shared: Some(Arc::new(Shared {
                 core,
-                in_hand: Mutex::new(InHand::Nothing),
+                iteration: Iteration::default(),
                 close_timeout: consumer.close_timeout,
                 detects_end: consumer.detect_end,
             })),
@@ -142,14 +168,11 @@ impl ConsumerBase {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
         let shared = self.shared();
-        shared.let_go();
-        match shared.next_batch(py, blocking::seconds(timeout)?)? {
+        let reader = reader(py)?;
+        shared.iteration.end();
+        match shared.next_batch(py, &reader, blocking::seconds(timeout)?)? {
             None => Ok(PyList::empty(py)),
-            Some(batch) => {
-                let records = list(py, &batch);
-                *shared.in_hand.lock() = InHand::Batch(batch);
-                records
-            }
+            Some(batch) => list(py, batch),
         }
     }
 
@@ -157,15 +180,15 @@ impl ConsumerBase {
     #[pyo3(signature = (timeout=None))]
     fn next_record(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Record>> {
         let shared = self.shared();
-        if let Some(record) = shared.next_in_hand(py)? {
+        let reader = reader(py)?;
+        if let Some(record) = shared.next_in_hand(py, &reader)? {
             return Ok(Some(record));
         }
-        shared.let_go();
-        let Some(batch) = shared.next_batch(py, blocking::seconds(timeout)?)? else {
+        let Some(batch) = shared.next_batch(py, &reader, blocking::seconds(timeout)?)? else {
             return Ok(None);
         };
-        *shared.in_hand.lock() = InHand::Cursor(Cursor::new(batch));
-        shared.next_in_hand(py)
+        shared.iteration.begin(&reader, batch);
+        shared.next_in_hand(py, &reader)
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -179,46 +202,49 @@ impl ConsumerBase {
         }
     }
 
-    /// A future of the running loop for the next batch as a list; empty when all is read.
-    fn next_batch_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// A future of the running loop for the next batch of a task, by its number; `None` when all is
+    /// read.
+    fn fetch_async<'py>(&self, py: Python<'py>, reader: u64) -> PyResult<Bound<'py, PyAny>> {
         let shared = Arc::clone(self.shared());
-        shared.let_go();
+        let reader = ReaderId::numbered(reader);
         let work = async move {
-            let batch = shared.core.next_batch_async().await;
-            Box::new(move |py: Python<'_>| match batch.or_raise(py)? {
-                None => Ok(PyList::empty(py).into_any().unbind()),
-                Some(batch) => {
-                    let records = list(py, &batch)?;
-                    *shared.in_hand.lock() = InHand::Batch(batch);
-                    Ok(records.into_any().unbind())
-                }
+            let batch = shared.core.next_batch_async_of(&reader).await;
+            let fetched = batch.map(|batch| batch.map(|batch| Fetched(Mutex::new(Some(batch)))));
+            Box::new(move |py: Python<'_>| match fetched.or_raise(py)? {
+                None => Ok(py.None()),
+                Some(fetched) => Ok(Py::new(py, fetched)?.into_any()),
             }) as Answer
         };
         asyncio::future_of(py, Box::pin(work))
     }
 
-    /// A future of the running loop for a batch to be iterated over with `next_in_hand`: whether
-    /// there is one.
-    fn fetch_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let shared = Arc::clone(self.shared());
-        shared.let_go();
-        let work = async move {
-            let batch = shared.core.next_batch_async().await;
-            Box::new(move |py: Python<'_>| {
-                let batch = batch.or_raise(py)?;
-                let found = batch.is_some();
-                if let Some(batch) = batch {
-                    *shared.in_hand.lock() = InHand::Cursor(Cursor::new(batch));
-                }
-                Ok(found.into_pyobject(py)?.to_owned().into_any().unbind())
-            }) as Answer
-        };
-        asyncio::future_of(py, Box::pin(work))
+    /// Has a task iterate over the records of a batch.
+    fn iterate(&self, reader: u64, fetched: &Fetched) {
+        if let Some(batch) = fetched.take() {
+            let reader = ReaderId::numbered(reader);
+            self.shared().iteration.begin(&reader, batch);
+        }
     }
 
-    /// The next record of the batch that is being iterated over, if there is one.
-    fn next_in_hand(&self, py: Python<'_>) -> PyResult<Option<Record>> {
-        self.shared().next_in_hand(py)
+    /// The next record of the batch that a task iterates over, if there is one.
+    fn next_in_hand(&self, py: Python<'_>, reader: u64) -> PyResult<Option<Record>> {
+        let reader = ReaderId::numbered(reader);
+        self.shared().next_in_hand(py, &reader)
+    }
+
+    /// Ends the iteration: the records that were not given come at the next read.
+    fn end_iteration(&self) {
+        self.shared().iteration.end();
+    }
+
+    /// Acknowledges what the caller has received, or a task by its number.
+    #[pyo3(signature = (task=None))]
+    fn acknowledge_received(&self, py: Python<'_>, task: Option<u64>) -> PyResult<()> {
+        let reader = task.map_or_else(|| reader(py), |task| Ok(ReaderId::numbered(task)))?;
+        let shared = self.shared();
+        shared.iteration.end();
+        shared.core.acknowledge_of(&reader);
+        Ok(())
     }
 
     /// Commits offsets and waits for the answer: of a record, of records, of (topic, partition,
@@ -265,7 +291,7 @@ impl ConsumerBase {
             }
             Err(_) => place(to)?,
         };
-        shared.let_go();
+        shared.iteration.end();
         let shared = Arc::clone(shared);
         blocking::call(py, move || shared.core.seek(to, timeout))?.or_raise(py)
     }
@@ -289,7 +315,7 @@ impl ConsumerBase {
         self.shared().core.metrics().to_prometheus()
     }
 
-    /// Commits what was handled and leaves the group.
+    /// Commits what is acknowledged and leaves the group.
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let shared = self.shared();
@@ -297,7 +323,7 @@ impl ConsumerBase {
             None => shared.close_timeout,
             given => blocking::seconds(given)?,
         };
-        shared.let_go();
+        shared.iteration.end();
         let shared = Arc::clone(shared);
         blocking::call(py, move || shared.core.close(timeout))?.or_raise(py)
     }
@@ -314,7 +340,7 @@ impl ConsumerBase {
             None => shared.close_timeout,
             given => blocking::seconds(given)?,
         };
-        shared.let_go();
+        shared.iteration.end();
         let work = async move {
             let closed = shared.core.close_async(timeout).await;
             Box::new(move |py: Python<'_>| closed.or_raise(py).map(|()| py.None())) as Answer
@@ -367,5 +393,6 @@ fn place(what: &Bound<'_, PyAny>) -> PyResult<Offsets> {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Fetched>()?;
     module.add_class::<ConsumerBase>()
 }

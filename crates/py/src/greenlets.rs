@@ -65,6 +65,15 @@ pub(crate) fn current(py: Python<'_>) -> PyResult<usize> {
     module.call_method0("current")?.extract()
 }
 
+/// A number of the running greenlet that no other one ever has; 0 where no program is patched.
+pub(crate) fn reader(py: Python<'_>) -> PyResult<u64> {
+    if !may_be_patched(py)? {
+        return Ok(0);
+    }
+    let module = py.import(intern!(py, "carbon_events._greenlets"))?;
+    module.call_method0("reader")?.extract()
+}
+
 /// Two look-ups in `sys.modules`, for every other program.
 #[inline]
 fn may_be_patched(py: Python<'_>) -> PyResult<bool> {

@@ -19,7 +19,8 @@ pub(crate) struct Record {
     timestamp: Option<i64>,
     key: Option<Box<[u8]>>,
     headers: Vec<(String, Option<Vec<u8>>)>,
-    event: Result<Py<PyAny>, Box<Undecodable>>,
+    /// None in a tombstone.
+    event: Option<Result<Py<PyAny>, Box<Undecodable>>>,
 }
 
 struct Undecodable {
@@ -55,11 +56,12 @@ impl Record {
         topics: &mut TopicName,
     ) -> PyResult<Self> {
         let event = match record.encoded() {
-            Ok(encoded) => Ok(events::event_object(py, encoded)?.unbind()),
-            Err(error) => Err(Box::new(Undecodable {
+            Ok(encoded) => Some(Ok(events::event_object(py, encoded)?.unbind())),
+            Err(_) if record.is_tombstone() => None,
+            Err(error) => Some(Err(Box::new(Undecodable {
                 error,
                 value: record.value().map(<[u8]>::to_vec),
-            })),
+            }))),
         };
         let (place, topic) = topics.of(py, record.topic());
         let headers = record
@@ -75,6 +77,12 @@ impl Record {
             headers: headers.collect(),
             event,
         })
+    }
+}
+
+impl Record {
+    fn undecodable(&self) -> Option<&Undecodable> {
+        self.event.as_ref()?.as_ref().err().map(|it| &**it)
     }
 }
 
@@ -128,32 +136,36 @@ impl Record {
         value.as_ref().map(|value| PyBytes::new(py, value))
     }
 
-    /// The event; a record that is none raises why.
+    /// Whether it is a tombstone: a record without a value, and so without an event.
+    #[getter]
+    fn tombstone(&self) -> bool {
+        self.event.is_none()
+    }
+
+    /// The event, `None` of a tombstone; a record that is no event raises why.
     #[getter]
     fn event(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match &self.event {
-            Ok(event) => Ok(event.clone_ref(py)),
-            Err(undecodable) => Err(errors::raised(py, &undecodable.error)),
+            None => Ok(py.None()),
+            Some(Ok(event)) => Ok(event.clone_ref(py)),
+            Some(Err(undecodable)) => Err(errors::raised(py, &undecodable.error)),
         }
     }
 
-    /// Why the record is no event; `None` where it is one.
+    /// Why the record is no event; `None` where it is one, or a tombstone.
     #[getter]
     fn error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match &self.event {
-            Ok(_) => Ok(None),
-            Err(undecodable) => {
-                let error = errors::exception(py, &undecodable.error)?;
-                Ok(Some(error.into_value(py).into_any()))
-            }
-        }
+        let Some(undecodable) = self.undecodable() else {
+            return Ok(None);
+        };
+        let error = errors::exception(py, &undecodable.error)?;
+        Ok(Some(error.into_value(py).into_any()))
     }
 
-    /// The value's bytes, of a record that is no event; `None` for a tombstone.
+    /// The value's bytes, of a record that is no event; `None` where it is one, or a tombstone.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        let undecodable = self.event.as_ref().err()?;
-        let value = undecodable.value.as_ref()?;
+        let value = self.undecodable()?.value.as_ref()?;
         Some(PyBytes::new(py, value))
     }
 

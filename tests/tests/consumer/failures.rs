@@ -98,6 +98,7 @@ fn what_a_killed_member_had_not_committed_is_read_again_and_no_more() {
                 .len()
                 == ALL
     });
+    consumer.acknowledge();
     consumer.close(SOON).unwrap();
     let from = |partition: i32| before.get(&partition).copied().unwrap_or(0);
     let expected: BTreeSet<Place> = (0..3)

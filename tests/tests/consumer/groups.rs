@@ -33,6 +33,7 @@ fn members_come_and_go(
     let refused = AtomicU64::new(0);
     let leave = |consumer: EventConsumer| {
         let metrics = consumer.metrics().clone();
+        consumer.acknowledge();
         let closed = consumer.close(SOON);
         let failed = if may_be_refused {
             metrics.snapshot().failed_commits
@@ -192,6 +193,7 @@ fn a_slow_handler_is_not_taken_for_dead() {
             began.elapsed() > Duration::from_secs(8)
         });
         drop(in_hand);
+        consumer.acknowledge();
         consumer.close(SOON).unwrap();
         let all = BTreeMap::from([(0, 5), (1, 5)]);
         assert_eq!(committed(kafka(), topic, 2), all);

@@ -66,6 +66,7 @@ fn only_what_was_handled_is_committed() {
 
     let consumer = builder().build().unwrap();
     assert_eq!(read(&consumer, 30 - handled as usize)[0], (0, handled));
+    consumer.acknowledge();
     consumer.close(SOON).unwrap();
     is_committed(30);
 }

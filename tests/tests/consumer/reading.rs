@@ -84,6 +84,38 @@ fn aborted_records_are_not_seen_and_the_end_is_found_behind_them() {
 }
 
 #[test]
+fn markers_and_aborted_records_at_the_end_are_no_lag() {
+    let topic = "markers";
+    kafka().create_topic(topic, 1, &[]).unwrap();
+    let raw = raw_producer(&[("transactional.id", topic)]);
+    raw.init_transactions(SOON).unwrap();
+    let send = |value: &str| {
+        raw.begin_transaction().unwrap();
+        let record = BaseRecord::<(), str>::to(topic).payload(value).partition(0);
+        raw.send(record).map_err(|(error, _)| error).unwrap();
+        raw.flush(SOON).unwrap();
+    };
+    send("a");
+    raw.commit_transaction(SOON).unwrap();
+    send("b");
+    raw.abort_transaction(SOON).unwrap();
+    let consumer = builder(kafka(), topic).build().unwrap();
+    assert_eq!(read(&consumer, 1), [(0, 0)]);
+    assert_eq!(places(&consumer, Duration::from_millis(500)), []);
+    // The record, its marker, the aborted record, and its marker.
+    let end = BTreeMap::from([(0, 4)]);
+    until("the commit", || {
+        assert_eq!(places(&consumer, Duration::from_millis(50)), []);
+        committed(kafka(), topic, 1) == end
+    });
+    until("no lag", || {
+        let text = consumer.metrics().to_prometheus();
+        let lag = text.lines().find(|line| line.contains("lag{"));
+        lag.is_some_and(|line| line.ends_with(" 0"))
+    });
+}
+
+#[test]
 fn an_open_transaction_is_waited_for() {
     let topic = "open-transaction";
     kafka().create_topic(topic, 1, &[]).unwrap();
@@ -135,7 +167,7 @@ fn fetching_pauses_at_the_memory_bound_and_goes_on() {
 }
 
 #[test]
-fn reading_alone_finds_partitions_that_are_added() {
+fn partitions_that_are_added_are_read_from_their_beginning() {
     let topic = "grows";
     kafka().create_topic(topic, 1, &[]).unwrap();
     let producer = producer(kafka());
@@ -147,8 +179,11 @@ fn reading_alone_finds_partitions_that_are_added() {
     let all = often(builder(kafka(), topic).standalone());
     let new = builder(kafka(), topic).standalone();
     let new = often(new.start(StartPosition::Latest));
+    let member = often(builder(kafka(), topic).start(StartPosition::Latest));
     assert_eq!(read(&all, 2), [(0, 0), (0, 1)]);
-    until("an assignment", || new.assignment().len() == 1);
+    until("an assignment", || {
+        new.assignment().len() == 1 && member.assignment().len() == 1
+    });
 
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka().bootstrap_servers());
@@ -166,6 +201,7 @@ fn reading_alone_finds_partitions_that_are_added() {
     });
     assert_eq!(read(&all, 1), [(2, 0)]);
     assert_eq!(read(&new, 1), [(2, 0)]);
+    assert_eq!(read(&member, 1), [(2, 0)]);
     until("all partitions", || all.assignment().len() == 3);
     fill(&grown, topic, 3, 3);
     let mut next = read(&all, 3);

@@ -93,6 +93,28 @@ fn tail_decodes_every_format_and_shows_what_is_no_event() {
 }
 
 #[test]
+fn tail_shows_a_tombstone_as_one() {
+    let platform = Platform::start().unwrap();
+    let producer = platform.producer("loader").build().unwrap();
+    let tombstone = producer.raw("data-quality").key(&b"prices"[..]);
+    tombstone.send().unwrap().wait().unwrap();
+    let [line] = &tail(&platform, &["--json"]).json_lines()[..] else {
+        panic!("more than one line")
+    };
+    assert_eq!(
+        (&line["tombstone"], &line["key"]),
+        (&true.into(), &"prices".into())
+    );
+    assert!(
+        line.get("error").is_none() && line.get("event").is_none(),
+        "{line}"
+    );
+    let text = tail(&platform, &[]);
+    assert!(text.stdout.contains("prices tombstone"), "{}", text.stdout);
+    assert!(!text.stderr.contains("no event"), "{}", text.stderr);
+}
+
+#[test]
 fn tail_shows_what_is_asked_for() {
     let platform = mixed();
     let shown = |arguments: &[&str]| {

@@ -8,6 +8,7 @@ use super::decoding::{self, Rewritten, placed};
 use super::owned::{OwnedRecord, Undecodable};
 use super::position::{Position, TopicPartition};
 use super::progress::Run;
+use super::reader_id::ReaderId;
 use super::shared::{KnownTopic, Shared};
 use crate::codec::Leniency;
 use crate::events::{EncodedEvent, Event, TypedEvent};
@@ -16,13 +17,24 @@ use crate::{Error, Result};
 
 /// Records that were fetched, still in the memory they arrived in.
 ///
-/// Dropping a batch and asking for the next says that its records are handled, and so does closing
-/// the consumer; see the [module](super) for what else does and does not.
+/// The thread or task that received a batch acknowledges its records by dropping it and reading on;
+/// see the [module](super). Whoever else drops it acknowledges nothing: call
+/// [`acknowledge`](Self::acknowledge) there.
 pub struct Batch {
     messages: Messages,
     runs: Vec<BatchRun>,
     rewritten: Rewritten,
     shared: Arc<Shared>,
+    reader: ReaderId,
+    /// Batches that are given back are handed out again in the order of these numbers.
+    number: u64,
+}
+
+/// What a batch is made of, while no reader has it.
+pub(super) struct Fetched {
+    pub(super) messages: Messages,
+    pub(super) runs: Vec<BatchRun>,
+    pub(super) number: u64,
 }
 
 /// Neighbours of one partition in a batch.
@@ -33,13 +45,47 @@ pub(super) struct BatchRun {
     pub(super) run: Arc<Run>,
 }
 
+impl Fetched {
+    /// Keeps the records of runs for which `keep` holds, and drops those that are in no run.
+    pub(super) fn keep(&mut self, keep: impl Fn(&BatchRun) -> bool) {
+        self.runs.retain(keep);
+        let (mut index, mut run) = (0, 0);
+        self.messages.retain(|_| {
+            while self
+                .runs
+                .get(run)
+                .is_some_and(|run| run.records.end <= index)
+            {
+                run += 1;
+            }
+            let kept = self
+                .runs
+                .get(run)
+                .is_some_and(|run| run.records.contains(&index));
+            index += 1;
+            kept
+        });
+        let mut start = 0;
+        for run in &mut self.runs {
+            let end = start + run.records.len();
+            run.records = start..end;
+            start = end;
+        }
+    }
+}
+
 impl Batch {
-    pub(super) fn new(messages: Messages, runs: Vec<BatchRun>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(fetched: Fetched, shared: Arc<Shared>, reader: ReaderId) -> Self {
+        for run in &fetched.runs {
+            run.run.set_idle(false);
+        }
         Batch {
-            messages,
-            runs,
+            messages: fetched.messages,
+            runs: fetched.runs,
             rewritten: Rewritten::default(),
             shared,
+            reader,
+            number: fetched.number,
         }
     }
 
@@ -81,7 +127,7 @@ impl Batch {
         partitions
     }
 
-    /// Says that every record is handled, without waiting for the next batch to be asked for.
+    /// Acknowledges every record, without waiting for the reader to read on.
     pub fn acknowledge(mut self) {
         let runs = std::mem::take(&mut self.runs);
         self.shared
@@ -89,11 +135,52 @@ impl Batch {
             .handled(runs.iter().map(|run| &run.run));
     }
 
-    /// Says that the records are not handled. Nothing of their partitions is committed from here
-    /// on, so that whoever gets the partitions next, such as this service after a restart, reads
-    /// them again. To read them again at once, [`seek`](super::EventConsumer::seek) to them.
+    /// Leaves the records to the partition's next owner, such as this service after a restart:
+    /// nothing of their partitions is committed from here on. To read them again at once,
+    /// [`give_back`](Self::give_back) the batch.
     pub fn abandon(mut self) {
-        self.runs.clear();
+        self.leave_idle();
+    }
+
+    /// Has the next read, of whichever reader, give these records again. Those acknowledged one by
+    /// one do not come again.
+    pub fn give_back(self) {
+        self.give_back_from(0);
+    }
+
+    /// As [`give_back`](Self::give_back), of the records from `index` on. Those before are left to
+    /// the reader as if the batch ended with them.
+    pub(super) fn give_back_from(mut self, index: usize) {
+        let runs = std::mem::take(&mut self.runs);
+        let fetched = Fetched {
+            messages: std::mem::take(&mut self.messages),
+            runs,
+            number: self.number,
+        };
+        self.shared.take_back(fetched, index);
+    }
+
+    /// Leaves the records up to the one at `last` to the reader, which acknowledges them by reading
+    /// on.
+    pub(super) fn release_to(&self, last: usize) {
+        let Some(record) = self.get(last) else {
+            return;
+        };
+        let run = Arc::clone(&record.run.run);
+        let released = [(run, record.offset() + 1)];
+        self.shared.progress.released(&self.reader, released);
+    }
+
+    pub(super) fn is_dropped_by_its_reader(&self) -> bool {
+        // A panic on its way up may have left any of the records unprocessed.
+        !std::thread::panicking() && self.reader.is_here()
+    }
+
+    fn leave_idle(&mut self) {
+        for run in self.runs.drain(..) {
+            run.run.set_idle(true);
+        }
+        self.shared.progress.notify();
     }
 
     pub(super) fn ends(&self) -> impl Iterator<Item = Position> {
@@ -125,11 +212,17 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        // A panic on its way up may have left any of the records unhandled.
-        if !std::thread::panicking() {
-            self.shared
-                .progress
-                .released(self.runs.drain(..).map(|run| run.run));
+        if self.runs.is_empty() {
+            return;
+        }
+        if self.is_dropped_by_its_reader() {
+            let runs = self.runs.drain(..).map(|run| {
+                let end = run.run.end();
+                (run.run, end)
+            });
+            self.shared.progress.released(&self.reader, runs);
+        } else {
+            self.leave_idle();
         }
     }
 }
@@ -236,8 +329,14 @@ impl<'b> Record<'b> {
         self.message.key()
     }
 
-    /// Its value as it was written; `None` for a tombstone, with which a compacted topic deletes
-    /// what has the same key.
+    /// Whether it is a tombstone: a record without a value, with which a compacted topic deletes what
+    /// has the same key. It has no event, and that is no fault: ask before [`event`](Self::event).
+    #[inline]
+    pub fn is_tombstone(&self) -> bool {
+        self.value().is_none()
+    }
+
+    /// Its value as it was written; `None` for a [tombstone](Self::is_tombstone).
     #[inline]
     pub fn value(&self) -> Option<&'b [u8]> {
         self.message.value()
@@ -270,8 +369,8 @@ impl<'b> Record<'b> {
     ///
     /// Each names `topic`, `partition` and `offset`; the record's bytes stay where they are, and
     /// reading goes on.
-    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable): the bytes are no event, or there
-    /// are none. [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): an event
+    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable): the bytes are no event, or the
+    /// record is a [tombstone](Self::is_tombstone), which the metrics do not count as undecodable. [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): an event
     /// of another writer that ours cannot stand for. Anything
     /// [retryable](crate::Error::retryable): the registry, asked for the writer's schema for the
     /// first time, did not answer.
@@ -306,8 +405,8 @@ impl<'b> Record<'b> {
             .map_err(|error| self.undecodable(error))
     }
 
-    /// Says that this record and those before it in its partition are handled, for who may not get
-    /// to the end of the batch.
+    /// Acknowledges this record and those of the batch before it in its partition, for a reader
+    /// that may not get to the end of the batch.
     pub fn acknowledge(&self) {
         self.run.run.handled_to(self.offset() + 1);
         if self.run.records.end == self.index + 1 {
@@ -368,7 +467,9 @@ impl<'b> Record<'b> {
 
     #[cold]
     fn undecodable(&self, error: Error) -> Error {
-        self.run.topic.metrics.undecodable(1);
+        if !self.is_tombstone() {
+            self.run.topic.metrics.undecodable(1);
+        }
         placed(error, self)
     }
 

@@ -177,7 +177,7 @@ impl EventConsumerBuilder {
         );
         let thread = std::thread::Builder::new()
             .name("carbon-events-consumer".to_owned())
-            .spawn(move || service.run(&left))
+            .spawn(move || service.run(left))
             .map_err(|error| {
                 let message = format!("no thread for the consumer: {error}");
                 Error::new(ErrorKind::Internal, message).because(error)

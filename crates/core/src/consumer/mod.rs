@@ -6,34 +6,54 @@
 //!                 │              ▼
 //!   consumer's own thread      Batch ─▶ Record ─▶ event(): decoded where it lies
 //!   rebalances, commits,         │
-//!   errors, tokens               │ the next batch is asked for: the one before is handled
-//!                 ▲              ▼
-//!                 └─────── how far each partition is handled
+//!   errors, tokens               ├─ its reader drops it and reads on, or acknowledges it ─┐
+//!                 ▲              └─ given back: the next read gives it again              │
+//!                 └──────────────────── how far each partition is acknowledged ◀──────────┘
 //! ```
 //!
-//! # What counts as handled
+//! # Acknowledgement
 //!
-//! Offsets are committed of records that were handled, never of records that were merely read: at
-//! least once. A batch counts as handled when it was dropped **and** the next one is asked for,
-//! when [`Batch::acknowledge`] says so, or when it was dropped before [`EventConsumer::close`]. A
-//! record of a [stream](EventConsumer::stream) counts as handled when the next is asked for. So
+//! At least once: an offset is committed when every record before it in its partition is
+//! acknowledged. Records belong to the reader that received them, a thread or a task
+//! ([`ReaderId`]), and are acknowledged
 //!
-//! * an error that ends the reading loop (`?`) leaves its batch unhandled: whoever reads the
-//!   partition next begins with it. So does a consumer that is dropped instead of closed;
-//! * a panic while a batch is held leaves that batch unhandled;
-//! * [`Batch::abandon`] leaves it unhandled on purpose.
+//! * when that reader has dropped their batch **and reads on**. A record of a
+//!   [stream](EventConsumer::stream) is acknowledged when the next one is asked for;
+//! * by [`Batch::acknowledge`], [`Record::acknowledge`] or [`EventConsumer::acknowledge`].
 //!
-//! Batches may be handled by several threads: an offset moves only over batches that are handled
-//! without a gap. With `auto_commit` off nothing is committed but what [`EventConsumer::commit`]
-//! is given.
+//! Nothing else acknowledges: not `close`, not dropping the consumer, not another reader's read,
+//! not a panic, not a batch that is dropped by another thread or task than received it (a worker
+//! acknowledges its batch itself). So
+//!
+//! * an error that ends the reading loop (`?`) leaves its batch unacknowledged. The partition's next
+//!   owner begins with it, whether the consumer is closed or dropped. The same thread or task
+//!   acknowledges it by reading on with this consumer; to read it again instead, call
+//!   [`Batch::give_back`];
+//! * a loop that is left early (`break`) leaves its last batch unacknowledged too, unless it calls
+//!   [`EventConsumer::acknowledge`] before it closes;
+//! * a loop that ends because there are no more records has acknowledged all of them.
+//!
+//! Records that were fetched and that no reader received wait in the consumer, and the next read,
+//! whichever reader's, gives them before any others: those of a read that was cancelled, those of a
+//! stream or an iterator that ended before them, those of [`Batch::give_back`], and those of a read
+//! that failed with a [retryable](crate::Error::retryable) error, so that the same records come
+//! again. They are forgotten when their partition is revoked or sought.
+//!
+//! With `auto_commit` off nothing is committed but what [`EventConsumer::commit`] is given.
 //!
 //! # Rebalances
 //!
 //! The consumer's own thread takes part in the group while the caller works, by the classic
 //! protocol (all at once or, with `partition.assignment.strategy=cooperative-sticky`, one by one)
 //! or by the broker's (KIP-848). Before partitions are given up it waits up to `revoke_timeout` for
-//! batches in hand, and commits what is handled; what is still in hand then is read again by the
-//! next owner. Nothing is read ahead of the caller but inside librdkafka, which discards it.
+//! batches in hand, and commits what is acknowledged; what is still in hand then is read again by
+//! the next owner. Nothing is read ahead of the caller but inside librdkafka, which discards it.
+//!
+//! # Closing
+//!
+//! `close` returns within its timeout, whatever the brokers do. The consumer's own thread leaves the
+//! group; where that takes longer, it goes on in the background for up to half a minute, and then
+//! librdkafka is destroyed without it. librdkafka's threads are never waited for beyond the timeout.
 //!
 //! # Errors
 //!
@@ -43,7 +63,7 @@
 //! error. After an error, reading can go on; only [`ErrorKind::Closed`]
 //! and what librdkafka calls fatal (a group member fenced by another of its name) stay.
 //!
-//! Retry topics and dead letters belong where a batch becomes handled ([`progress`]), worker pools
+//! Retry topics and dead letters belong where a batch is acknowledged ([`progress`]), worker pools
 //! on top of [`EventConsumer::next_batch`], and transactions where offsets are stored ([`service`]).
 
 mod batch;
@@ -52,6 +72,7 @@ mod decoding;
 mod owned;
 mod position;
 mod progress;
+mod reader_id;
 mod service;
 mod shared;
 mod start;
@@ -62,7 +83,7 @@ mod wake;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -70,22 +91,50 @@ pub use batch::{Batch, Record, RecordHeader, Records};
 pub use builder::EventConsumerBuilder;
 pub use owned::{OwnedRecord, Undecodable};
 pub use position::{Offsets, Position, TopicPartition};
-pub use stream::{Any, Cursor, Decode, EventStream, One};
+pub use reader_id::ReaderId;
+pub use stream::{Any, Cursor, Decode, EventStream, Iteration, One};
 
 use crate::background::on_a_thread;
 use crate::events::TypedEvent;
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
+use batch::BatchRun;
 use shared::{Next, Shared};
 use wake::Wake;
 
 /// Reads events from Kafka as a member of a consumer group, or alone.
 ///
-/// Threads may share it by reference, each asking for batches of its own.
+/// Threads and tasks may share it by reference, each asking for batches of its own. See the
+/// [module](self) for what is acknowledged when.
 pub struct EventConsumer {
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
+}
+
+/// A batch on its way to its reader: given back where that is not reached.
+struct Undelivered(Option<Batch>);
+
+impl Undelivered {
+    fn runs(&self) -> &[BatchRun] {
+        self.0.as_ref().map_or(&[], Batch::runs)
+    }
+
+    fn record(&self, index: usize) -> Option<Record<'_>> {
+        self.0.as_ref()?.get(index)
+    }
+
+    fn deliver(mut self) -> Option<Batch> {
+        self.0.take()
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        if let Some(batch) = self.0.take() {
+            batch.give_back();
+        }
+    }
 }
 
 /// The consumer's own thread.
@@ -135,7 +184,7 @@ impl EventConsumer {
     /// # }
     /// ```
     ///
-    /// Says that the batches dropped before are handled.
+    /// Acknowledges the batches that this thread received and dropped before.
     ///
     /// # Errors
     ///
@@ -143,31 +192,60 @@ impl EventConsumer {
     /// [`ErrorKind::Authentication`], [`ErrorKind::Unavailable`], [`ErrorKind::InvalidConfig`] for
     /// what the group refuses, [`ErrorKind::Closed`].
     pub fn next_batch(&self, timeout: Duration) -> Result<Option<Batch>> {
-        match self.shared.wait_next(Instant::now().checked_add(timeout))? {
+        self.next_batch_of(&ReaderId::current(), timeout)
+    }
+
+    /// As [`next_batch`](Self::next_batch), for a reader that is not known by its thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next_batch`](Self::next_batch).
+    pub fn next_batch_of(&self, reader: &ReaderId, timeout: Duration) -> Result<Option<Batch>> {
+        let deadline = Instant::now().checked_add(timeout);
+        match self.shared.wait_next(reader, deadline)? {
             Next::Batch(batch) => Ok(Some(batch)),
             Next::End | Next::Nothing => Ok(None),
         }
     }
 
     /// As [`next_batch`](Self::next_batch), for a task, and for as long as it takes: `None` comes
-    /// with `detect_end` alone. Dropping the future loses nothing.
+    /// with `detect_end` alone. Acknowledges the batches that this task received and dropped before.
+    /// Where the future is dropped, the next read gives what it has fetched.
     ///
     /// # Errors
     ///
     /// Those of [`next_batch`](Self::next_batch).
     pub async fn next_batch_async(&self) -> Result<Option<Batch>> {
-        let batch = match poll_fn(|cx| self.shared.poll_next(cx)).await? {
-            Next::Batch(batch) => batch,
+        self.receive(None).await
+    }
+
+    /// As [`next_batch_async`](Self::next_batch_async), for a reader that is not known by the task
+    /// that polls.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next_batch`](Self::next_batch).
+    pub async fn next_batch_async_of(&self, reader: &ReaderId) -> Result<Option<Batch>> {
+        self.receive(Some(reader)).await
+    }
+
+    async fn receive(&self, reader: Option<&ReaderId>) -> Result<Option<Batch>> {
+        let next = poll_fn(|cx| match reader {
+            Some(reader) => self.shared.poll_next(reader, cx),
+            None => self.shared.poll_next(&ReaderId::polled(cx.waker()), cx),
+        });
+        let batch = match next.await? {
+            Next::Batch(batch) => Undelivered(Some(batch)),
             Next::End | Next::Nothing => return Ok(None),
         };
         for run in batch.runs() {
-            let first = batch.get(run.records.start);
+            let first = batch.record(run.records.start);
             self.shared
                 .decoding
                 .prepare(first.and_then(|record| record.value()))
                 .await;
         }
-        Ok(Some(batch))
+        Ok(batch.deliver())
     }
 
     /// The records one by one, each copied out with its event decoded.
@@ -201,12 +279,22 @@ impl EventConsumer {
 
     /// How many records are fetched and wait to be asked for.
     pub fn buffered_records(&self) -> usize {
-        self.shared.reader().queue().map_or(0, |queue| queue.len())
+        self.shared.reader().waiting()
     }
 
-    /// How far each partition is handled of which any record is.
+    /// Acknowledges the batches that this thread or task received and dropped, without reading on:
+    /// for a loop that is left early and without an error.
+    pub fn acknowledge(&self) {
+        self.acknowledge_of(&ReaderId::current());
+    }
+
+    /// As [`acknowledge`](Self::acknowledge), for a reader that is not known by its thread.
+    pub fn acknowledge_of(&self, reader: &ReaderId) {
+        self.shared.progress.confirm(reader);
+    }
+
+    /// How far each partition is acknowledged of which any record is.
     pub fn handled(&self) -> Offsets {
-        self.shared.progress.confirm_released();
         self.shared.progress.places().into()
     }
 
@@ -330,6 +418,7 @@ impl EventConsumer {
         handle.seek(&to.to_list(), timeout)?;
         for position in to.iter() {
             self.shared.progress.sought(&position.partition);
+            reader.forget(std::slice::from_ref(&position.partition));
             reader.assigned(std::slice::from_ref(&position.partition));
         }
         Ok(())
@@ -340,16 +429,16 @@ impl EventConsumer {
         &self.shared.metrics
     }
 
-    /// Stops reading, commits what was handled and leaves the group, all within `timeout`. Batches
-    /// that were dropped count as handled; one still in hand does not. Blocks; every later use
+    /// Stops reading, commits what is acknowledged and leaves the group, all within `timeout`. It
+    /// acknowledges nothing itself: see [`acknowledge`](Self::acknowledge). Blocks; every later use
     /// fails with [`ErrorKind::Closed`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] where the brokers do not answer in time: what was handled since the
-    /// last commit may be read again. The error of the last commit, where that failed.
+    /// [`ErrorKind::Timeout`] where the brokers do not answer in time: leaving goes on in the
+    /// background, and what was acknowledged since the last commit may be read again. The error of
+    /// the last commit, where that failed.
     pub fn close(&self, timeout: Duration) -> Result<()> {
-        self.shared.progress.confirm_released();
         self.leave(timeout)
     }
 
@@ -359,15 +448,13 @@ impl EventConsumer {
     ///
     /// Those of [`close`](Self::close).
     pub async fn close_async(&self, timeout: Duration) -> Result<()> {
-        self.shared.progress.confirm_released();
         let Some(running) = self.running.lock().take() else {
             return Ok(());
         };
-        self.begin_leaving(timeout);
+        let deadline = self.begin_leaving(timeout);
         let shared = Arc::clone(&self.shared);
-        // Ending librdkafka's threads blocks, in however small a way.
         on_a_thread("carbon-events-close", move || {
-            running.leave(&shared, timeout)
+            running.leave(&shared, deadline)
         })
         .await?
     }
@@ -376,34 +463,43 @@ impl EventConsumer {
         let Some(running) = self.running.lock().take() else {
             return Ok(());
         };
-        self.begin_leaving(timeout);
-        running.leave(&self.shared, timeout)
+        let deadline = self.begin_leaving(timeout);
+        running.leave(&self.shared, deadline)
     }
 
-    fn begin_leaving(&self, timeout: Duration) {
+    fn begin_leaving(&self, timeout: Duration) -> Instant {
         const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-        self.shared
-            .begin_closing(Instant::now() + timeout.min(FOREVER));
+        let deadline = Instant::now() + timeout.min(FOREVER);
+        self.shared.begin_closing(deadline);
         if let Ok(handle) = self.shared.handle() {
             handle.consumer_queue().wake();
         }
+        deadline
     }
 }
 
 impl Running {
-    fn leave(self, shared: &Shared, timeout: Duration) -> Result<()> {
-        // The thread keeps the deadline itself; only a listener of the caller's can hold it up.
-        let patience = timeout.saturating_add(Duration::from_secs(1));
-        let outcome = self.outcome.recv_timeout(patience);
-        if outcome.is_ok() {
+    /// Waits for the consumer's thread until `deadline`: for the group to be left, and then for
+    /// librdkafka's threads to end.
+    fn leave(self, shared: &Shared, deadline: Instant) -> Result<()> {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let outcome = self.outcome.recv_timeout(left());
+        shared.finish_closing();
+        let Ok(outcome) = outcome else {
+            return Err(too_late());
+        };
+        // The thread hangs up when librdkafka is destroyed.
+        if let Err(RecvTimeoutError::Disconnected) = self.outcome.recv_timeout(left()) {
             let _ = self.thread.join();
         }
-        shared.finish_closing();
-        outcome.unwrap_or_else(|_| {
-            let message = "the consumer's thread did not end in time";
-            Err(Error::new(ErrorKind::Timeout, message))
-        })
+        outcome
     }
+}
+
+fn too_late() -> Error {
+    let message = "the group was not left in time; that goes on in the background. What was \
+                   acknowledged since the last commit may be read again";
+    Error::new(ErrorKind::Timeout, message)
 }
 
 impl Drop for EventConsumer {

@@ -19,7 +19,7 @@ pub struct OwnedRecord<E = Event<'static>> {
     pub key: Option<Vec<u8>>,
     /// Its headers, in the order in which they were written.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// The event, or why the record is none.
+    /// The event, or why the record is none; ask [`is_tombstone`](Self::is_tombstone) before.
     pub event: Result<E, Box<Undecodable>>,
     pub(super) leader_epoch: Option<i32>,
 }
@@ -37,6 +37,12 @@ impl<E> OwnedRecord<E> {
     /// The topic that it was read from.
     pub fn topic(&self) -> &str {
         &self.partition.topic
+    }
+
+    /// Whether it is a tombstone: a record without a value and so without an event.
+    pub fn is_tombstone(&self) -> bool {
+        let undecodable = self.event.as_ref().err();
+        undecodable.is_some_and(|undecodable| undecodable.value.is_none())
     }
 
     /// The value of the last header of that name.

@@ -1,64 +1,82 @@
-//! What has been handled: the offset up to which every record of a partition is done.
+//! What is acknowledged: the offset up to which every record of a partition is.
 //!
 //! ```text
 //! handed out   [0 ── 100) [100 ── 180) [180 ── 300)      runs: neighbours of one partition
-//!                handled     in hand      handled           in one batch
-//!                    └── 100 may be committed: 180 only once the middle is handled too
+//!            acknowledged    in hand   acknowledged         in one batch
+//!                    └── 100 may be committed: 180 only once the middle is acknowledged too
 //! ```
 //!
-//! Batches may be handled by several threads and finished in any order, so a partition's offset
-//! moves only over runs that are handled without a gap. A run that is never handled (its batch was
-//! abandoned, or dropped by a panic) holds the offset back: its records are read again by whoever
-//! gets the partition next.
+//! Several readers may finish batches in any order, so a partition's offset moves only over runs
+//! that are acknowledged without a gap. A run that never is (its batch was abandoned, or dropped by
+//! a failure) holds the offset back: the partition's next owner reads its records again.
+//!
+//! A run is cut in two when its reader stops in the middle of it: the part behind is handed out
+//! again, to any reader, and is acknowledged by that one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::position::{Position, TopicPartition};
+use super::reader_id::ReaderId;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// From how many waiting runs of a partition on it is worth joining them.
 const MANY_RUNS: usize = 64;
+/// From how many released runs on it is worth looking for those of partitions that are gone.
+const MANY_RELEASED: usize = 256;
 
 /// Neighbouring records of one partition, handed out in one batch.
 #[derive(Debug)]
 pub(super) struct Run {
     first: i64,
-    /// The offset behind the last record.
-    end: i64,
+    /// The offset behind the last record. Changed with the lock of the partitions alone.
+    end: AtomicI64,
     leader_epoch: Option<i32>,
     /// Every record of the run before this offset is handled.
     handled_to: AtomicI64,
+    /// Whether no reader is at work on it: a rebalance need not wait for it.
+    idle: AtomicBool,
 }
 
 impl Run {
     pub(super) fn new(first: i64, end: i64, leader_epoch: Option<i32>) -> Self {
         Run {
             first,
-            end,
+            end: AtomicI64::new(end),
             leader_epoch,
             handled_to: AtomicI64::new(first),
+            idle: AtomicBool::new(false),
         }
     }
 
     /// The records up to `next_offset` are handled.
     pub(super) fn handled_to(&self, next_offset: i64) {
         self.handled_to
-            .fetch_max(next_offset.min(self.end), Ordering::AcqRel);
+            .fetch_max(next_offset.min(self.end()), Ordering::AcqRel);
     }
 
-    fn done(&self) -> i64 {
+    /// Every record of the run before this offset is handled.
+    pub(super) fn done(&self) -> i64 {
         self.handled_to.load(Ordering::Acquire)
     }
 
     fn is_handled(&self) -> bool {
-        self.done() >= self.end
+        self.done() >= self.end()
+    }
+
+    fn is_in_hand(&self) -> bool {
+        !self.is_handled() && !self.idle.load(Ordering::Acquire)
+    }
+
+    /// Whether a reader is at work on it.
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Release);
     }
 
     pub(super) fn end(&self) -> i64 {
-        self.end
+        self.end.load(Ordering::Acquire)
     }
 
     pub(super) fn leader_epoch(&self) -> Option<i32> {
@@ -70,10 +88,17 @@ impl Run {
 #[derive(Default)]
 pub(super) struct Progress {
     partitions: Mutex<HashMap<TopicPartition, Tracked>>,
-    /// Of batches that were dropped; handled as soon as the next is asked for.
-    released: Mutex<Vec<Arc<Run>>>,
+    /// What readers have dropped; acknowledged as soon as the same reader reads on.
+    released: Mutex<Vec<Released>>,
     settled: Condvar,
     waiting: AtomicUsize,
+}
+
+/// Records up to an offset that a reader has dropped.
+struct Released {
+    reader: ReaderId,
+    run: Arc<Run>,
+    next_offset: i64,
 }
 
 #[derive(Default)]
@@ -100,7 +125,7 @@ impl Tracked {
                     leader_epoch: run.leader_epoch,
                 });
             }
-            if done < run.end {
+            if done < run.end() {
                 break;
             }
             self.runs.pop_front();
@@ -117,8 +142,8 @@ impl Tracked {
         for run in self.runs.drain(..) {
             match joined.back_mut() {
                 Some(last) if last.is_handled() && run.is_handled() => {
-                    let both = Run::new(last.first, run.end, run.leader_epoch);
-                    both.handled_to(run.end);
+                    let both = Run::new(last.first, run.end(), run.leader_epoch);
+                    both.handled_to(run.end());
                     *last = Arc::new(both);
                 }
                 _ => joined.push_back(run),
@@ -163,23 +188,75 @@ impl Progress {
         }
     }
 
-    /// A batch was dropped. Whether it was handled shows when the next one is asked for.
-    pub(super) fn released(&self, runs: impl IntoIterator<Item = Arc<Run>>) {
-        self.released.lock().extend(runs);
+    /// Whether a run is of a partition that is ours, and was not left by a seek.
+    pub(super) fn is_tracked(&self, partition: &TopicPartition, run: &Arc<Run>) -> bool {
+        let tracked = self.partitions.lock();
+        tracked
+            .get(partition)
+            .is_some_and(|tracked| tracked.runs.iter().any(|one| Arc::ptr_eq(one, run)))
     }
 
-    /// The batches that were dropped so far are handled.
-    pub(super) fn confirm_released(&self) {
-        let released = std::mem::take(&mut *self.released.lock());
-        if !released.is_empty() {
-            self.handled(released.iter());
+    /// Cuts a run behind `end`, and gives the part that begins with `first`. Between them there may be
+    /// offsets without a record.
+    pub(super) fn split(
+        &self,
+        partition: &TopicPartition,
+        run: &Arc<Run>,
+        end: i64,
+        first: i64,
+    ) -> Option<Arc<Run>> {
+        let mut tracked = self.partitions.lock();
+        let runs = &mut tracked.get_mut(partition)?.runs;
+        let place = runs.iter().position(|one| Arc::ptr_eq(one, run))?;
+        let behind = Arc::new(Run::new(first, run.end(), run.leader_epoch));
+        run.end.store(end, Ordering::Release);
+        runs.insert(place + 1, Arc::clone(&behind));
+        Some(behind)
+    }
+
+    /// A reader has dropped these records of runs, up to an offset each. Whether it has processed
+    /// them shows when it reads on.
+    pub(super) fn released(
+        &self,
+        reader: &ReaderId,
+        runs: impl IntoIterator<Item = (Arc<Run>, i64)>,
+    ) {
+        let mut released = self.released.lock();
+        if released.len() > MANY_RELEASED {
+            released.retain(|one| Arc::strong_count(&one.run) > 1);
+        }
+        released.extend(runs.into_iter().map(|(run, next_offset)| Released {
+            reader: reader.clone(),
+            run,
+            next_offset,
+        }));
+    }
+
+    /// Acknowledges what this reader has dropped so far.
+    pub(super) fn confirm(&self, reader: &ReaderId) {
+        let mut released = self.released.lock();
+        if released.is_empty() {
+            return;
+        }
+        let before = released.len();
+        released.retain(|one| {
+            let same = one.reader.is(reader);
+            if same {
+                one.run.handled_to(one.next_offset);
+            }
+            !same
+        });
+        let confirmed = released.len() < before;
+        drop(released);
+        if confirmed {
+            self.notify();
         }
     }
 
     /// These runs are handled.
     pub(super) fn handled<'a>(&self, runs: impl IntoIterator<Item = &'a Arc<Run>>) {
         for run in runs {
-            run.handled_to(run.end);
+            run.handled_to(run.end());
         }
         self.notify();
     }
@@ -204,7 +281,7 @@ impl Progress {
             partitions.iter().any(|partition| {
                 tracked.get_mut(partition).is_some_and(|tracked| {
                     tracked.advance();
-                    !tracked.runs.is_empty()
+                    tracked.runs.iter().any(|run| run.is_in_hand())
                 })
             })
         };
@@ -222,6 +299,28 @@ impl Progress {
         drop(tracked);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         handled
+    }
+
+    /// How far each partition is acknowledged of which every record handed out is.
+    pub(super) fn idle_places(&self) -> Vec<Position> {
+        let mut places = Vec::new();
+        for (partition, tracked) in &mut *self.partitions.lock() {
+            tracked.advance();
+            if tracked.runs.is_empty() {
+                places.extend(tracked.handled.map(|place| position(partition, place)));
+            }
+        }
+        places
+    }
+
+    /// There is no record in a partition up to `next_offset`. To be called while none is handed out.
+    pub(super) fn skip_to(&self, partition: &TopicPartition, next_offset: i64) {
+        if let Some(tracked) = self.partitions.lock().get_mut(partition)
+            && tracked.runs.is_empty()
+            && let Some(place) = &mut tracked.handled
+        {
+            place.next_offset = place.next_offset.max(next_offset);
+        }
     }
 
     /// The places that moved since the last call.
@@ -312,12 +411,37 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_batch_counts_when_the_next_is_asked_for() {
+    fn a_dropped_batch_counts_when_its_own_reader_reads_on() {
         let progress = progress();
-        progress.released([hand_out(&progress, 5, 9)]);
+        let (one, other) = (ReaderId::numbered(1), ReaderId::numbered(2));
+        progress.released(&one, [(hand_out(&progress, 5, 9), 9)]);
+        progress.confirm(&other);
         assert_eq!(unstored(&progress), None);
-        progress.confirm_released();
+        progress.confirm(&one);
         assert_eq!(unstored(&progress), Some(9));
+    }
+
+    #[test]
+    fn the_rest_of_a_run_is_acknowledged_by_itself() {
+        let progress = progress();
+        let run = hand_out(&progress, 0, 10);
+        let rest = progress.split(&partition(), &run, 3, 4).unwrap();
+        progress.handled([&rest]);
+        assert_eq!(unstored(&progress), None);
+        run.handled_to(3);
+        assert_eq!(unstored(&progress), Some(10));
+        assert!(
+            progress.split(&partition(), &rest, 5, 5).is_none(),
+            "all done"
+        );
+    }
+
+    #[test]
+    fn a_rebalance_does_not_wait_for_what_no_reader_works_on() {
+        let progress = progress();
+        hand_out(&progress, 0, 10).set_idle(true);
+        let far = Instant::now() + Duration::from_secs(60);
+        assert!(progress.wait_until_handled(&[partition()], far, || false));
     }
 
     #[test]
@@ -358,8 +482,9 @@ mod tests {
         assert!(!progress.wait_until_handled(&[partition()], far, || true));
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| progress.wait_until_handled(&[partition()], far, || false));
-            progress.released([run]);
-            progress.confirm_released();
+            let reader = ReaderId::current();
+            progress.released(&reader, [(run, 10)]);
+            progress.confirm(&reader);
             assert!(waits.join().unwrap());
         });
     }

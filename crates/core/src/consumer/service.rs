@@ -10,7 +10,7 @@
 //! (`max.poll.interval.ms`), and leaves records alone: those wait in librdkafka's queue, which
 //! stops fetching at `max_buffered_bytes` and goes on once there is room.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -20,7 +20,10 @@ use super::AssignmentChange;
 use super::position::{Offsets, TopicPartition};
 use super::shared::Shared;
 use super::start::{self, Starts};
-use crate::kafka::{Event, Handle, PartitionList, Queue, Rebalance, TopicHandle, logical};
+use crate::config::StartPosition;
+use crate::kafka::{
+    Event, Handle, PartitionEntry, PartitionList, Queue, Rebalance, TopicHandle, logical,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the brokers may keep the thread from everything else.
@@ -29,6 +32,8 @@ const ASK: Duration = Duration::from_secs(2);
 const MOST_EVENTS: usize = 100;
 /// How long to wait after a look for new partitions that failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long leaving the group may go on after `close` has returned.
+const LEAVE_IN_BACKGROUND: Duration = Duration::from_secs(30);
 /// How often lag is looked at.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ pub(super) struct Service {
     /// Partitions that this consumer had before.
     started: HashSet<TopicPartition>,
     lag_at: Instant,
+    /// How many partitions the topics had when they were first given to us.
+    first_counts: Option<HashMap<Arc<str>, i32>>,
     leaving: bool,
     cannot_leave: bool,
     failed_commit: Option<Error>,
@@ -72,24 +79,20 @@ impl Service {
             pending: None,
             started: HashSet::new(),
             lag_at: Instant::now(),
+            first_counts: None,
             leaving: false,
             cannot_leave: false,
             failed_commit: None,
         }
     }
 
-    /// Runs until the group is left, or until that has taken too long; says through `left` how it
-    /// went.
-    pub(super) fn run(mut self, left: &SyncSender<Result<()>>) {
+    /// Runs until the group is left, and reports through `left` how that went; hangs up when
+    /// librdkafka is destroyed. The caller may have stopped waiting before.
+    pub(super) fn run(mut self, left: SyncSender<Result<()>>) {
         let _last_words = LastWords(Arc::clone(&self.shared));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            while !self.handle.has_left() {
+            while !self.handle.has_left() && !self.cannot_leave && !self.has_given_up() {
                 self.step();
-                match self.shared.closing_by() {
-                    Some(deadline) if Instant::now() >= deadline => return Err(too_late()),
-                    Some(_) if self.cannot_leave => break,
-                    _ => {}
-                }
             }
             self.failed_commit.take().map_or(Ok(()), Err)
         }));
@@ -98,10 +101,18 @@ impl Service {
             self.shared.end_with(error.clone());
             Err(error)
         });
-        // Everything of librdkafka's goes before the caller goes on.
-        drop(self);
-        // The caller may have stopped waiting.
         let _ = left.try_send(outcome);
+        self.shared.finish_closing();
+        let Service { handle, events, .. } = self;
+        drop(events);
+        handle.destroy_here();
+    }
+
+    /// Whether leaving has taken too long, although nobody waits for it any more.
+    fn has_given_up(&self) -> bool {
+        let late = |deadline: Instant| deadline.checked_add(LEAVE_IN_BACKGROUND);
+        let limit = self.shared.closing_by().and_then(late);
+        limit.is_some_and(|limit| Instant::now() >= limit)
     }
 
     fn step(&mut self) {
@@ -125,8 +136,27 @@ impl Service {
         if !self.leaving {
             self.shared
                 .look_at_trouble(|| self.handle.reach(ASK).is_ok());
+            self.skip_control_records();
             self.store_handled();
             self.report_lag();
+        }
+    }
+
+    /// Counts what librdkafka passes over, a transaction's markers and aborted records, as
+    /// acknowledged once everything before it is.
+    fn skip_control_records(&self) {
+        // With the reader's lock: nothing is taken meanwhile, so no record is passed over.
+        let _reader = self.shared.reader();
+        let places = self.shared.progress.idle_places();
+        if places.is_empty() {
+            return;
+        }
+        let mut list = Offsets::from(places).to_list();
+        if self.handle.position(&mut list).is_ok() {
+            for entry in list.iter() {
+                let partition = TopicPartition::from(entry);
+                self.shared.progress.skip_to(&partition, entry.offset);
+            }
         }
     }
 
@@ -172,7 +202,7 @@ impl Service {
         };
         // Once we are leaving nothing is read: it does not matter where.
         if !self.leaving
-            && let Err(error) = start::resolve(&self.handle, &self.starts(), &mut list, ASK)
+            && let Err(error) = self.resolve(&mut list)
         {
             tracing::warn!(target: "carbon_events", %error, "cannot find where to start; trying on");
             self.shared.note(self.shared.health.explain(error), false);
@@ -180,6 +210,36 @@ impl Service {
             return;
         }
         self.assign(&list);
+    }
+
+    fn resolve(&mut self, list: &mut PartitionList) -> Result<()> {
+        let latest = self.shared.settings.start == StartPosition::Latest;
+        if latest && self.first_counts.is_none() {
+            self.first_counts = Some(self.count_partitions()?);
+        }
+        start::resolve(&self.handle, &self.starts(), list, ASK)?;
+        let Some(counts) = &self.first_counts else {
+            return Ok(());
+        };
+        let is_added = |entry: &PartitionEntry<'_>| {
+            counts
+                .get(entry.topic)
+                .is_some_and(|count| entry.partition >= *count)
+        };
+        start::at_the_beginning(&self.handle, &self.starts(), list, is_added, ASK)
+    }
+
+    /// How many partitions each topic has; none of one that does not exist.
+    fn count_partitions(&self) -> Result<HashMap<Arc<str>, i32>> {
+        let count = |topic: &Arc<str>| {
+            let handle = TopicHandle::new(&self.handle, topic)?;
+            let count = match self.handle.partition_count(&handle, ASK) {
+                Err(error) if error.kind() == ErrorKind::UnknownTopic => 0,
+                count => count?,
+            };
+            Ok((Arc::clone(topic), i32::try_from(count).unwrap_or(i32::MAX)))
+        };
+        self.shared.topics.iter().map(count).collect()
     }
 
     fn starts(&self) -> Starts<'_> {
@@ -385,10 +445,4 @@ impl Drop for LastWords {
     fn drop(&mut self) {
         self.0.thread_ended();
     }
-}
-
-fn too_late() -> Error {
-    let message = "the group was not left in time: what was handled since the last commit may be \
-                   read again, and the group's other members wait for session.timeout.ms";
-    Error::new(ErrorKind::Timeout, message)
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::batch::{Batch, BatchRun};
+use super::batch::{Batch, BatchRun, Fetched};
 use super::decoding::Decoding;
 use super::position::TopicPartition;
 use super::progress::{Progress, Run};
+use super::reader_id::ReaderId;
 use super::trouble::Trouble;
 use super::wake::Wake;
 use crate::config::{ConsumerSettings, TokenProvider};
@@ -71,6 +72,11 @@ pub(super) struct Reader {
     queue: Option<Queue>,
     buffer: FetchBuffer,
     topics: HashMap<Arc<str>, Arc<KnownTopic>>,
+    /// Records that were given back, in the order in which they were fetched. The next read gives
+    /// these before it looks into the queue.
+    given_back: VecDeque<Fetched>,
+    /// How many batches were fetched.
+    fetched: u64,
     end: End,
 }
 
@@ -99,6 +105,21 @@ impl Reader {
         for partition in partitions {
             self.end.unread.remove(partition);
         }
+        self.forget(partitions);
+    }
+
+    /// Drops the records of these partitions that were given back.
+    pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
+        for fetched in &mut self.given_back {
+            fetched.keep(|run| !partitions.contains(&run.partition));
+        }
+        self.given_back.retain(|fetched| fetched.messages.len() > 0);
+    }
+
+    /// How many records wait to be read.
+    pub(super) fn waiting(&self) -> usize {
+        let given_back = self.given_back.iter().map(|fetched| fetched.messages.len());
+        given_back.sum::<usize>() + self.queue.as_ref().map_or(0, Queue::len)
     }
 
     fn topic(&mut self, name: &Arc<str>, metrics: &Metrics) -> Arc<KnownTopic> {
@@ -157,6 +178,8 @@ impl Shared {
                 queue: Some(queue),
                 buffer: FetchBuffer::new(batch_records.min(1 << 16)),
                 topics: HashMap::new(),
+                given_back: VecDeque::new(),
+                fetched: 0,
                 end: End::default(),
             }),
             trouble: Mutex::new(Trouble::at_start(
@@ -186,12 +209,16 @@ impl Shared {
         self.reader.lock()
     }
 
-    /// The next batch, waiting for one until `deadline`.
-    pub(super) fn wait_next(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Next> {
-        self.progress.confirm_released();
+    /// The next batch for a reader, waiting for one until `deadline`.
+    pub(super) fn wait_next(
+        self: &Arc<Self>,
+        reader: &ReaderId,
+        deadline: Option<Instant>,
+    ) -> Result<Next> {
+        self.progress.confirm(reader);
         loop {
             let seen = self.wake.arrivals();
-            match self.look()? {
+            match self.look(reader)? {
                 Next::Nothing => {}
                 found => return Ok(found),
             }
@@ -202,11 +229,15 @@ impl Shared {
     }
 
     /// As [`wait_next`](Self::wait_next), for a task.
-    pub(super) fn poll_next(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Result<Next>> {
-        self.progress.confirm_released();
+    pub(super) fn poll_next(
+        self: &Arc<Self>,
+        reader: &ReaderId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next>> {
+        self.progress.confirm(reader);
         loop {
             let seen = self.wake.arrivals();
-            match self.look() {
+            match self.look(reader) {
                 Ok(Next::Nothing) => {}
                 found => return Poll::Ready(found),
             }
@@ -217,7 +248,7 @@ impl Shared {
     }
 
     /// Takes what is there.
-    fn look(self: &Arc<Self>) -> Result<Next> {
+    fn look(self: &Arc<Self>, for_reader: &ReaderId) -> Result<Next> {
         if self.has_errors.load(Ordering::Acquire) {
             if let Some(error) = self.errors.lock().pop_front() {
                 return Err(error);
@@ -230,6 +261,12 @@ impl Shared {
             self.handle()?;
         }
         let mut reader = self.reader.lock();
+        if let Some(fetched) = reader.given_back.pop_front() {
+            // The end comes again behind these.
+            reader.end.news = reader.end.is_reached();
+            drop(reader);
+            return Ok(self.batch(fetched, for_reader));
+        }
         let Reader { queue, buffer, .. } = &mut *reader;
         let Some(queue) = queue else {
             return Err(closed());
@@ -270,9 +307,66 @@ impl Shared {
             let error = self.errors.lock().pop_front();
             return error.map_or(Ok(end), Err);
         }
+        reader.fetched += 1;
+        let number = reader.fetched;
         drop(reader);
         self.trouble.lock().over();
-        Ok(Next::Batch(Batch::new(messages, runs, Arc::clone(self))))
+        let fetched = Fetched {
+            messages,
+            runs,
+            number,
+        };
+        Ok(self.batch(fetched, for_reader))
+    }
+
+    fn batch(self: &Arc<Self>, fetched: Fetched, reader: &ReaderId) -> Next {
+        Next::Batch(Batch::new(fetched, Arc::clone(self), reader.clone()))
+    }
+
+    /// Has the next read give these records again, from `index` on: those that are not acknowledged,
+    /// of partitions that we still have.
+    pub(super) fn take_back(&self, mut fetched: Fetched, index: usize) {
+        let mut reader = self.reader.lock();
+        if reader.queue.is_none() {
+            return;
+        }
+        fetched.runs.retain_mut(|run| {
+            let start = run.records.start;
+            let offset = |index| fetched.messages.get(index).map(|message| message.offset());
+            let is_done =
+                |index: &usize| offset(*index).is_some_and(|offset| offset < run.run.done());
+            let from = (start.max(index)..run.records.end).find(|index| !is_done(index));
+            let Some(from) = from else {
+                return false;
+            };
+            let rest = if from == start {
+                let tracked = self.progress.is_tracked(&run.partition, &run.run);
+                tracked.then(|| Arc::clone(&run.run))
+            } else {
+                let (last, first) = (offset(from - 1), offset(from));
+                last.zip(first).and_then(|(last, first)| {
+                    let (partition, end) = (&run.partition, last + 1);
+                    self.progress.split(partition, &run.run, end, first)
+                })
+            };
+            let Some(rest) = rest else {
+                return false;
+            };
+            rest.set_idle(true);
+            run.records.start = from;
+            run.run = rest;
+            true
+        });
+        fetched.keep(|_| true);
+        if fetched.messages.len() > 0 {
+            let later = |one: &Fetched| one.number > fetched.number;
+            let place = reader.given_back.iter().position(later);
+            let place = place.unwrap_or(reader.given_back.len());
+            reader.given_back.insert(place, fetched);
+        }
+        drop(reader);
+        self.progress.notify();
+        self.wake.wake();
     }
 
     /// Cuts the messages into runs of one partition and writes those down as handed out.
@@ -281,13 +375,15 @@ impl Shared {
         let mut runs = Vec::new();
         let mut start = 0;
         while let Some(first) = messages.get(start) {
-            let mut bytes = 0;
+            let (mut bytes, mut tombstones) = (0, 0);
             let mut end = start;
             let mut last = first;
             while let Some(message) = messages.get(end)
                 && place(&message) == place(&first)
             {
-                bytes += message.value().map_or(0, <[u8]>::len);
+                let value = message.value();
+                bytes += value.map_or(0, <[u8]>::len);
+                tombstones += u64::from(value.is_none());
                 bytes += message.key().map_or(0, <[u8]>::len);
                 last = message;
                 end += 1;
@@ -298,6 +394,7 @@ impl Shared {
             };
             let topic = reader.topic(&name, &self.metrics);
             topic.metrics.consumed((end - start) as u64, bytes as u64);
+            topic.metrics.tombstones(tombstones);
             let partition = TopicPartition::new(name, first.partition());
             let run = Run::new(first.offset(), last.offset() + 1, last.leader_epoch());
             let run = Arc::new(run);
@@ -327,7 +424,7 @@ impl Shared {
     /// Whether everything has been read that there is.
     pub(super) fn at_end(&self) -> bool {
         let reader = self.reader.lock();
-        self.settings.detect_end && reader.end.is_reached()
+        self.settings.detect_end && reader.end.is_reached() && reader.given_back.is_empty()
     }
 
     /// Takes note of an error from librdkafka; it is shown now, later or not at all.
@@ -405,7 +502,10 @@ impl Shared {
         *self.closing_by.lock() = Some(deadline);
         self.progress.notify();
         // What was fetched and not read goes back to librdkafka.
-        self.reader.lock().queue = None;
+        let mut reader = self.reader.lock();
+        let unread = (reader.queue.take(), std::mem::take(&mut reader.given_back));
+        drop(reader);
+        drop(unread);
         self.wake.wake();
     }
 

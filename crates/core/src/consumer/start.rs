@@ -122,6 +122,38 @@ pub(super) fn resolve(
     Ok(())
 }
 
+/// Has the added partitions start at their beginning, where the group has committed nothing and no
+/// offset was given: everything in them is newer than the start.
+pub(super) fn at_the_beginning(
+    handle: &Handle,
+    wanted: &Starts<'_>,
+    list: &mut PartitionList,
+    is_added: impl Fn(&PartitionEntry<'_>) -> bool,
+    timeout: Duration,
+) -> Result<()> {
+    let added = |entry: &PartitionEntry<'_>| {
+        is_added(entry) && wanted.is_first_time(entry) && wanted.given(entry).is_none()
+    };
+    let mut committed = PartitionList::new();
+    for entry in list.iter().filter(added) {
+        committed.push(entry.topic, entry.partition, logical::STORED, None);
+    }
+    if committed.len() == 0 {
+        return Ok(());
+    }
+    handle.committed(&mut committed, timeout)?;
+    let anew = |entry: &PartitionEntry<'_>| entry.offset < 0 || wanted.is_anew(entry);
+    let beginning = select(&committed, anew);
+    list.set_offsets(|entry| {
+        if beginning.contains(&TopicPartition::from(entry)) {
+            logical::BEGINNING
+        } else {
+            entry.offset
+        }
+    });
+    Ok(())
+}
+
 fn select(
     list: &PartitionList,
     wanted: impl Fn(&PartitionEntry<'_>) -> bool,

@@ -10,8 +10,10 @@ use futures::Stream;
 use super::EventConsumer;
 use super::batch::{Batch, Record};
 use super::owned::OwnedRecord;
+use super::reader_id::ReaderId;
 use super::shared::Next;
 use crate::events::{Event, TypedEvent};
+use crate::sync::Mutex;
 use crate::{ErrorKind, Result};
 
 /// How a record of a stream is decoded.
@@ -52,8 +54,9 @@ where
 
 /// The stream of [`EventConsumer::stream`] and [`EventConsumer::typed`].
 ///
-/// Asking for the next record says that the one before it is handled. A stream that is dropped
-/// leaves the record it gave last, and those behind it, unhandled.
+/// Asking for the next record acknowledges the one before it. The records that a stream has not
+/// given when it is dropped come at the next read, such as that of another stream. The record that
+/// it gave last is acknowledged if the same thread or task reads on, and not by closing.
 #[must_use = "streams do nothing unless polled"]
 pub struct EventStream<'c, D = Any> {
     consumer: &'c EventConsumer,
@@ -64,8 +67,9 @@ pub struct EventStream<'c, D = Any> {
 
 /// A batch that is taken apart record by record.
 ///
-/// Asking for the next record says that the one before it is handled. A cursor that is dropped
-/// leaves the record it gave last, and those behind it, unhandled.
+/// Asking for the next record acknowledges the one before it. The records that a cursor has not
+/// given when it is dropped come at the next read; the record that it gave last is acknowledged as
+/// a [`Batch`] of one record that is dropped then.
 pub struct Cursor {
     /// None once every record is handled.
     batch: Option<Batch>,
@@ -127,10 +131,110 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// Takes the record given last as not given: it comes again.
+    fn step_back(&mut self) {
+        self.index = self.index.saturating_sub(1);
+        let Some(batch) = &self.batch else {
+            return;
+        };
+        let before = self.index.saturating_sub(1);
+        while self.run > 0
+            && batch
+                .runs()
+                .get(self.run)
+                .is_some_and(|run| run.records.start > before)
+        {
+            self.run -= 1;
+        }
+    }
+}
+
+impl Cursor {
+    /// Ends it for its reader, which still has the record given last.
+    fn end(mut self) {
+        self.leave(true);
+    }
+
+    fn leave(&mut self, reader_goes_on: bool) {
+        let Some(batch) = self.batch.take() else {
+            return;
+        };
+        if reader_goes_on && let Some(last) = self.index.checked_sub(1) {
+            batch.release_to(last);
+        }
+        batch.give_back_from(self.index);
+    }
+}
+
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(batch) = self.batch.take() {
-            batch.abandon();
+        let by_reader = self
+            .batch
+            .as_ref()
+            .is_some_and(Batch::is_dropped_by_its_reader);
+        self.leave(by_reader);
+    }
+}
+
+/// The batch that readers take apart record by record: one reader at a time.
+///
+/// For other languages, whose consumers are iterators themselves. A reader that asks while another
+/// one has a batch reads what that one has not been given.
+#[derive(Debug, Default)]
+pub struct Iteration(Mutex<Option<(ReaderId, Cursor)>>);
+
+impl Iteration {
+    /// Gives the next record of the reader's batch to `take`; `None` where there is none. A record
+    /// whose `take` fails comes again.
+    ///
+    /// # Errors
+    ///
+    /// That of `take`.
+    pub fn next<T, E>(
+        &self,
+        reader: &ReaderId,
+        take: impl FnOnce(&Record<'_>) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        // Not locked while `take` runs, which may call anything.
+        let Some((owner, mut cursor)) = self.0.lock().take() else {
+            return Ok(None);
+        };
+        if !owner.is(reader) {
+            cursor.end();
+            return Ok(None);
+        }
+        let Some(record) = cursor.next_record() else {
+            return Ok(None);
+        };
+        let taken = take(&record);
+        if taken.is_err() {
+            cursor.step_back();
+        }
+        let mut current = self.0.lock();
+        if current.is_none() {
+            *current = Some((owner, cursor));
+        } else {
+            drop(current);
+            cursor.end();
+        }
+        taken.map(Some)
+    }
+
+    /// Has the reader take this batch apart.
+    pub fn begin(&self, reader: &ReaderId, batch: Batch) {
+        let begun = (reader.clone(), Cursor::new(batch));
+        let before = self.0.lock().replace(begun);
+        if let Some((_, cursor)) = before {
+            cursor.end();
+        }
+    }
+
+    /// Ends it: the records that were not given come at the next read.
+    pub fn end(&self) {
+        let ended = self.0.lock().take();
+        if let Some((_, cursor)) = ended {
+            cursor.end();
         }
     }
 }
@@ -159,7 +263,8 @@ impl<D: Decode> Stream for EventStream<'_, D> {
             if this.ended {
                 return Poll::Ready(None);
             }
-            match this.consumer.shared.poll_next(cx) {
+            let reader = ReaderId::polled(cx.waker());
+            match this.consumer.shared.poll_next(&reader, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => {
                     // Nothing comes behind these two.

@@ -126,6 +126,14 @@ impl Handle {
         outcome(code, "ask for the group's offsets").and_then(|()| each_partition(list))
     }
 
+    /// Sets each offset to the one behind what was taken of the partition, control records of
+    /// transactions among it; to a negative number where nothing was. Asks no broker.
+    pub(crate) fn position(&self, list: &mut PartitionList) -> Result<()> {
+        // SAFETY: instance and list are live, the list ours to change.
+        let code = unsafe { sys::rd_kafka_position(self.ptr(), list.ptr()) };
+        outcome(code, "ask for positions")
+    }
+
     /// Sets each offset, a time in milliseconds UTC, to that of the first record of that time or
     /// later; negative where there is none.
     pub(crate) fn offsets_for_times(

@@ -18,16 +18,25 @@ use crate::{Error, ErrorKind, Result, fork};
 
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
 pub(crate) struct Handle {
+    instance: ManuallyDrop<Instance>,
+    /// A consumer may be dropped with its last record, by any thread: destroying it takes as long as
+    /// a broker that does not answer.
+    drops_behind: bool,
+}
+
+/// Destroyed when it is dropped, which waits for librdkafka's threads.
+struct Instance {
     ptr: NonNull<RDKafka>,
+    /// librdkafka's threads use it until the end.
     #[cfg(unix)]
     lookups: Box<super::resolve::Lookups>,
 }
 
 // SAFETY: librdkafka locks inside every call on an instance ("completely thread-safe", its
 // INTRODUCTION.md); destruction happens once, in Drop.
-unsafe impl Send for Handle {}
+unsafe impl Send for Instance {}
 // SAFETY: as above.
-unsafe impl Sync for Handle {}
+unsafe impl Sync for Instance {}
 
 impl Handle {
     /// A producer whose delivery reports, statistics, errors, logs and token requests come as events on
@@ -86,20 +95,30 @@ impl Handle {
         // SAFETY: the instance is live; a null queue sends its logs to the main queue.
         unsafe { sys::rd_kafka_set_log_queue(ptr.as_ptr(), std::ptr::null_mut()) };
         Ok(Arc::new(Handle {
-            ptr,
-            #[cfg(unix)]
-            lookups,
+            instance: ManuallyDrop::new(Instance {
+                ptr,
+                #[cfg(unix)]
+                lookups,
+            }),
+            drops_behind: kind == RDKafkaType::RD_KAFKA_CONSUMER,
         }))
     }
 
     pub(crate) fn ptr(&self) -> *mut RDKafka {
-        self.ptr.as_ptr()
+        self.instance.ptr.as_ptr()
+    }
+
+    /// Waits for librdkafka's threads to end here, where this is the last owner.
+    pub(crate) fn destroy_here(self: Arc<Self>) {
+        if let Some(mut handle) = Arc::into_inner(self) {
+            handle.drops_behind = false;
+        }
     }
 
     /// Keeps the client's threads from waiting for a name server: before its end.
     pub(crate) fn give_up_lookups(&self) {
         #[cfg(unix)]
-        self.lookups.give_up();
+        self.instance.lookups.give_up();
     }
 
     /// The queue of events.
@@ -132,11 +151,23 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.give_up_lookups();
+        // SAFETY: taken once, here, and not used after.
+        let instance = unsafe { ManuallyDrop::take(&mut self.instance) };
+        if self.drops_behind {
+            let thread = std::thread::Builder::new().name("carbon-events-destroy".to_owned());
+            // Where no thread can be spawned, the closure is dropped, and the instance with it.
+            let _ = thread.spawn(move || drop(instance));
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
         // A consumer leaves its group by `Handle::leave`, within a deadline; waiting for it here
         // again would have none.
         let flags = sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
-        // SAFETY: the last owner; queues, topics and messages keep an Arc of this handle.
-        unsafe { sys::rd_kafka_destroy_flags(self.ptr(), flags) }
+        // SAFETY: the last owner; queues, topics and messages keep an Arc of the handle.
+        unsafe { sys::rd_kafka_destroy_flags(self.ptr.as_ptr(), flags) }
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) struct Messages {
     list: Box<[NonNull<sys::rd_kafka_message_t>]>,
     /// librdkafka parses a record's headers on the first request and keeps them in the record.
     parsing: Mutex<()>,
-    _handle: Arc<Handle>,
+    /// None in a list that is empty.
+    _handle: Option<Arc<Handle>>,
 }
 
 // SAFETY: a message is memory with reference counts that are atomic; what is changed after it was
@@ -26,6 +27,16 @@ pub(crate) struct Messages {
 unsafe impl Send for Messages {}
 // SAFETY: as above.
 unsafe impl Sync for Messages {}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Messages {
+            list: Box::default(),
+            parsing: Mutex::new(()),
+            _handle: None,
+        }
+    }
+}
 
 /// Where [`Queue::fetch`] puts what it finds; kept between calls.
 pub(crate) struct FetchBuffer(Vec<*mut sys::rd_kafka_message_t>);
@@ -60,7 +71,7 @@ impl Queue {
         Messages {
             list: list.drain(..).filter_map(NonNull::new).collect(),
             parsing: Mutex::new(()),
-            _handle: Arc::clone(self.handle()),
+            _handle: Some(Arc::clone(self.handle())),
         }
     }
 }

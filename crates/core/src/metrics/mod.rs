@@ -83,6 +83,7 @@ pub struct TopicMetrics {
     batch_records: Histogram,
     consumed: Counter,
     consumed_bytes: Counter,
+    tombstones: Counter,
     undecodable: Counter,
     unknown_json_fields: Counter,
 }
@@ -101,6 +102,7 @@ impl TopicMetrics {
             batch_records: Histogram::new(),
             consumed: Counter::default(),
             consumed_bytes: Counter::default(),
+            tombstones: Counter::default(),
             undecodable: Counter::default(),
             unknown_json_fields: Counter::default(),
         }
@@ -141,7 +143,12 @@ impl TopicMetrics {
         self.consumed_bytes.add(bytes);
     }
 
-    /// Records were read that are no event.
+    /// Records without a value were read.
+    pub fn tombstones(&self, records: u64) {
+        self.tombstones.add(records);
+    }
+
+    /// Records were read that have a value and are no event.
     pub fn undecodable(&self, records: u64) {
         self.undecodable.add(records);
     }

@@ -53,8 +53,13 @@ const TOPIC_COUNTERS: &[(&str, &str, TopicValue)] = &[
         t.consumed_bytes.get()
     }),
     (
+        "tombstone_records_total",
+        "Records read without a value.",
+        |t| t.tombstones.get(),
+    ),
+    (
         "undecodable_records_total",
-        "Records read that are no event.",
+        "Records read that have a value and are no event.",
         |t| t.undecodable.get(),
     ),
     (

@@ -63,7 +63,9 @@ pub struct TopicSnapshot {
     pub consumed: u64,
     /// Their bytes.
     pub consumed_bytes: u64,
-    /// Records read that are no event.
+    /// Records read without a value.
+    pub tombstones: u64,
+    /// Records read that have a value and are no event.
     pub undecodable: u64,
     /// Fields of JSON events that their record does not have.
     pub unknown_json_fields: u64,
@@ -169,6 +171,7 @@ fn topic_snapshot(name: &str, topic: &TopicMetrics) -> TopicSnapshot {
         delivery_latency: latency_snapshot(&latency),
         consumed: topic.consumed.get(),
         consumed_bytes: topic.consumed_bytes.get(),
+        tombstones: topic.tombstones.get(),
         undecodable: topic.undecodable.get(),
         unknown_json_fields: topic.unknown_json_fields.get(),
     }

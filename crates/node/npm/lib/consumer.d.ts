@@ -35,27 +35,39 @@ interface Decoded<Name extends TopicName, Long extends number | bigint> extends 
   event: TopicEvents<Long>[Name];
   error: null;
   value: null;
+  tombstone: false;
 }
 
 interface Undecoded<Name extends string> extends Place<Name> {
   event: null;
   /** Why the record is no event. Reading goes on. */
   error: EventError;
-  /** The record's bytes; `null` for a tombstone. */
+  /** The record's bytes. */
   value: Buffer | null;
+  tombstone: false;
+}
+
+/** A record without a value, with which a compacted topic deletes what has the same key. */
+interface Tombstone<Name extends string> extends Place<Name> {
+  event: null;
+  error: null;
+  value: null;
+  tombstone: true;
 }
 
 /** A record of one of these topics: `topic` tells which event it has, `event` whether it has one. */
 export type EventRecord<
   Name extends TopicName = TopicName,
   Long extends number | bigint = number,
-> = { [Topic in Name]: Decoded<Topic, Long> | Undecoded<Topic> }[Name];
+> = { [Topic in Name]: Decoded<Topic, Long> | Undecoded<Topic> | Tombstone<Topic> }[Name];
 
 /**
  * Reads typed events as a member of a consumer group, or alone: each record at least once.
  *
- * A record counts as handled when the next is asked for, a batch when the next is; what is handled
- * is committed from time to time and by {@link close}.
+ * Reading on acknowledges what the same reader was given before, and nothing else does: not `close`,
+ * not leaving a loop, not another loop. Each iterator and each call of {@link eachBatch} is a reader of
+ * its own, the calls of {@link nextBatch} together are one. What is acknowledged is committed from time
+ * to time and by {@link close}; what is not is read again, by the next loop or by the group.
  */
 export class EventConsumer<
   Name extends TopicName = TopicName,
@@ -71,12 +83,16 @@ export class EventConsumer<
     undefined
   >;
 
-  /** The next records; `null` where there will be no more. */
+  /**
+   * The next records; `null` where there will be no more. Acknowledges those that it gave before. End a
+   * wait with a signal: of a call that is left alone the records count as received. Several callers at
+   * once acknowledge by {@link acknowledge}; better, each uses {@link eachBatch}.
+   */
   nextBatch(options?: {
     signal?: AbortSignal | undefined;
   }): Promise<Array<EventRecord<Name, Longs extends 'bigint' ? bigint : number>> | null>;
 
-  /** Calls `handler` with batches. Where it throws, its batch is not handled, and reading ends. */
+  /** Calls `handler` with batches. Where it throws, reading ends, and the batch comes at the next read. */
   eachBatch(
     handler: (
       records: Array<EventRecord<Name, Longs extends 'bigint' ? bigint : number>>,
@@ -84,7 +100,10 @@ export class EventConsumer<
     options?: { signal?: AbortSignal | undefined },
   ): Promise<void>;
 
-  /** Commits what is handled now. */
+  /** Acknowledges every record that was given, without reading on. */
+  acknowledge(): void;
+
+  /** Commits what is acknowledged, and what {@link nextBatch} gave last. Waits for the answer. */
   commit(options?: { timeoutMs?: number }): Promise<void>;
 
   /** The partitions that are ours now. */
@@ -93,7 +112,11 @@ export class EventConsumer<
   /** The consumer's metrics in Prometheus' text format, with its lag. */
   metrics(): string;
 
-  /** Commits what is handled and leaves the group. */
+  /**
+   * Commits what is acknowledged and leaves the group, within `timeoutMs`. Acknowledges nothing itself.
+   *
+   * @throws TimeoutError where the brokers do not answer in time; leaving goes on in the background.
+   */
   close(options?: { timeoutMs?: number }): Promise<void>;
 
   [Symbol.asyncDispose](): Promise<void>;

@@ -12,35 +12,48 @@ const CLOSE_TIMEOUT_MS = 30_000;
 
 /** How each record is read, by its number. */
 const unpacks = [];
+/** What stands for an event's number in a record without a value. */
+const TOMBSTONE = -2;
 const NO_HEADERS = Object.freeze({});
 
 /** A chunk of records that the addon handed over. */
 class Chunk {
-  /** How many of its records were given to the caller. */
+  /** How many of its records are acknowledged. */
+  done = 0;
+  /** How many were given to the caller. */
   given = 0;
-  /** Whether the caller still has the last of them in hand. */
-  inHand = false;
 
   constructor(sequence, records) {
     this.sequence = sequence;
     this.records = records;
   }
 
-  get handled() {
-    return this.given - (this.inHand ? 1 : 0);
+  /** Whether it has records that were not given. */
+  get goesOn() {
+    return this.given < this.records.length;
   }
 
+  /** Reading on acknowledges what was given before. */
   next() {
-    this.inHand = true;
+    this.done = this.given;
     return { done: false, value: this.records[this.given++] };
   }
 
   rest() {
+    this.done = this.given;
     const rest = this.given === 0 ? this.records : this.records.slice(this.given);
     this.given = this.records.length;
-    this.inHand = false;
     return rest;
   }
+}
+
+/**
+ * One that reads: an iterator, a call of `eachBatch`, or the calls of `nextBatch` together. Reading on
+ * acknowledges only what the same reader was given.
+ */
+class Reader {
+  /** What it was given last. */
+  chunk = null;
 }
 
 /** Reads typed events: one by one (`for await`), or batch by batch. */
@@ -48,11 +61,16 @@ class EventConsumer {
   #native;
   #id = number();
   #unpacker = new Unpacker();
-  #chunk = null;
+  /** Those that have a chunk in hand. */
+  #readers = new Set();
+  /** The reader of `nextBatch`. */
+  #reader = new Reader();
+  /** Whether a call of `nextBatch` waits. */
+  #waiting = false;
+  /** Chunks that were given back, in order: they come at the next read. */
+  #givenBack = [];
   #wakes = [];
   #closed = false;
-  /** Whether a handler of `eachBatch` is at work. */
-  #handling = false;
 
   constructor({ longs = 'number', ...options } = {}) {
     if (longs !== 'number' && longs !== 'bigint') {
@@ -66,58 +84,65 @@ class EventConsumer {
     clients.set(this.#id, this);
   }
 
-  /** A record counts as handled when the next one is asked for. */
+  /** A record is acknowledged when the loop asks for the next one. */
   [Symbol.asyncIterator]() {
+    const reader = new Reader();
     return {
-      next: () => this.#nextRecord(),
+      next: () => this.#nextRecord(reader),
       // The record in the caller's hands comes again, to the next loop or to the group.
       return: (value) => {
-        const chunk = this.#chunk;
-        if (chunk !== null) {
-          chunk.given = chunk.handled;
-          chunk.inHand = false;
-        }
+        this.#giveBack(reader);
         return Promise.resolve({ done: true, value });
       },
     };
   }
 
-  /** The next records; those given before count as handled. `null` where there are no more. */
+  /** The next records; acknowledges those given before. `null` where there are no more. */
   async nextBatch({ signal } = {}) {
-    const left = this.#chunk;
-    if (left !== null && left.given < left.records.length) return left.rest();
-    this.#handledAll();
-    const chunk = await this.#nextChunk(signal);
-    return chunk === null ? null : chunk.rest();
+    // A call while another one waits has another caller, of whom no later call says that it reads on.
+    if (this.#waiting) return this.#nextBatch(new Reader(), signal);
+    this.#waiting = true;
+    try {
+      return await this.#nextBatch(this.#reader, signal);
+    } finally {
+      this.#waiting = false;
+    }
   }
 
   /** Calls `handler` with batches until it throws, the signal aborts or there are no more. */
   async eachBatch(handler, { signal } = {}) {
+    const reader = new Reader();
     for (;;) {
       let batch;
       try {
-        batch = await this.nextBatch({ signal });
+        batch = await this.#nextBatch(reader, signal);
       } catch (error) {
         if (signal?.aborted) return;
         throw error;
       }
       if (batch === null) return;
-      this.#handling = true;
       try {
         await handler(batch);
       } catch (error) {
-        this.#giveBack(batch.length);
+        this.#giveBack(reader);
         throw error;
-      } finally {
-        this.#handling = false;
       }
     }
   }
 
-  /** Commits what is handled now; it is done from time to time anyway. */
+  /** Acknowledges every record that was given, without reading on. */
+  acknowledge() {
+    for (const { chunk } of this.#readers) {
+      chunk.done = chunk.given;
+      this.#open().progress(chunk.sequence, chunk.done);
+    }
+  }
+
+  /** Commits what is acknowledged and the batch of `nextBatch`, and waits for the answer. */
   async commit({ timeoutMs = 30_000 } = {}) {
-    const chunk = this.#chunk;
-    if (chunk !== null && !this.#handling) this.#open().progress(chunk.sequence, chunk.handled);
+    const own = this.#reader.chunk;
+    if (own !== null) own.done = own.given;
+    for (const { chunk } of this.#readers) this.#open().progress(chunk.sequence, chunk.done);
     await operate((operation) => this.#open().commit(operation, timeoutMs));
   }
 
@@ -131,12 +156,13 @@ class EventConsumer {
     return this.#open().metrics();
   }
 
-  /** Commits what is handled and leaves the group. */
+  /** Commits what is acknowledged and leaves the group. Acknowledges nothing itself. */
   async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}) {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#handling && this.#chunk !== null) this.#chunk.given = 0;
-    this.#handledSoFar();
+    for (const reader of [...this.#readers]) this.#giveBack(reader);
+    for (const chunk of this.#givenBack) this.#native.handled(chunk.sequence, chunk.done);
+    this.#givenBack = [];
     clients.delete(this.#id);
     this.onReady();
     try {
@@ -151,52 +177,60 @@ class EventConsumer {
     return this.#native;
   }
 
-  #nextRecord() {
-    const chunk = this.#chunk;
-    if (chunk !== null && chunk.given < chunk.records.length) {
-      return Promise.resolve(chunk.next());
-    }
-    return this.#nextRecordLater();
+  #nextRecord(reader) {
+    const { chunk } = reader;
+    if (chunk !== null && chunk.goesOn) return Promise.resolve(chunk.next());
+    return this.#nextRecordLater(reader);
   }
 
-  async #nextRecordLater() {
-    this.#handledAll();
-    const chunk = await this.#nextChunk();
+  async #nextRecordLater(reader) {
+    this.#finish(reader);
+    const chunk = await this.#nextChunk(reader);
     return chunk === null ? { done: true, value: undefined } : chunk.next();
   }
 
-  /** The chunk is handled as far as it was given. */
-  #handledAll() {
-    const chunk = this.#chunk;
+  async #nextBatch(reader, signal) {
+    const { chunk } = reader;
+    if (chunk !== null && chunk.goesOn) return chunk.rest();
+    this.#finish(reader);
+    const next = await this.#nextChunk(reader, signal);
+    return next === null ? null : next.rest();
+  }
+
+  /** The reader reads on: it has acknowledged its chunk. */
+  #finish(reader) {
+    const { chunk } = reader;
     if (chunk === null || this.#closed) return;
-    this.#chunk = null;
+    this.#release(reader);
     this.#native.handled(chunk.sequence, chunk.given);
   }
 
-  /** What the caller does not have in hand any more is handled. */
-  #handledSoFar() {
-    const chunk = this.#chunk;
+  /** The next read gives what this reader was given and has not acknowledged, and what is behind. */
+  #giveBack(reader) {
+    const { chunk } = reader;
     if (chunk === null) return;
-    this.#chunk = null;
-    this.#native.handled(chunk.sequence, chunk.handled);
+    this.#release(reader);
+    chunk.given = chunk.done;
+    this.#givenBack.push(chunk);
+    this.#givenBack.sort((one, other) => one.sequence - other.sequence);
+    this.onReady();
   }
 
-  /** The last so many records that were given are not handled, nor is what is behind them. */
-  #giveBack(records) {
-    if (this.#chunk === null || this.#closed) return;
-    this.#chunk.given -= records;
-    this.#handledSoFar();
+  #release(reader) {
+    reader.chunk = null;
+    this.#readers.delete(reader);
   }
 
-  async #nextChunk(signal) {
+  async #nextChunk(reader, signal) {
     stay(1);
     try {
       for (;;) {
         throwIfAborted(signal);
         if (this.#closed) return null;
-        const chunk = this.#take();
+        const chunk = this.#givenBack.shift() ?? this.#take();
         if (chunk !== null) {
-          this.#chunk = chunk;
+          reader.chunk = chunk;
+          this.#readers.add(reader);
           return chunk;
         }
         if (this.#native.atEnd()) return null;
@@ -260,14 +294,15 @@ function record(r, topics, errors) {
   const number = c[r.at++];
   const timestamp = time === time ? time : null;
   if (number < 0) {
-    const error = fromParts(errors[c[r.at++]]);
-    const value = r.bytes();
-    return { topic, partition, offset, timestamp, key, headers, event: null, error, value };
+    const tombstone = number === TOMBSTONE;
+    const error = tombstone ? null : fromParts(errors[c[r.at++]]);
+    const value = tombstone ? null : r.bytes();
+    return { topic, partition, offset, timestamp, key, headers, event: null, error, value, tombstone };
   }
   const unpack = (unpacks[number] ??= records[names[number]].unpack);
   const event = unpack(r);
   if (r.unsafe !== undefined) return unsafe(r, number, { topic, partition, offset, timestamp, key, headers });
-  return { topic, partition, offset, timestamp, key, headers, event, error: null, value: null };
+  return { topic, partition, offset, timestamp, key, headers, event, error: null, value: null, tombstone: false };
 }
 
 function readHeaders(r, count) {
@@ -293,7 +328,7 @@ function unsafe(r, number, place) {
     `(${place.topic} [${place.partition}] at offset ${place.offset})`;
   const context = { event, field, topic: place.topic };
   const error = new classes.Undecodable(message, { context });
-  return { ...place, event: null, error, value: null };
+  return { ...place, event: null, error, value: null, tombstone: false };
 }
 
 if (Symbol.asyncDispose !== undefined) {

@@ -44,6 +44,9 @@ export async function consume(): Promise<void> {
     if (record.error !== null) {
       const value: Buffer | null = record.value;
       console.error(record.error.message, value?.length);
+    } else if (record.tombstone) {
+      const nothing: null = record.event;
+      console.log(record.key, nothing);
     } else if (record.topic === 'system-health') {
       const status: 'HEALTHY' | 'DEGRADED' | 'UNHEALTHY' | 'UNKNOWN' = record.event.healthStatus;
       console.log(status, record.event.latencyMs + 1);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._native import ConsumerBase
+from ._readers import of_task
 from ._settings import texts
 from .errors import ClosedError
 
@@ -34,42 +35,82 @@ class EventConsumer(_Consumer):
     def __enter__(self) -> EventConsumer:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.acknowledge()
         self.close()
+
+    def acknowledge(self) -> None:
+        """Acknowledges what this thread has received, without reading on."""
+        self.acknowledge_received()
 
 
 class AsyncEventConsumer(_Consumer):
     """Reads events in asyncio's tasks."""
 
-    def __aiter__(self) -> AsyncEventConsumer:
-        return self
+    def __aiter__(self) -> _Records:
+        return _Records(self, of_task())
 
-    async def __anext__(self) -> Any:
-        record = self.next_in_hand()
+    # Coroutines are made by plain functions, so that the task that calls is the reader, and not one
+    # that `asyncio.wait_for` makes for them.
+    def __anext__(self) -> Any:
+        return self._next_record(of_task())
+
+    async def _next_record(self, reader: int | None) -> Any:
+        reader = reader or of_task() or 0
+        record = self.next_in_hand(reader)
         while record is None:
             try:
-                found = await self.fetch_async()
+                fetched = await self.fetch_async(reader)
             except ClosedError:
                 raise StopAsyncIteration from None
-            if not found:
+            if fetched is None:
                 raise StopAsyncIteration
-            record = self.next_in_hand()
+            self.iterate(reader, fetched)
+            record = self.next_in_hand(reader)
         return record
 
-    async def next_batch(self) -> Any:  # type: ignore[override]
+    def next_batch(self) -> Any:  # type: ignore[override]
         """The next batch as a list; empty when everything has been read, with `detect_end`."""
-        return await self.next_batch_async()
+        return self._next_batch(of_task())
+
+    async def _next_batch(self, reader: int | None) -> Any:
+        self.end_iteration()
+        # Cancelled while it waits, or before it goes on with the answer: the batch comes again.
+        fetched = await self.fetch_async(reader or of_task() or 0)
+        return [] if fetched is None else fetched.records()
+
+    def acknowledge(self) -> None:
+        """Acknowledges what this task has received, without reading on."""
+        self.acknowledge_received(of_task())
 
     async def commit(self, what: Any = None) -> None:  # type: ignore[override]
         """Commits offsets and waits for the answer."""
         await self.commit_async(what)
 
     async def close(self, timeout: float | None = None) -> None:  # type: ignore[override]
-        """Commits what was handled and leaves the group."""
+        """Commits what is acknowledged and leaves the group."""
         await self.close_async(timeout)
 
     async def __aenter__(self) -> AsyncEventConsumer:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.acknowledge()
         await self.close()
+
+
+class _Records:
+    """The records for one loop. They are received by the task that began it."""
+
+    __slots__ = ("_consumer", "_reader")
+
+    def __init__(self, consumer: AsyncEventConsumer, reader: int | None) -> None:
+        self._consumer, self._reader = consumer, reader
+
+    def __aiter__(self) -> _Records:
+        return self
+
+    def __anext__(self) -> Any:
+        return self._consumer._next_record(self._reader)

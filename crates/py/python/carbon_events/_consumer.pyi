@@ -17,12 +17,14 @@ Place: TypeAlias = tuple[str, int, int]
 class EventConsumer(ConsumerBase, Generic[E]):
     """Reads events, record by record or batch by batch.
 
-    A record is handled, and its offset may be committed, as soon as the next one is asked for; a
-    batch as soon as the next batch is.
+    A record is acknowledged, and its offset may be committed, when the thread that received it asks
+    for the next one; a batch when that thread asks for the next batch. Leaving `with` without an
+    exception acknowledges what is in hand; leaving it with one, `close` and other threads do not.
 
         with EventConsumer(AuditAPICallEvent, group_id="audit") as consumer:
             for record in consumer:
-                print(record.key, record.event.status_code)
+                if not record.tombstone:
+                    print(record.key, record.event.status_code)
 
     Made of event classes, it reads their topics and its records are typed by them.
     """
@@ -56,8 +58,13 @@ class EventConsumer(ConsumerBase, Generic[E]):
         """Commits offsets and waits for the answer.
 
         Args:
-            what: up to and with a record or records, or a place; without one, all that is handled.
+            what: up to and with a record or records, or a place; without one, all that is
+                acknowledged.
         """
+
+    def acknowledge(self) -> None:
+        """Acknowledges what this thread has received, without reading on: for a loop that is left
+        early and without an error. The offsets are committed as usual."""
 
     def seek(self, to: Record[E] | Place, *, timeout: float = 10.0) -> None:
         """Goes on reading at a record, or at a place."""
@@ -72,7 +79,12 @@ class EventConsumer(ConsumerBase, Generic[E]):
         """Prometheus' text of what this consumer counts, its lag included."""
 
     def close(self, timeout: float | None = None) -> None:
-        """Commits what was handled and leaves the group."""
+        """Commits what is acknowledged and leaves the group, within `timeout` seconds. Acknowledges
+        nothing itself.
+
+        Raises:
+            EventTimeoutError: time is up. Leaving goes on in the background.
+        """
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -86,9 +98,13 @@ class EventConsumer(ConsumerBase, Generic[E]):
 class AsyncEventConsumer(ConsumerBase, Generic[E]):
     """Reads events in asyncio's tasks.
 
+    As `EventConsumer`, with tasks in place of threads: the one that calls `next_batch` or begins
+    `async for` receives the records. A read that is cancelled leaves its batch to the next read.
+
         async with AsyncEventConsumer(AuditAPICallEvent, group_id="audit") as consumer:
             async for record in consumer:
-                print(record.key, record.event.status_code)
+                if not record.tombstone:
+                    print(record.key, record.event.status_code)
     """
 
     def __new__(
@@ -107,6 +123,9 @@ class AsyncEventConsumer(ConsumerBase, Generic[E]):
     async def commit(self, what: Record[E] | list[Record[E]] | Place | None = None) -> None:
         """As `EventConsumer.commit`."""
 
+    def acknowledge(self) -> None:
+        """As `EventConsumer.acknowledge`, for this task."""
+
     def seek(self, to: Record[E] | Place, *, timeout: float = 10.0) -> None:
         """Goes on reading at a record, or at a place."""
 
@@ -120,7 +139,7 @@ class AsyncEventConsumer(ConsumerBase, Generic[E]):
         """Prometheus' text of what this consumer counts, its lag included."""
 
     async def close(self, timeout: float | None = None) -> None:
-        """Commits what was handled and leaves the group."""
+        """As `EventConsumer.close`."""
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(

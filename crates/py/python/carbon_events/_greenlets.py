@@ -138,6 +138,17 @@ def current() -> int:
     return id(getcurrent())
 
 
+def reader() -> int:
+    """A number of the running greenlet that no other one ever has."""
+    if not is_patched():
+        return 0
+    from greenlet import getcurrent
+
+    from ._readers import number_of
+
+    return number_of(getcurrent())
+
+
 def of_this_thread() -> Any:
     """What runs the greenlets of this thread; `None` where there are none, or where the caller is
     the hub itself, which cannot wait for anything."""

@@ -148,21 +148,26 @@ class Record(Generic[E_co]):
 
     @property
     def event(self) -> E_co:
-        """The event.
+        """The event; `None` of a tombstone, which `tombstone` tells.
 
         Raises:
-            UndecodableError: the bytes are no event, or there are none.
+            UndecodableError: the bytes are no event.
             IncompatibleSchemaError: an event of another writer that ours cannot stand for.
             UnavailableError: the registry, asked for the writer's schema, did not answer.
         """
 
     @property
     def error(self) -> EventError | None:
-        """Why the record is no event; `None` where it is one."""
+        """Why the record is no event; `None` where it is one, or a tombstone."""
 
     @property
     def value(self) -> bytes | None:
-        """The value's bytes, of a record that is no event; `None` for a tombstone."""
+        """The value's bytes, of a record that is no event; `None` where it is one, or a tombstone."""
+
+    @property
+    def tombstone(self) -> bool:
+        """Whether it is a tombstone: a record without a value, with which a compacted topic deletes
+        what has the same key. It has no event and no error."""
 
 class ProducerBase:
     def __new__(cls, options: dict[str, str], properties: dict[str, str]) -> Self: ...
@@ -173,8 +178,15 @@ class ProducerBase:
     @property
     def close_timeout(self) -> float: ...
 
+class Fetched:
+    def records(self) -> list[Record]: ...
+
 class ConsumerBase:
     def __new__(cls, options: dict[str, str], properties: dict[str, str]) -> Self: ...
+    def iterate(self, reader: int, fetched: Fetched) -> None: ...
+    def next_in_hand(self, reader: int) -> Record | None: ...
+    def end_iteration(self) -> None: ...
+    def acknowledge_received(self, task: int | None = None) -> None: ...
 
 class Port:
     def fileno(self) -> int: ...

@@ -200,6 +200,14 @@ impl Tail<'_> {
         if key.is_some_and(|key| record.key() != Some(key.as_bytes())) {
             return Ok(false);
         }
+        if record.is_tombstone() {
+            // It has no field of which a condition could hold.
+            if !self.options.conditions.is_empty() {
+                return Ok(false);
+            }
+            self.shown.tombstone(record)?;
+            return Ok(self.is_last());
+        }
         match record.event() {
             Ok(event) => {
                 let json = serde_json::to_value(&event)?;
@@ -222,10 +230,13 @@ impl Tail<'_> {
                 self.shown.undecodable(record, &error)?;
             }
         }
-        Ok(self
-            .options
-            .count
-            .is_some_and(|count| self.shown.records >= count))
+        Ok(self.is_last())
+    }
+
+    /// Whether as many records were shown as were asked for.
+    fn is_last(&self) -> bool {
+        let count = self.options.count;
+        count.is_some_and(|count| self.shown.records >= count)
     }
 
     fn is_past_until(&self) -> bool {

@@ -58,19 +58,28 @@ impl Shown {
         writeln!(self.out)
     }
 
+    /// Shows a record without a value.
+    pub(super) fn tombstone(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.records += 1;
+        if self.json {
+            let mut line = head_json(record);
+            line.insert("tombstone".to_owned(), Value::Bool(true));
+            return writeln!(self.out, "{}", Value::Object(line));
+        }
+        writeln!(self.out, "{} {}", head(record), styled(DIM, "tombstone"))
+    }
+
     /// Shows a record that is no event.
     pub(super) fn undecodable(&mut self, record: &Record<'_>, error: &Error) -> io::Result<()> {
         self.records += 1;
         if self.json {
             let mut line = head_json(record);
             line.insert("error".to_owned(), output::library_error_json(error));
-            line.insert(
-                "value".to_owned(),
-                record.value().map_or(Value::Null, bytes_json),
-            );
+            let value = bytes_json(record.value().unwrap_or_default());
+            line.insert("value".to_owned(), value);
             return writeln!(self.out, "{}", Value::Object(line));
         }
-        let value = record.value().map_or("no value".to_owned(), shown_bytes);
+        let value = shown_bytes(record.value().unwrap_or_default());
         let why = format!("{}: {}", error.kind(), error.message());
         writeln!(
             self.out,

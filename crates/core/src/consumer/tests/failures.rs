@@ -120,6 +120,48 @@ fn an_address_where_nobody_is_does_not_hold_up_closing() {
     );
 }
 
+/// How long closing within `timeout` takes, and then dropping.
+fn time_to_close(consumer: EventConsumer, timeout: Duration) -> Duration {
+    let started = Instant::now();
+    let _ = consumer.close(timeout);
+    drop(consumer);
+    started.elapsed()
+}
+
+#[test]
+fn closing_without_time_returns_at_once_and_leaves_behind_the_callers_back() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let batch = next(&consumer);
+    let read = batch.len() as i64;
+    batch.get(batch.len() - 1).unwrap().acknowledge();
+    assert!(time_to_close(consumer, Duration::ZERO) < Duration::from_millis(100));
+    until("the commit", || {
+        committed(&broker, "g") == BTreeMap::from([(0, read)])
+    });
+    let started = Instant::now();
+    drop(batch);
+    assert!(started.elapsed() < Duration::from_millis(100));
+}
+
+#[test]
+fn closing_keeps_its_time_while_no_broker_answers() {
+    let outages: [fn(&Broker); 2] = [
+        |broker| broker.take_down().unwrap(),
+        |broker| broker.delay(Duration::from_secs(20)).unwrap(),
+    ];
+    for begin in outages {
+        let broker = broker();
+        write(&broker, 0, 0..10);
+        let consumer = builder(&broker, "g").build().unwrap();
+        next(&consumer).acknowledge();
+        begin(&broker);
+        let taken = time_to_close(consumer, Duration::from_millis(500));
+        assert!(taken < Duration::from_millis(600), "{taken:?}");
+    }
+}
+
 #[test]
 fn a_broker_that_is_slow_to_say_where_to_start_is_waited_for() {
     let broker = broker();

@@ -12,6 +12,11 @@ fn is_committed(broker: &Broker, expected: &[(i32, i64)]) {
     until("the commit", || committed(broker, "g") == expected);
 }
 
+/// Waits until so many records can be read at once. librdkafka counts what is no record too.
+fn has_buffered(consumer: &EventConsumer, records: usize) {
+    until("the records", || consumer.buffered_records() >= records);
+}
+
 #[test]
 fn a_batch_is_committed_once_the_next_is_asked_for() {
     let broker = broker();
@@ -94,22 +99,24 @@ fn an_abandoned_batch_is_read_again() {
     batch.abandon();
     consumer.seek(Offsets::at(TOPIC, 0, first), SOON).unwrap();
     assert_eq!(read(&consumer, 3)[&0], [0, 1, 2]);
+    consumer.acknowledge();
     consumer.close(SOON).unwrap();
     assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 3)]));
 }
 
 #[test]
-fn closing_commits_what_was_dropped_and_not_what_is_in_hand() {
+fn closing_acknowledges_neither_what_was_dropped_nor_what_is_in_hand() {
     let broker = broker();
-    write(&broker, 0, 0..4);
+    write(&broker, 0, 0..6);
     let settings = settings(&broker, "g").max_batch_records(2_u32);
     let consumer = builder(&broker, "g").consumer(settings).build().unwrap();
     drop(next(&consumer));
+    drop(next(&consumer));
     let in_hand = next(&consumer);
-    let handled = in_hand.get(0).unwrap().offset();
+    let first = in_hand.get(0).unwrap().offset();
     consumer.close(SOON).unwrap();
-    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, handled)]));
-    assert_eq!(in_hand.get(0).unwrap().offset(), handled, "still readable");
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, first)]));
+    assert_eq!(in_hand.get(0).unwrap().offset(), first, "still readable");
     let error = consumer.next_batch(SOON).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert_eq!(
@@ -117,6 +124,250 @@ fn closing_commits_what_was_dropped_and_not_what_is_in_hand() {
         ErrorKind::Closed
     );
     consumer.close(SOON).unwrap();
+}
+
+#[test]
+fn a_failed_handler_and_a_close_leave_the_batch_to_the_next_reader() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let work = || -> Result<(), String> {
+        let batch = next(&consumer);
+        let handled = batch.iter().map(|_| Err("the database is down".to_owned()));
+        handled.collect()
+    };
+    work().unwrap_err();
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::new());
+}
+
+#[test]
+fn a_loop_that_is_left_without_an_error_acknowledges() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let read = next(&consumer).len() as i64;
+    consumer.acknowledge();
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, read)]));
+}
+
+#[test]
+fn a_read_of_another_thread_acknowledges_nothing() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(next(&consumer))).join().unwrap();
+    });
+    write(&broker, 0, 10..12);
+    drop(next(&consumer));
+    let _ = consumer.next_batch(Duration::ZERO).unwrap();
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::new());
+}
+
+#[test]
+fn a_read_of_another_task_acknowledges_nothing() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let consumer = std::sync::Arc::new(consumer);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let read = |consumer: &std::sync::Arc<EventConsumer>| {
+        let consumer = std::sync::Arc::clone(consumer);
+        async move { drop(consumer.next_batch_async().await.unwrap()) }
+    };
+    runtime.block_on(async {
+        tokio::spawn(read(&consumer)).await.unwrap();
+        write(&broker, 0, 10..12);
+        tokio::spawn(read(&consumer)).await.unwrap();
+    });
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::new());
+}
+
+#[test]
+fn a_task_acknowledges_by_reading_on() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").detect_end().build().unwrap();
+    let all = async { while consumer.next_batch_async().await.unwrap().is_some() {} };
+    block_on(all);
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10)]));
+}
+
+#[test]
+fn a_batch_that_a_worker_drops_is_not_acknowledged() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let batch = next(&consumer);
+    std::thread::spawn(move || drop(batch)).join().unwrap();
+    assert!(consumer.next_batch(Duration::ZERO).unwrap().is_none());
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::new());
+}
+
+#[test]
+fn a_read_that_is_cancelled_leaves_its_batch_to_the_next_read() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").detect_end().build().unwrap();
+    let batch = next(&consumer);
+    let read_before = batch.len();
+    drop(super::super::Undelivered(Some(batch)));
+    assert_eq!(consumer.buffered_records(), 10);
+    assert!(!consumer.at_end());
+    let again = block_on(consumer.next_batch_async()).unwrap().unwrap();
+    assert_eq!(again.len(), read_before);
+    assert_eq!(again.get(0).unwrap().offset(), 0);
+    drop(again);
+    while block_on(consumer.next_batch_async()).unwrap().is_some() {}
+    assert!(consumer.at_end());
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10)]));
+}
+
+#[test]
+fn a_batch_that_is_given_back_comes_again_without_what_was_acknowledged() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 10);
+    let batch = next(&consumer);
+    batch.get(3).unwrap().acknowledge();
+    batch.give_back();
+    let again = next(&consumer);
+    let offsets: Vec<_> = again.iter().map(|record| record.offset()).collect();
+    assert_eq!(offsets, Vec::from_iter(4..10));
+    assert_eq!(
+        again
+            .get(0)
+            .unwrap()
+            .typed::<ServiceHealthEvent>()
+            .unwrap()
+            .latency_ms,
+        4
+    );
+    is_committed(&broker, &[(0, 4)]);
+    again.acknowledge();
+    is_committed(&broker, &[(0, 10)]);
+}
+
+#[test]
+fn batches_that_are_given_back_come_in_their_order_and_not_after_a_seek() {
+    let broker = broker();
+    write(&broker, 0, 0..6);
+    let settings = settings(&broker, "g").max_batch_records(2_u32);
+    let consumer = builder(&broker, "g").consumer(settings).build().unwrap();
+    let [one, two] = [next(&consumer), next(&consumer)];
+    let first = |batch: &Batch| batch.get(0).unwrap().offset();
+    let second = first(&two);
+    two.give_back();
+    one.give_back();
+    let again = next(&consumer);
+    assert_eq!(first(&again), 0);
+    consumer.seek(Offsets::at(TOPIC, 0, 5), SOON).unwrap();
+    let sought = next(&consumer);
+    assert_eq!(first(&sought), 5, "and not {second}");
+    again.give_back();
+    assert_eq!(consumer.buffered_records(), 0, "sought away from");
+}
+
+#[test]
+fn a_stream_goes_on_where_the_one_before_ended() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    write(&broker, 1, 10..20);
+    let consumer = builder(&broker, "g").detect_end().build().unwrap();
+    let mut seen = Vec::new();
+    while let Some(record) = block_on(consumer.typed::<ServiceHealthEvent>().next()) {
+        seen.push(record.unwrap().event.unwrap().latency_ms);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, Vec::from_iter(0..20));
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10), (1, 10)]));
+}
+
+#[test]
+fn a_batch_goes_on_where_a_stream_ended() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 10);
+    let mut stream = consumer.stream();
+    for _ in 0..4 {
+        block_on(stream.next()).unwrap().unwrap();
+    }
+    drop(stream);
+    is_committed(&broker, &[(0, 3)]);
+    let batch = next(&consumer);
+    let offsets: Vec<_> = batch.iter().map(|record| record.offset()).collect();
+    assert_eq!(offsets, Vec::from_iter(4..10));
+    consumer.close(SOON).unwrap();
+}
+
+#[test]
+fn an_iteration_is_one_readers_and_the_next_goes_on_behind_it() {
+    use crate::consumer::{Iteration, ReaderId};
+    let broker = broker();
+    write(&broker, 0, 0..6);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 6);
+    let iteration = Iteration::default();
+    let readers = [ReaderId::numbered(1), ReaderId::numbered(2)];
+    let read = |reader: &ReaderId| loop {
+        let taken = iteration.next(reader, |record| Ok::<_, ()>(record.offset()));
+        if let Some(offset) = taken.unwrap() {
+            return offset;
+        }
+        let batch = consumer.next_batch_of(reader, SOON).unwrap().unwrap();
+        iteration.begin(reader, batch);
+    };
+    let [one, other] = &readers;
+    assert_eq!([read(one), read(other), read(other)], [0, 1, 2]);
+    let failed = iteration.next(other, |record| Err::<(), _>(record.offset()));
+    assert_eq!(failed, Err(3));
+    // The first reader has not read on: nothing behind its record is committed.
+    assert_eq!(consumer.handled(), Offsets::default());
+    assert_eq!(read(one), 3);
+    let handled = || consumer.handled().iter().next().unwrap().next_offset;
+    // By asking for the record that failed, the other reader has acknowledged the one before it.
+    assert_eq!(handled(), 3);
+    iteration.end();
+    consumer.acknowledge_of(other);
+    assert_eq!(handled(), 3);
+    consumer.acknowledge_of(one);
+    assert_eq!(handled(), 4);
+}
+
+#[test]
+fn an_iteration_that_another_thread_ends_leaves_its_record_to_its_reader() {
+    use crate::consumer::{Iteration, ReaderId};
+    let broker = broker();
+    write(&broker, 0, 0..2);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 2);
+    let (iteration, reader) = (Iteration::default(), ReaderId::current());
+    iteration.begin(&reader, next(&consumer));
+    let first = iteration.next(&reader, |record| Ok::<_, ()>(record.offset()));
+    assert_eq!(first, Ok(Some(0)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = ReaderId::current();
+            assert_eq!(iteration.next(&other, |_| Ok::<_, ()>(())), Ok(None));
+            next(&consumer).acknowledge();
+        });
+    });
+    assert_eq!(consumer.handled(), Offsets::default());
+    consumer.acknowledge();
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 2)]));
 }
 
 #[test]
@@ -188,7 +439,7 @@ fn without_auto_commit_only_what_is_asked_for_is_committed() {
     let owned = record.to_owned();
     consumer.commit_sync(&owned, SOON).unwrap();
     assert_eq!(consumer.metrics().snapshot().commits, 5);
-    drop(batch);
+    batch.acknowledge();
     consumer.commit_sync(consumer.handled(), SOON).unwrap();
     assert!(committed(&broker, "g")[&0] >= 1);
 }

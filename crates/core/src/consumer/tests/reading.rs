@@ -82,6 +82,33 @@ fn a_record_that_is_no_event_is_an_error_with_its_bytes_and_reading_goes_on() {
 }
 
 #[test]
+fn a_tombstone_is_no_undecodable_record() {
+    let broker = broker();
+    let producer = EventProducer::builder()
+        .connection(broker.connection())
+        .build()
+        .unwrap();
+    let record = producer.raw(TOPIC).partition(0).key(&b"catalog"[..]);
+    record.send().unwrap().wait().unwrap();
+    producer.close(SOON).unwrap();
+    let consumer = builder(&broker, "g").build().unwrap();
+    let batch = next(&consumer);
+    let record = batch.get(0).unwrap();
+    assert!(record.is_tombstone() && record.to_owned().is_tombstone());
+    assert_eq!(record.key(), Some(&b"catalog"[..]));
+    let error = record.event().unwrap_err();
+    assert!(error.message().contains("tombstone"), "{error}");
+    let snapshot = consumer.metrics().snapshot();
+    let counts = snapshot.topic(TOPIC).unwrap();
+    assert_eq!((counts.tombstones, counts.undecodable), (1, 0));
+    let text = consumer.metrics().to_prometheus();
+    assert!(
+        text.contains("tombstone_records_total{topic=\"system-health\"} 1"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_stream_gives_what_is_no_event_with_its_bytes() {
     let broker = broker();
     write_values(&broker, TOPIC, 0, [b"{".to_vec(), value(&event(3))]);

@@ -70,6 +70,7 @@ fn where_the_group_left_off_unless_that_is_to_be_ignored() {
     let broker = filled();
     let first = builder(&broker, "g").build().unwrap();
     read(&first, 15);
+    first.acknowledge();
     first.close(SOON).unwrap();
     assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10), (1, 5)]));
     write(&broker, 0, [10]);
@@ -104,6 +105,7 @@ fn where_it_is_sent_to() {
         .seek(Offsets::at("data-quality", 0, 0), SOON)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTopic);
+    consumer.acknowledge();
     consumer.close(SOON).unwrap();
     assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10), (1, 5)]));
 }
