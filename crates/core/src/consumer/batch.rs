@@ -9,7 +9,8 @@ use super::owned::{OwnedRecord, Undecodable};
 use super::position::{Position, TopicPartition};
 use super::progress::Run;
 use super::shared::{KnownTopic, Shared};
-use crate::codec::Leniency;
+use super::waiting::Prepared;
+use crate::codec::{Leniency, WireFormat};
 use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::kafka::{Message, Messages};
 use crate::{Error, Result};
@@ -22,6 +23,7 @@ pub struct Batch {
     messages: Messages,
     runs: Vec<BatchRun>,
     rewritten: Rewritten,
+    prepared: Prepared,
     shared: Arc<Shared>,
 }
 
@@ -34,11 +36,17 @@ pub(super) struct BatchRun {
 }
 
 impl Batch {
-    pub(super) fn new(messages: Messages, runs: Vec<BatchRun>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        messages: Messages,
+        runs: Vec<BatchRun>,
+        prepared: Prepared,
+        shared: Arc<Shared>,
+    ) -> Self {
         Batch {
             messages,
             runs,
             rewritten: Rewritten::default(),
+            prepared,
             shared,
         }
     }
@@ -272,9 +280,7 @@ impl<'b> Record<'b> {
     /// reading goes on.
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable): the bytes are no event, or there
     /// are none. [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): an event
-    /// of another writer that ours cannot stand for. Anything
-    /// [retryable](crate::Error::retryable): the registry, asked for the writer's schema for the
-    /// first time, did not answer.
+    /// of another writer that ours cannot stand for.
     #[inline]
     pub fn event(&self) -> Result<Event<'b>> {
         let event = match self.run.topic.ours {
@@ -376,6 +382,17 @@ impl<'b> Record<'b> {
         if let Some(fields) = decoding::unknown_fields(leniency) {
             self.run.topic.metrics.unknown_json_fields(fields);
         }
+    }
+
+    /// Fails with why the schema that the record names cannot be had or read.
+    pub(super) fn refusal(&self, format: WireFormat) -> Result<()> {
+        let refused = self.batch.prepared.refused.get(&format);
+        refused.map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Whether records of the batch name their schema in a header.
+    pub(super) fn by_header(&self) -> bool {
+        self.batch.prepared.by_header
     }
 
     pub(super) fn rewritten(&self) -> &'b Rewritten {

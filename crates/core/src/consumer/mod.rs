@@ -40,7 +40,8 @@
 //! librdkafka goes on trying after nearly every error. Reading fails with what somebody must mend
 //! (an unknown topic, a right that is missing) at once, with what may pass (no broker answers) after
 //! `unreachable_after`, and with a record that is no event not at all: that is the record's own
-//! error. After an error, reading can go on; only [`ErrorKind::Closed`]
+//! error. The schema registry is one of these: records are handed out once it has answered for the
+//! schema of each, so an outage fails the read, and the same records come at the next one. After an error, reading can go on; only [`ErrorKind::Closed`]
 //! and what librdkafka calls fatal (a group member fenced by another of its name) stay.
 //!
 //! Retry topics and dead letters belong where a batch becomes handled ([`progress`]), worker pools
@@ -57,6 +58,7 @@ mod shared;
 mod start;
 mod stream;
 mod trouble;
+mod waiting;
 mod wake;
 
 use std::fmt;
@@ -156,18 +158,10 @@ impl EventConsumer {
     ///
     /// Those of [`next_batch`](Self::next_batch).
     pub async fn next_batch_async(&self) -> Result<Option<Batch>> {
-        let batch = match poll_fn(|cx| self.shared.poll_next(cx)).await? {
-            Next::Batch(batch) => batch,
-            Next::End | Next::Nothing => return Ok(None),
-        };
-        for run in batch.runs() {
-            let first = batch.get(run.records.start);
-            self.shared
-                .decoding
-                .prepare(first.and_then(|record| record.value()))
-                .await;
+        match poll_fn(|cx| self.shared.poll_next(cx)).await? {
+            Next::Batch(batch) => Ok(Some(batch)),
+            Next::End | Next::Nothing => Ok(None),
         }
-        Ok(Some(batch))
     }
 
     /// The records one by one, each copied out with its event decoded.
@@ -201,7 +195,7 @@ impl EventConsumer {
 
     /// How many records are fetched and wait to be asked for.
     pub fn buffered_records(&self) -> usize {
-        self.shared.reader().queue().map_or(0, |queue| queue.len())
+        self.shared.reader().buffered()
     }
 
     /// How far each partition is handled of which any record is.

@@ -14,6 +14,7 @@ use super::decoding::Decoding;
 use super::position::TopicPartition;
 use super::progress::{Progress, Run};
 use super::trouble::Trouble;
+use super::waiting::{Prepared, Waiting};
 use super::wake::Wake;
 use crate::config::{ConsumerSettings, TokenProvider};
 use crate::events::Topic;
@@ -69,6 +70,8 @@ pub(super) enum Next {
 /// always of partitions that we have.
 pub(super) struct Reader {
     queue: Option<Queue>,
+    /// Records that come before those of the queue, and are not handed out yet.
+    waiting: Option<Waiting>,
     buffer: FetchBuffer,
     topics: HashMap<Arc<str>, Arc<KnownTopic>>,
     end: End,
@@ -91,11 +94,29 @@ impl Reader {
     }
 
     pub(super) fn assigned(&mut self, partitions: &[TopicPartition]) {
+        self.forget_waiting(partitions);
         self.end.assigned = true;
         self.end.unread.extend(partitions.iter().cloned());
     }
 
+    /// How many records are fetched and not handed out.
+    pub(super) fn buffered(&self) -> usize {
+        let waiting = self.waiting.as_ref().map_or(0, |one| one.messages.len());
+        waiting + self.queue.as_ref().map_or(0, Queue::len)
+    }
+
+    /// Drops records that were fetched before a partition was assigned, given up or sought in.
+    fn forget_waiting(&mut self, partitions: &[TopicPartition]) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.forget(partitions);
+            if waiting.messages.len() == 0 {
+                self.waiting = None;
+            }
+        }
+    }
+
     pub(super) fn revoked(&mut self, partitions: &[TopicPartition]) {
+        self.forget_waiting(partitions);
         for partition in partitions {
             self.end.unread.remove(partition);
         }
@@ -155,6 +176,7 @@ impl Shared {
             look_every,
             reader: Mutex::new(Reader {
                 queue: Some(queue),
+                waiting: None,
                 buffer: FetchBuffer::new(batch_records.min(1 << 16)),
                 topics: HashMap::new(),
                 end: End::default(),
@@ -230,6 +252,9 @@ impl Shared {
             self.handle()?;
         }
         let mut reader = self.reader.lock();
+        if reader.waiting.is_some() {
+            return self.look_at_waiting(reader);
+        }
         let Reader { queue, buffer, .. } = &mut *reader;
         let Some(queue) = queue else {
             return Err(closed());
@@ -255,24 +280,65 @@ impl Shared {
                 false
             });
         }
-        let runs = self.runs(&mut reader, &messages);
         // A partition's end can come together with its last records, and be followed by newer ones.
-        for (before, partition) in ends {
-            let goes_on = |run: &BatchRun| run.records.end > before && run.partition == partition;
-            if !runs.iter().any(goes_on) {
-                reader.end.read(&partition);
-            }
-        }
+        let goes_on = |before: usize, partition: &TopicPartition| {
+            let mut later = messages.iter().skip(before);
+            later.any(|it| it.partition() == partition.partition && *it.topic() == *partition.topic)
+        };
+        let ends: Vec<_> = ends
+            .into_iter()
+            .filter(|(before, partition)| !goes_on(*before, partition))
+            .map(|(_, partition)| partition)
+            .collect();
         if messages.len() == 0 {
+            ends.iter().for_each(|end| reader.end.read(end));
             let end = reader.told_end();
             drop(reader);
             // An error about a partition is shown now, not at the next arrival.
             let error = self.errors.lock().pop_front();
             return error.map_or(Ok(end), Err);
         }
+        let (unknown, by_header) = self.decoding.unknown(&messages);
+        let Some(unknown) = unknown else {
+            let prepared = Prepared {
+                by_header,
+                ..Prepared::default()
+            };
+            return Ok(self.hand_out(reader, messages, &ends, prepared));
+        };
+        let (wake, patience) = (Arc::clone(&self.wake), self.settings.unreachable_after);
+        reader.waiting = Some(Waiting::new(messages, ends, unknown, wake, patience));
+        self.look_at_waiting(reader)
+    }
+
+    /// Hands the waiting records out once their schemas are there.
+    fn look_at_waiting(self: &Arc<Self>, mut reader: MutexGuard<'_, Reader>) -> Result<Next> {
+        let Some(waiting) = &reader.waiting else {
+            return Ok(Next::Nothing);
+        };
+        let Some(prepared) = waiting.look()? else {
+            return Ok(Next::Nothing);
+        };
+        match reader.waiting.take() {
+            Some(Waiting { messages, ends, .. }) => {
+                Ok(self.hand_out(reader, messages, &ends, prepared))
+            }
+            None => Ok(Next::Nothing),
+        }
+    }
+
+    fn hand_out(
+        self: &Arc<Self>,
+        mut reader: MutexGuard<'_, Reader>,
+        messages: Messages,
+        ends: &[TopicPartition],
+        prepared: Prepared,
+    ) -> Next {
+        let runs = self.runs(&mut reader, &messages);
+        ends.iter().for_each(|end| reader.end.read(end));
         drop(reader);
         self.trouble.lock().over();
-        Ok(Next::Batch(Batch::new(messages, runs, Arc::clone(self))))
+        Next::Batch(Batch::new(messages, runs, prepared, Arc::clone(self)))
     }
 
     /// Cuts the messages into runs of one partition and writes those down as handed out.
@@ -327,7 +393,7 @@ impl Shared {
     /// Whether everything has been read that there is.
     pub(super) fn at_end(&self) -> bool {
         let reader = self.reader.lock();
-        self.settings.detect_end && reader.end.is_reached()
+        self.settings.detect_end && reader.waiting.is_none() && reader.end.is_reached()
     }
 
     /// Takes note of an error from librdkafka; it is shown now, later or not at all.
@@ -405,7 +471,10 @@ impl Shared {
         *self.closing_by.lock() = Some(deadline);
         self.progress.notify();
         // What was fetched and not read goes back to librdkafka.
-        self.reader.lock().queue = None;
+        let mut reader = self.reader.lock();
+        reader.queue = None;
+        reader.waiting = None;
+        drop(reader);
         self.wake.wake();
     }
 
