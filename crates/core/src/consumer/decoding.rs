@@ -81,7 +81,7 @@ impl Decoding {
         let value = record.value().unwrap_or_default();
         match frame::split(value) {
             Ok(frame) if self.is_ours(topic, frame.format) => Ok(frame.body),
-            split => self.rewritten(topic, frame_of(split, record)?, record),
+            split => self.rewritten(topic, self.frame_of(split, record)?, record),
         }
     }
 
@@ -100,7 +100,7 @@ impl Decoding {
     /// The event of a record on a topic that is none of ours, and its body.
     #[inline(never)]
     pub(super) fn body_of_any<'b>(&self, record: &Record<'b>) -> Result<(Topic, &'b [u8])> {
-        let frame = frame_of(frame::split(record.value().unwrap_or_default()), record)?;
+        let frame = self.frame_of(frame::split(record.value().unwrap_or_default()), record)?;
         if let Some(topic) = Topic::ALL
             .into_iter()
             .find(|it| self.is_ours(*it, frame.format))
@@ -211,6 +211,29 @@ impl Decoding {
         (unknown, by_header)
     }
 
+    /// A record's format, with a look at its headers where its first bytes do not tell. As in
+    /// [`unknown`](Self::unknown), an id that the registry knows tells.
+    fn frame_of<'b>(&self, split: Result<Frame<'b>>, record: &Record<'b>) -> Result<Frame<'b>> {
+        let tells = match &split {
+            Ok(Frame {
+                format: WireFormat::Confluent { id },
+                ..
+            }) => {
+                let registry = self.registry.as_ref();
+                !record.by_header() || registry.is_some_and(|it| self.is_known(it, *id))
+            }
+            Ok(_) => true,
+            Err(_) => record.value().is_none(),
+        };
+        if tells {
+            return split;
+        }
+        match (record.header(SCHEMA_ID_HEADER), record.value()) {
+            (Some(header), Some(value)) => frame::split_by_header(header, value),
+            _ => split,
+        }
+    }
+
     fn is_known(&self, registry: &SchemaRegistry, id: u32) -> bool {
         let known = KNOWN | u64::from(id);
         let mut as_is = self.as_is.iter();
@@ -230,21 +253,6 @@ fn named_in_header<'m>(message: &Message<'m>) -> Option<Result<Frame<'m>>> {
         }
     }
     Some(frame::split_by_header(named?, message.value()?))
-}
-
-/// A record's format, with a look at its headers where its first bytes do not tell.
-fn frame_of<'b>(split: Result<Frame<'b>>, record: &Record<'b>) -> Result<Frame<'b>> {
-    let tells = match &split {
-        Ok(frame) => !matches!(frame.format, WireFormat::Confluent { .. }) || !record.by_header(),
-        Err(_) => record.value().is_none(),
-    };
-    if tells {
-        return split;
-    }
-    match (record.header(SCHEMA_ID_HEADER), record.value()) {
-        (Some(header), Some(value)) => frame::split_by_header(header, value),
-        _ => split,
-    }
 }
 
 /// What stands for the envelope's fields that JSON leaves out.
