@@ -154,7 +154,7 @@ settings! {
         /// How many bytes, as they are compressed, one answer of a broker holds of a partition. A larger
         /// batch of records still comes, alone. Lower it where writers are not trusted: an answer
         /// is decompressed whole, each of its batches to at most librdkafka's
-        /// `receive.message.max.bytes` (100 MB).
+        /// `receive.message.max.bytes` (100 MB). With 1 an answer is one batch.
         partition_fetch_max_bytes: u32 = 1 << 20;
         /// The most records that one batch holds.
         max_batch_records: u32 = 4096;

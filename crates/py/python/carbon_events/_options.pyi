@@ -87,7 +87,8 @@ class ConnectionOptions(TypedDict, total=False):
     #: How long one HTTP call may take, connecting included. Default: `5000`.
     registry_timeout_ms: int | timedelta | None
     #: How often a call is tried again, after every address failed, where the registry
-    #: cannot be reached or answers 429 or 5xx. Other answers are final. Default: `3`.
+    #: cannot be reached or answers 429, 5xx or what is no registry's answer. Other answers
+    #: are final. Default: `3`.
     registry_retries: int | None
     #: The wait before the first retry; it doubles up to 20 times itself, and up to half of
     #: it is random. Default: `100`.
@@ -182,7 +183,8 @@ class ConsumerOptions(ConnectionOptions, total=False):
     #: How many bytes, as they are compressed, one answer of a broker holds of a partition.
     #: A larger batch of records still comes, alone. Lower it where writers are not trusted:
     #: an answer is decompressed whole, each of its batches to at most librdkafka's
-    #: `receive.message.max.bytes` (100 MB). Default: `1048576`.
+    #: `receive.message.max.bytes` (100 MB). With 1 an answer is one batch. Default:
+    #: `1048576`.
     partition_fetch_max_bytes: int | None
     #: The most records that one batch holds. Default: `4096`.
     max_batch_records: int | None
