@@ -30,12 +30,48 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
 
 /// Prints one JSON value as a line.
 pub(crate) fn json_line(value: &Value) -> io::Result<()> {
-    line(value)
+    line(json_text(value))
 }
 
 /// Text in a style.
 pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// What a terminal obeys or orders text by, and what breaks a line where none ends: a record must
+/// not choose how it is shown. Control characters (C0, DEL, C1), marks of direction (Unicode UAX 9),
+/// line and paragraph separators.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Text without characters that [steer](steers) a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// A value as JSON on one line that no terminal obeys: equal to any reader of JSON, as such
+/// characters stand in its strings alone.
+pub(crate) fn json_text(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.chars().any(steers) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 /// A table without lines, its headers in capitals; columns named in `numbers` stand to the right.
@@ -80,7 +116,11 @@ pub(crate) fn row<T: ToString>(cells: impl IntoIterator<Item = T>) -> Row {
 pub(crate) fn print_error(error: &anyhow::Error, json: bool) {
     let mut stderr = anstream::stderr();
     let written = if json {
-        writeln!(stderr, "{}", json!({ "error": error_json(error) }))
+        writeln!(
+            stderr,
+            "{}",
+            json_text(&json!({ "error": error_json(error) }))
+        )
     } else {
         match error.downcast_ref::<Error>() {
             Some(error) => writeln!(stderr, "{} {error}", styled(BAD, "error:")),

@@ -60,6 +60,37 @@ test('a failure that stays is the caller\'s to see', async (t) => {
   assert.throws(() => platform.failNext('Produce', 1, 'Nonsense'), { kind: 'InvalidConfig' });
 });
 
+test('a registry outage fails the read and the same records come later', async (t) => {
+  const platform = await start(t);
+  const producer = platform.producer();
+  await producer.sendMany('ServiceHealthEvent', Array.from({ length: 20 }, () => health));
+  platform.takeRegistryDown();
+  const consumer = platform.consumer({
+    topics: 'system-health',
+    groupId: 'g',
+    unreachableAfterMs: 300,
+  });
+  t.after(() => consumer.close());
+  const read = async (count) => {
+    const records = [];
+    for await (const record of consumer) {
+      records.push(record);
+      if (records.length === count) break;
+    }
+    return records;
+  };
+  for (let tries = 0; tries < 2; tries++) {
+    await assert.rejects(read(20), (error) => error.kind === 'Unavailable' && error.retryable);
+  }
+  platform.bringRegistryUp();
+  let records;
+  while (!records) {
+    // One more failure may be under way.
+    records = await read(20).catch((error) => assert.ok(error.retryable));
+  }
+  assert.equal(records.filter(({ event }) => event).length, 20);
+});
+
 test('the environment is enough to connect', async (t) => {
   const platform = await start(t);
   assert.deepEqual(Object.keys(platform.environment), [

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import socket
+import threading
+import time
 
 import pytest
-from carbon_events import EventProducer
+from carbon_events import AsyncEventConsumer, EventConsumer, EventProducer, UnavailableError
 from carbon_events.testing import Platform
 from event_producer import get_event_producer
 from test_events import quality
@@ -46,6 +51,82 @@ def test_a_registry_that_is_down_is_waited_for(carbon_platform: Platform) -> Non
             delivery.result(0.3)
         carbon_platform.registry_up()
         assert delivery.result(30).offset >= 0
+
+
+def test_a_registry_outage_fails_the_read_and_the_same_records_come_later(
+    carbon_platform: Platform,
+) -> None:
+    with carbon_platform.producer() as producer:
+        assert producer.send_many([quality() for _ in range(20)]).result(30) == 20
+    carbon_platform.registry_down()
+    with carbon_platform.consumer(
+        "data-quality", group_id="g", detect_end=True, unreachable_after_ms=300
+    ) as consumer:
+        for read in (lambda: consumer.next_batch(30), lambda: next(iter(consumer))):
+            with pytest.raises(UnavailableError) as raised:
+                read()
+            assert raised.value.retryable
+        carbon_platform.registry_up()
+        records = []
+        while not records:
+            # One more failure may be under way.
+            with contextlib.suppress(UnavailableError):
+                records = list(consumer)
+    assert len(records) == 20
+    assert all(record.error is None for record in records)
+
+
+def test_a_registry_that_hangs_stops_no_thread_and_no_loop(carbon_platform: Platform) -> None:
+    with carbon_platform.producer() as producer:
+        producer.send(quality()).result(30)
+    silent = socket.create_server(("127.0.0.1", 0))
+    settings = {
+        "bootstrap_servers": carbon_platform.bootstrap_servers,
+        "security_protocol": "PLAINTEXT",
+        "schema_registry_url": f"http://127.0.0.1:{silent.getsockname()[1]}",
+    }
+    beats, done = [time.monotonic()], threading.Event()
+
+    def beat() -> None:
+        while not done.wait(0.01):
+            beats.append(time.monotonic())
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+
+    async def read() -> None:
+        async with AsyncEventConsumer("data-quality", group_id="b", **settings) as consumer:
+            reading = asyncio.ensure_future(consumer.next_batch())
+            silent.settimeout(30)
+            asked, _ = await asyncio.get_running_loop().run_in_executor(None, silent.accept)
+            finished, _ = await asyncio.wait([reading], timeout=0.3)
+            assert not finished
+            reading.cancel()
+            asked.close()
+
+    try:
+        consumer = EventConsumer("data-quality", group_id="a", **settings)
+        silent.settimeout(0.01)
+        deadline = time.monotonic() + 30
+        while True:
+            assert time.monotonic() < deadline
+            began = time.monotonic()
+            assert consumer.next_batch(0.2) == []
+            assert time.monotonic() - began < 1
+            try:
+                connection, _ = silent.accept()
+                break
+            except TimeoutError:
+                pass
+        assert consumer.next_batch(0.2) == []
+        consumer.close()
+        asyncio.run(read())
+        connection.close()
+    finally:
+        done.set()
+        thread.join()
+        silent.close()
+    assert max(later - earlier for earlier, later in zip(beats, beats[1:])) < 1
 
 
 def test_a_wrong_word_is_named(carbon_platform: Platform) -> None:

@@ -30,7 +30,7 @@ fn lines_of_a_file_are_published_and_shown_again() {
         (&summary["delivered"], &summary["rejected"]),
         (&json!(2), &json!(2))
     );
-    let rejected = std::fs::read_to_string(dir.path().join("health.rejected.jsonl")).unwrap();
+    let rejected = std::fs::read_to_string(dir.path().join("health.jsonl.rejected.jsonl")).unwrap();
     let numbers = rejected.lines().map(|line| {
         let line: Value = serde_json::from_str(line).unwrap();
         line["line"].as_u64().unwrap()

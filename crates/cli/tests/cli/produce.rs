@@ -53,7 +53,7 @@ fn good_lines_are_sent_and_bad_ones_set_aside() {
         ran.stderr
     );
 
-    let rejected = std::fs::read_to_string(dir.path().join("health.rejected.jsonl")).unwrap();
+    let rejected = std::fs::read_to_string(dir.path().join("health.jsonl.rejected.jsonl")).unwrap();
     let rejected: Vec<Value> = rejected
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -72,6 +72,91 @@ fn good_lines_are_sent_and_bad_ones_set_aside() {
         assert_eq!(event.envelope().source, "loader", "the envelope is filled");
         assert!(event.envelope().event_id.is_uuid());
     }
+}
+
+#[test]
+fn inputs_whose_names_differ_behind_a_dot_have_a_file_of_rejected_lines_each() {
+    let platform = Platform::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for day in ["01", "02"] {
+        let file = dir.path().join(format!("events.log.2026-11-{day}"));
+        std::fs::write(&file, format!("{{{day}\n")).unwrap();
+        let file = file.to_str().unwrap();
+        let ran = run(
+            connected(&platform),
+            ["produce", "--dry-run", "-t", "system-health", file],
+        );
+        assert_eq!(ran.code, 2, "{ran:#?}");
+    }
+    for day in ["01", "02"] {
+        let path = dir
+            .path()
+            .join(format!("events.log.2026-11-{day}.rejected.jsonl"));
+        let rejected: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(rejected["input"], format!("{{{day}"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_input_is_not_emptied_by_what_is_set_aside() {
+    let platform = Platform::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("in.jsonl"), dir.path().join("link.jsonl"));
+    std::fs::write(&file, "{bad\n").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let link = link.to_str().unwrap();
+    let arguments = [
+        "produce",
+        "--dry-run",
+        "-t",
+        "system-health",
+        "--rejected",
+        link,
+    ];
+    let from_file = arguments.iter().copied().chain([file.to_str().unwrap()]);
+    let mut from_stdin = connected(&platform);
+    from_stdin
+        .args(arguments)
+        .stdin(std::fs::File::open(&file).unwrap());
+    for ran in [
+        run(connected(&platform), from_file),
+        wait(from_stdin.spawn().unwrap()),
+    ] {
+        assert_ne!(ran.code, 0, "{ran:#?}");
+        assert!(ran.stderr.contains("which is the input"), "{}", ran.stderr);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{bad\n");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn rejected_lines_are_for_their_owner_alone_in_an_old_file_too() {
+    use std::os::unix::fs::PermissionsExt;
+    let platform = Platform::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.jsonl");
+    std::fs::write(
+        &path,
+        "what was there before, which is longer than what comes".repeat(99),
+    )
+    .unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    let rejected = path.to_str().unwrap();
+    let arguments = [
+        "produce",
+        "--dry-run",
+        "-t",
+        "system-health",
+        "--rejected",
+        rejected,
+    ];
+    let ran = run_with_input(connected(&platform), arguments, "{bad");
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let rejected: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(rejected["input"], "{bad");
 }
 
 #[test]

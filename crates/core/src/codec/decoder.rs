@@ -33,11 +33,20 @@ pub trait SchemaSource {
 
     /// The schema whose fingerprint this is.
     fn by_fingerprint(&self, fingerprint: u64) -> Result<Arc<Schema>>;
+
+    /// The schema that a registry knows by this GUID.
+    fn by_guid(&self, guid: u128) -> Result<Arc<Schema>> {
+        Err(no_guids(guid))
+    }
 }
 
 impl<S: SchemaSource + ?Sized> SchemaSource for &S {
     fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
         (**self).by_id(id)
+    }
+
+    fn by_guid(&self, guid: u128) -> Result<Arc<Schema>> {
+        (**self).by_guid(guid)
     }
 
     fn by_fingerprint(&self, fingerprint: u64) -> Result<Arc<Schema>> {
@@ -48,6 +57,10 @@ impl<S: SchemaSource + ?Sized> SchemaSource for &S {
 impl<S: SchemaSource + ?Sized> SchemaSource for Arc<S> {
     fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
         (**self).by_id(id)
+    }
+
+    fn by_guid(&self, guid: u128) -> Result<Arc<Schema>> {
+        (**self).by_guid(guid)
     }
 
     fn by_fingerprint(&self, fingerprint: u64) -> Result<Arc<Schema>> {
@@ -71,6 +84,15 @@ impl SchemaSource for NoSchemas {
         );
         Err(Error::new(ErrorKind::Undecodable, message))
     }
+}
+
+fn no_guids(guid: u128) -> Error {
+    let guid = frame::guid_text(guid);
+    let message = format!(
+        "names its schema by a GUID in the header {}, and no schema registry is given",
+        frame::SCHEMA_ID_HEADER
+    );
+    Error::new(ErrorKind::Undecodable, message).with("schema_guid", guid)
 }
 
 /// An event and how it was written.
@@ -189,7 +211,18 @@ impl<S: SchemaSource> Decoder<S> {
         fill: &Fill<'_>,
         scratch: &'v mut Vec<u8>,
     ) -> Result<(WireFormat, &'v [u8], Leniency)> {
-        let Frame { format, body } = frame::split(value)?;
+        self.framed_body(topic, frame::split(value)?, fill, scratch)
+    }
+
+    /// As [`body`](Self::body), of a value whose format is known.
+    #[inline]
+    pub(crate) fn framed_body<'v>(
+        &mut self,
+        topic: Topic,
+        Frame { format, body }: Frame<'v>,
+        fill: &Fill<'_>,
+        scratch: &'v mut Vec<u8>,
+    ) -> Result<(WireFormat, &'v [u8], Leniency)> {
         let routes = &self.routes[topic as usize];
         // One writer at a time is the rule, so the first route is nearly always the right one.
         if let Some(Route {
@@ -251,15 +284,15 @@ impl<S: SchemaSource> Decoder<S> {
         if header == (WireFormat::SingleObject { fingerprint: ours }) {
             return Ok(Way::AsIs);
         }
+        // Not decided by the fingerprint: a canonical form has no logical types, so it is the same
+        // for a timestamp in microseconds.
         let writer = self.schema(header)?;
-        if writer.fingerprint() == ours {
-            return Ok(Way::AsIs);
-        }
         Ok(match Plan::new(&writer, &EventReader::of(topic)?.schema) {
             Ok(plan) if plan.changes_nothing() => Way::AsIs,
             Ok(plan) => Way::Through(Box::new(plan)),
             Err(error) => Way::Not(match header {
                 WireFormat::Confluent { id } => error.with("schema_id", id),
+                WireFormat::Guid { guid } => error.with("schema_guid", frame::guid_text(guid)),
                 _ => error,
             }),
         })
@@ -269,6 +302,7 @@ impl<S: SchemaSource> Decoder<S> {
         match header {
             WireFormat::Confluent { id } => self.schemas.by_id(id),
             WireFormat::SingleObject { fingerprint } => self.schemas.by_fingerprint(fingerprint),
+            WireFormat::Guid { guid } => self.schemas.by_guid(guid),
             WireFormat::Json => Err(Error::new(
                 ErrorKind::Internal,
                 "JSON has no schema of its own",
@@ -276,7 +310,7 @@ impl<S: SchemaSource> Decoder<S> {
         }
     }
 
-    fn topic_of(&mut self, frame: Frame<'_>) -> Result<Topic> {
+    pub(crate) fn topic_of(&mut self, frame: Frame<'_>) -> Result<Topic> {
         if frame.format == WireFormat::Json {
             return json_topic(frame.body);
         }
@@ -331,12 +365,12 @@ fn json_topic(value: &[u8]) -> Result<Topic> {
         #[serde(borrow, rename = "eventType", default)]
         event_type: Cow<'a, str>,
     }
-    let named = serde_json::from_slice(value);
-    let topic = named.ok().and_then(|Named { event_type }| {
-        Topic::ALL
-            .into_iter()
-            .find(|topic| topic.spec().record == event_type)
-    });
+    let topic = |json: &[u8]| {
+        let named: Named<'_> = serde_json::from_slice(json).ok()?;
+        let mut topics = Topic::ALL.into_iter();
+        topics.find(|topic| topic.spec().record == named.event_type)
+    };
+    let topic = topic(value).or_else(|| topic(&json::relaxed(value)?));
     topic.ok_or_else(|| {
         let message = "is a JSON object whose eventType is none of the events";
         Error::new(ErrorKind::Undecodable, message)

@@ -4,6 +4,7 @@
 //! Confluent      00 | schema id, u32 big-endian        | Avro body
 //! single object  C3 01 | fingerprint, u64 little-endian | Avro body
 //! JSON           {  …  }
+//! by header      Avro body, with the schema's GUID in the header `__value_schema_id`
 //! ```
 //!
 //! Confluent's format is that of its Schema Registry's serializers; single-object encoding is
@@ -12,7 +13,13 @@
 
 use crate::{Error, ErrorKind, Result};
 
+/// The record header in which Confluent's serializers put a schema's id where the value is an Avro
+/// body alone (`HeaderSchemaIdSerializer`).
+pub const SCHEMA_ID_HEADER: &str = "__value_schema_id";
+
 const CONFLUENT_MAGIC: u8 = 0x00;
+/// Before a GUID of 16 bytes in [`SCHEMA_ID_HEADER`].
+const GUID_MAGIC: u8 = 0x01;
 const SINGLE_OBJECT_MAGIC: [u8; 2] = [0xC3, 0x01];
 
 /// The wire format of one record's value, with what its header says about the writer's schema.
@@ -28,6 +35,12 @@ pub enum WireFormat {
         /// CRC-64-AVRO of the schema's parsing canonical form.
         fingerprint: u64,
     },
+    /// An Avro body alone: the record's header [`SCHEMA_ID_HEADER`] holds the GUID that a schema
+    /// registry gave to its schema.
+    Guid {
+        /// The GUID, as a big-endian number.
+        guid: u128,
+    },
     /// A flat JSON object, as producers wrote before Avro.
     Json,
 }
@@ -38,16 +51,17 @@ impl WireFormat {
         match self {
             WireFormat::Confluent { .. } => "confluent",
             WireFormat::SingleObject { .. } => "single-object",
+            WireFormat::Guid { .. } => "guid-header",
             WireFormat::Json => "json",
         }
     }
 
-    /// How many bytes stand before the body: 5, 10 or none.
+    /// How many bytes of the value stand before the body: 5, 10 or none.
     pub const fn header_len(self) -> usize {
         match self {
             WireFormat::Confluent { .. } => 5,
             WireFormat::SingleObject { .. } => 10,
-            WireFormat::Json => 0,
+            WireFormat::Guid { .. } | WireFormat::Json => 0,
         }
     }
 }
@@ -105,14 +119,56 @@ pub fn split(value: &[u8]) -> Result<Frame<'_>> {
     }
 }
 
+/// A value whose schema the record's header [`SCHEMA_ID_HEADER`] names.
+///
+/// The header holds 0x01 and a GUID of 16 bytes, or 0x00 and an id of 4; anything else is
+/// [`ErrorKind::Undecodable`].
+pub fn split_by_header<'a>(header: &[u8], value: &'a [u8]) -> Result<Frame<'a>> {
+    let format = match header {
+        [GUID_MAGIC, guid @ ..] => guid.try_into().ok().map(|guid| WireFormat::Guid {
+            guid: u128::from_be_bytes(guid),
+        }),
+        [CONFLUENT_MAGIC, id @ ..] => id.try_into().ok().map(|id| WireFormat::Confluent {
+            id: u32::from_be_bytes(id),
+        }),
+        _ => None,
+    };
+    let format = format.ok_or_else(|| {
+        let message = format!(
+            "has a header {SCHEMA_ID_HEADER} that holds neither 0x01 and a GUID of 16 bytes nor 0x00 \
+             and a schema id of 4"
+        );
+        Error::new(ErrorKind::Undecodable, message)
+    })?;
+    Ok(Frame {
+        format,
+        body: value,
+    })
+}
+
+/// A GUID as text: `00112233-4455-6677-8899-aabbccddeeff`.
+pub(crate) fn guid_text(guid: u128) -> String {
+    let digits = format!("{guid:032x}");
+    let mut parts = Vec::with_capacity(5);
+    let mut rest = digits.as_str();
+    for len in [8, 4, 4, 4] {
+        let (part, after) = rest.split_at(len);
+        parts.push(part);
+        rest = after;
+    }
+    parts.push(rest);
+    parts.join("-")
+}
+
 /// What is neither of the Avro formats: JSON, or an error that says what was met.
 fn split_json(value: &[u8]) -> Result<Frame<'_>> {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let message = match (value, value.iter().find(|byte| !is_space(byte))) {
+    let text = json_text(value);
+    let message = match (value, text.iter().find(|byte| !is_space(byte))) {
         (_, Some(b'{')) => {
             return Ok(Frame {
                 format: WireFormat::Json,
-                body: value,
+                body: text,
             });
         }
         ([], _) => "has no value (a tombstone)".to_owned(),
@@ -134,6 +190,14 @@ fn split_json(value: &[u8]) -> Result<Frame<'_>> {
         ),
     };
     Err(Error::new(ErrorKind::Undecodable, message))
+}
+
+/// The text without the byte order mark before it that some editors and .NET write, and without the
+/// NULs behind it of writers that send a buffer or a C string whole.
+fn json_text(value: &[u8]) -> &[u8] {
+    let text = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
+    let end = text.iter().rposition(|byte| *byte != 0);
+    end.map_or(&[], |end| &text[..=end])
 }
 
 #[cfg(test)]
@@ -174,6 +238,51 @@ mod tests {
     }
 
     #[test]
+    fn json_may_have_a_byte_order_mark_before_it_and_nuls_behind_it() {
+        for value in [&b"\xef\xbb\xbf {}"[..], b" {}\0\0", b"\xef\xbb\xbf {}\0"] {
+            let frame = split(value).unwrap();
+            let format = WireFormat::Json;
+            assert_eq!(
+                frame,
+                Frame {
+                    format,
+                    body: b" {}"
+                }
+            );
+        }
+        assert!(message(b"\xef\xbb\xbf").contains("0xef"));
+        assert!(message(b"  \0").contains("0x20"));
+    }
+
+    #[test]
+    fn a_header_names_the_schema_by_guid_or_id() {
+        let guid = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128;
+        let header = [&[1][..], &guid.to_be_bytes()].concat();
+        let frame = split_by_header(&header, b"{\0").unwrap();
+        let format = WireFormat::Guid { guid };
+        assert_eq!(
+            frame,
+            Frame {
+                format,
+                body: b"{\0"
+            }
+        );
+        assert_eq!(guid_text(guid), "00112233-4455-6677-8899-aabbccddeeff");
+        let frame = split_by_header(&[0, 0, 0, 1, 2], b"x").unwrap();
+        assert_eq!(frame.format, WireFormat::Confluent { id: 258 });
+        for wrong in [
+            &b""[..],
+            b"\x01",
+            b"\x00\x01",
+            b"\x02\0\0\0\0",
+            &header[..16],
+        ] {
+            let error = split_by_header(wrong, b"x").unwrap_err();
+            assert!(error.message().contains(SCHEMA_ID_HEADER), "{error}");
+        }
+    }
+
+    #[test]
     fn a_written_header_is_read_back() {
         let confluent = WireFormat::Confluent { id: u32::MAX - 1 };
         let single_object = WireFormat::SingleObject {
@@ -186,7 +295,7 @@ mod tests {
                 WireFormat::SingleObject { fingerprint } => {
                     write_single_object_header(fingerprint, &mut value);
                 }
-                WireFormat::Json => {}
+                WireFormat::Guid { .. } | WireFormat::Json => {}
             }
             assert_eq!(value.len(), format.header_len());
             value.extend_from_slice(b"{}");

@@ -29,8 +29,8 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
     /// Every value has the JSON type of its field, every field is known, and those without a
-    /// default are there; only the envelope's may be left out. Errors are
-    /// [`ErrorKind::InvalidEvent`].
+    /// default are there; only the envelope's may be left out. A timestamp whose size tells that it
+    /// is not in milliseconds is refused. Errors are [`ErrorKind::InvalidEvent`].
     Strict,
     /// What can be understood is. Errors are [`ErrorKind::Undecodable`].
     ///
@@ -38,7 +38,8 @@ pub enum Rules {
     ///   where text is wanted (as their JSON).
     /// - Whole numbers are rounded to, and are 0 where they are missing or null: JavaScript leaves
     ///   `undefined` out and writes NaN as null.
-    /// - Timestamps may be RFC 3339 text; without an offset they are UTC.
+    /// - Timestamps may be RFC 3339 text; without an offset they are UTC. Numbers whose size tells
+    ///   that they are seconds, microseconds or nanoseconds are converted.
     /// - Symbols may be in lower case, and null stands for the default where there is one.
     /// - `NaN` and the infinities, as Python's `json` writes them, are numbers; as a whole number
     ///   they are 0. Half a surrogate pair is U+FFFD.

@@ -70,7 +70,7 @@ impl Plan {
     }
 
     /// Whether the writer's bodies are bodies of the reader's as they stand.
-    pub(super) fn changes_nothing(&self) -> bool {
+    pub(crate) fn changes_nothing(&self) -> bool {
         matches!(self.ops[self.root], Op::Copy(_))
     }
 

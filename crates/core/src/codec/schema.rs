@@ -6,7 +6,7 @@
 
 mod canonical;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use apache_avro::Schema as Parsed;
 use apache_avro::schema::{Alias, DecimalSchema, InnerDecimalSchema, Name as ParsedName};
@@ -146,6 +146,22 @@ impl Schema {
         Schema::build(&parsed)
     }
 
+    /// As [`parse_with_references`](Self::parse_with_references), of a writer's schema, as a reader
+    /// takes it: defaults are left out, as only a reader's count and a writer's may be wrong; and of
+    /// several references that define one name, the first counts.
+    pub fn parse_writers(json: &str, references: &[&str]) -> Result<Schema> {
+        let json = without_defaults(json);
+        let mut names = HashSet::new();
+        let mut first_of_each = Vec::with_capacity(references.len());
+        for reference in references {
+            if full_name(reference).is_none_or(|name| names.insert(name)) {
+                first_of_each.push(without_defaults(reference));
+            }
+        }
+        let references: Vec<&str> = first_of_each.iter().map(String::as_str).collect();
+        Schema::parse_with_references(&json, &references)
+    }
+
     fn build(parsed: &Parsed) -> Result<Schema> {
         let mut builder = Builder {
             nodes: Vec::new(),
@@ -264,14 +280,16 @@ impl Builder {
             Parsed::Null => Node::Null,
             Parsed::Boolean => Node::Boolean,
             Parsed::Int | Parsed::Date | Parsed::TimeMillis => Node::Int,
-            Parsed::Long
-            | Parsed::TimeMicros
-            | Parsed::LocalTimestampMillis
-            | Parsed::LocalTimestampMicros
-            | Parsed::LocalTimestampNanos => Node::Long(None),
-            Parsed::TimestampMillis => Node::Long(Some(TimeUnit::Millis)),
-            Parsed::TimestampMicros => Node::Long(Some(TimeUnit::Micros)),
-            Parsed::TimestampNanos => Node::Long(Some(TimeUnit::Nanos)),
+            Parsed::Long | Parsed::TimeMicros => Node::Long(None),
+            Parsed::TimestampMillis | Parsed::LocalTimestampMillis => {
+                Node::Long(Some(TimeUnit::Millis))
+            }
+            Parsed::TimestampMicros | Parsed::LocalTimestampMicros => {
+                Node::Long(Some(TimeUnit::Micros))
+            }
+            Parsed::TimestampNanos | Parsed::LocalTimestampNanos => {
+                Node::Long(Some(TimeUnit::Nanos))
+            }
             Parsed::Float => Node::Float,
             Parsed::Double => Node::Double,
             Parsed::String | Parsed::Uuid(UuidSchema::String) => Node::String,
@@ -361,6 +379,44 @@ impl Builder {
             self.named.insert(name.clone(), id);
         }
         id
+    }
+}
+
+/// The name, with its namespace, of what a schema's JSON defines.
+fn full_name(json: &str) -> Option<String> {
+    let schema: Value = serde_json::from_str(json).ok()?;
+    let name = schema.get("name")?.as_str()?;
+    match schema.get("namespace").and_then(Value::as_str) {
+        Some(namespace) if !name.contains('.') && !namespace.is_empty() => {
+            Some(format!("{namespace}.{name}"))
+        }
+        _ => Some(name.to_owned()),
+    }
+}
+
+/// A schema's JSON without the defaults of fields and enums. What is no JSON stays as it is, for the
+/// parser to say what is wrong.
+fn without_defaults(json: &str) -> String {
+    let Ok(mut schema) = serde_json::from_str(json) else {
+        return json.to_owned();
+    };
+    leave_out_defaults(&mut schema);
+    schema.to_string()
+}
+
+fn leave_out_defaults(schema: &mut Value) {
+    match schema {
+        Value::Array(branches) => branches.iter_mut().for_each(leave_out_defaults),
+        Value::Object(object) => {
+            // Of a field and of an enum; other types have none.
+            object.shift_remove("default");
+            for part in ["type", "items", "values", "fields"] {
+                if let Some(inner) = object.get_mut(part) {
+                    leave_out_defaults(inner);
+                }
+            }
+        }
+        _ => {}
     }
 }
 

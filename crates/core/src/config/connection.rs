@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::material::{check_text, unreadable};
 use super::properties::{PropertyMap, apply_user_properties};
 use super::setting::{choices, settings};
-use super::{Properties, Role, Secret};
+use super::{Properties, Role, Secret, without_credentials};
 use crate::{Error, ErrorKind, Result};
 
 choices! {
@@ -177,6 +177,7 @@ impl ConnectionSettings {
         self.sasl_properties(&mut properties);
         apply_user_properties(&mut properties, &self.properties)?;
         self.check_sasl(&properties)?;
+        check_brokers(properties.get("bootstrap.servers").unwrap_or_default())?;
         let config = properties.into_config()?;
         check_text(&config)?;
         Ok(config)
@@ -335,6 +336,31 @@ impl ConnectionSettings {
     }
 }
 
+/// librdkafka takes a broker's address with one of its protocols before it, and nothing else.
+const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+
+/// Refuses URLs: librdkafka would look for a host that is named like one.
+fn check_brokers(servers: &str) -> Result<()> {
+    for server in servers.split(',').map(str::trim) {
+        let Some((scheme, rest)) = server.split_once("://") else {
+            continue;
+        };
+        if PROTOCOLS.contains(&scheme.to_ascii_lowercase().as_str()) {
+            continue;
+        }
+        let shown = without_credentials(server);
+        let host = without_credentials(rest);
+        let message = format!(
+            "bootstrap_servers holds {shown}, and brokers have no URLs: give {} instead",
+            host.split('/').next().unwrap_or_default()
+        );
+        return Err(
+            Error::new(ErrorKind::InvalidConfig, message).with("setting", "bootstrap_servers")
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,6 +374,27 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         }
+    }
+
+    #[test]
+    fn a_url_is_no_brokers_address() {
+        for (url, instead) in [
+            ("http://kafka:9092", "give kafka:9092 instead"),
+            (
+                "a:1,https://me:s3cret@kafka:9093/x",
+                "give kafka:9093 instead",
+            ),
+            ("kafka://kafka", "give kafka instead"),
+        ] {
+            let connection = ConnectionSettings::new(url);
+            let error = connection.client_config().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert_eq!(error.get("setting"), Some("bootstrap_servers"));
+            assert!(error.message().contains(instead), "{error}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+        let named = ConnectionSettings::new("PLAINTEXT://kafka:9092,b:2");
+        assert!(named.client_config().is_ok());
     }
 
     #[test]

@@ -148,8 +148,14 @@ settings! {
         /// Which records of transactional producers are seen.
         isolation_level: IsolationLevel = IsolationLevel::ReadCommitted;
         /// How many bytes of records may wait to be handled before fetching pauses. What was asked for
-        /// by then still comes: a quarter of this, or a megabyte, as it is compressed.
+        /// by then still comes: a quarter of this, or a megabyte, as it is compressed. Text may take a
+        /// hundred times that once it is not; `partition_fetch_max_bytes` bounds it more tightly.
         max_buffered_bytes: u64 = 64 << 20;
+        /// How many bytes, as they are compressed, one answer of a broker holds of a partition. A larger
+        /// batch of records still comes, alone. Lower it where writers are not trusted: an answer
+        /// is decompressed whole, each of its batches to at most librdkafka's
+        /// `receive.message.max.bytes` (100 MB). With 1 an answer is one batch.
+        partition_fetch_max_bytes: u32 = 1 << 20;
         /// The most records that one batch holds.
         max_batch_records: u32 = 4096;
         /// The fewest bytes a broker gathers before it answers a fetch.
@@ -159,7 +165,8 @@ settings! {
         /// How long fetching waits once the buffer is full. librdkafka's own default of a second
         /// starves a consumer that does any work with its records.
         fetch_queue_backoff: Duration = Duration::from_millis(10), key "fetch_queue_backoff_ms";
-        /// How long no broker may answer before reading says so. It is tried again all the while.
+        /// How long no broker may answer, or the schema registry not give the schemas of fetched records,
+        /// before reading fails. Both are tried again all the while, and the records stay.
         unreachable_after: Duration = Duration::from_secs(10), key "unreachable_after_ms";
         /// How long a rebalance waits for the batches in hand of partitions that are to be given up,
         /// so that their next owner does not read those records again.
@@ -244,6 +251,10 @@ impl ConsumerSettings {
         // One answer must not overshoot the bound by far, all the more as it comes compressed.
         let fetch_max_bytes = (self.max_buffered_bytes / 4).clamp(1 << 20, 50 << 20);
         own.set("fetch.max.bytes", fetch_max_bytes);
+        own.set(
+            "max.partition.fetch.bytes",
+            self.partition_fetch_max_bytes.max(1),
+        );
         own.set("fetch.min.bytes", self.fetch_min_bytes.max(1));
         own.set("fetch.wait.max.ms", self.fetch_max_wait.as_millis());
         own.set(
@@ -267,6 +278,9 @@ impl ConsumerSettings {
                     read(value, &mut self.max_buffered_bytes).inspect(|()| {
                         self.max_buffered_bytes = self.max_buffered_bytes.saturating_mul(1024);
                     })
+                }
+                "max.partition.fetch.bytes" | "fetch.message.max.bytes" => {
+                    read(value, &mut self.partition_fetch_max_bytes)
                 }
                 "auto.offset.reset" => {
                     match value {
@@ -314,6 +328,24 @@ mod tests {
             assert_eq!(config.get(name), Some(value), "{name}");
         }
         assert!(config.create_native_config().is_ok());
+    }
+
+    #[test]
+    fn what_one_answer_holds_of_a_partition_can_be_bounded() {
+        let settings = ConsumerSettings::new("billing", ["data-quality"]);
+        let connection = ConnectionSettings::default();
+        let given = |settings: &ConsumerSettings| {
+            let config = settings.client_config(&connection).unwrap();
+            config.get("max.partition.fetch.bytes").map(str::to_owned)
+        };
+        assert_eq!(given(&settings).as_deref(), Some("1048576"));
+        let bounded = settings.partition_fetch_max_bytes(16 << 10);
+        assert_eq!(given(&bounded).as_deref(), Some("16384"));
+        let properties = [("max.partition.fetch.bytes", "4096")]
+            .into_iter()
+            .collect();
+        let held = bounded.with_properties(&properties).unwrap();
+        assert_eq!(held.partition_fetch_max_bytes, 4096);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const MATERIAL: &[(&str, &str, Form)] = &[
         Form::KeyStore,
     ),
 ];
-const LINE_BREAKS: &str =
+pub(crate) const LINE_BREAKS: &str =
     "holds `\\n` as two characters where its lines should break: put real line breaks there";
 
 #[derive(Clone, Copy, PartialEq)]

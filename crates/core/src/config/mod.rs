@@ -38,8 +38,8 @@ pub use registry::{RegistrySettings, SchemaIds};
 pub use secret::{Properties, Secret, Urls};
 pub use setting::{Setting, SettingKind};
 
-pub(crate) use material::explain_refusal;
-pub(crate) use secret::without_credentials;
+pub(crate) use material::{LINE_BREAKS, explain_refusal};
+pub(crate) use secret::{has_unescaped_login, without_credentials};
 use setting::SettingValue;
 
 use crate::{Error, ErrorKind, Result};

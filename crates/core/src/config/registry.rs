@@ -37,7 +37,7 @@ settings! {
         /// How long one HTTP call may take, connecting included.
         timeout: Duration = Duration::from_secs(5), key "timeout_ms";
         /// How often a call is tried again, after every address failed, where the registry cannot be
-        /// reached or answers 429 or 5xx. Other answers are final.
+        /// reached or answers 429, 5xx or what is no registry's answer. Other answers are final.
         retries: u32 = 3;
         /// The wait before the first retry; it doubles up to 20 times itself, and up to half of it is
         /// random.

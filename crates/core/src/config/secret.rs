@@ -3,6 +3,7 @@
 //! Each type here keeps its value in clear for the one place that needs it and shows `[redacted]`
 //! everywhere else: `Debug`, `Display` and `Serialize`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -75,9 +76,22 @@ impl Properties {
         self.0.is_empty()
     }
 
-    fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.iter()
-            .map(|(name, value)| (name, if is_secret(name) { REDACTED } else { value }))
+    fn shown(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.iter().map(|(name, value)| {
+            let value = if is_secret(name) {
+                REDACTED.into()
+            } else if value.contains("://") {
+                value
+                    .split(',')
+                    .map(without_credentials)
+                    .collect::<Vec<_>>()
+                    .join(",")
+                    .into()
+            } else {
+                value.into()
+            };
+            (name, value)
+        })
     }
 }
 
@@ -152,21 +166,34 @@ pub(crate) fn is_secret(property: &str) -> bool {
         && !property.ends_with(".url")
 }
 
-/// A URL without the `user:password@` part and without a query, for messages and logs.
+/// A URL without the `user:password@` part and without a query, for messages and logs. Where an `@`
+/// stands behind the host, what is before it may be a password with an unescaped `/`, `?` or `#`:
+/// nothing of such an address is shown.
 pub(crate) fn without_credentials(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url
         .split_once("://")
         .map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let (authority, path) = match rest.find('/') {
-        Some(slash) => rest.split_at(slash),
-        None => (rest, ""),
-    };
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    if has_unescaped_login(url) {
+        return format!("{scheme}{separator}{REDACTED}");
+    }
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest[..end].split_at(authority_end(&rest[..end]));
     let host = authority
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
-    let separator = if scheme.is_empty() { "" } else { "://" };
     format!("{scheme}{separator}{host}{path}")
+}
+
+/// Whether an `@` stands behind the host: in a password that is not percent-encoded, or in a path.
+pub(crate) fn has_unescaped_login(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest[authority_end(rest)..].contains('@')
+}
+
+/// A backslash ends it as well: URL parsers take it for a slash.
+fn authority_end(rest: &str) -> usize {
+    rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())
 }
 
 /// Registry addresses; what stands before an `@` is not shown.
@@ -193,13 +220,21 @@ impl Urls {
 /// Comma-separated addresses.
 impl From<&str> for Urls {
     fn from(urls: &str) -> Self {
-        Urls(
-            urls.split(',')
-                .map(str::trim)
-                .filter(|url| !url.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        )
+        let mut found: Vec<String> = Vec::new();
+        for part in urls.split(',') {
+            let in_a_password = part.contains('@') && !part.contains("://");
+            let first = found.iter().rposition(|url| url.contains("://"));
+            match first {
+                // The comma is in the password of the address before.
+                Some(first) if in_a_password => {
+                    let cut: Vec<String> = found.drain(first..).collect();
+                    found.push(format!("{},{}", cut.join(","), part.trim()));
+                }
+                _ => found.push(part.trim().to_owned()),
+            }
+        }
+        found.retain(|url| !url.is_empty());
+        Urls(found)
     }
 }
 
@@ -305,10 +340,45 @@ mod tests {
                 "https://registry:8081/apis/v7",
             ),
             ("registry:8081", "registry:8081"),
-            ("http://h/a@b", "http://h/a@b"),
+            ("http://h/a%40b", "http://h/a%40b"),
+            ("http://h/a@b", "http://[redacted]"),
         ] {
             assert_eq!(without_credentials(url), shown);
         }
+    }
+
+    #[test]
+    fn a_password_with_unescaped_signs_is_not_shown() {
+        for password in [
+            "s3/cret", "s3?cret", "s3#cret", "s3@cret", "s3\\cret", "1/s3cret",
+        ] {
+            for url in [
+                format!("http://me:{password}@registry:8081/apis"),
+                format!("me:{password}@registry:8081"),
+            ] {
+                let properties: Properties = [("some.endpoint.url", &url)].into_iter().collect();
+                let shown = format!(
+                    "{:?} {}",
+                    Urls::from(url.as_str()),
+                    without_credentials(&url)
+                );
+                assert!(!shown.contains("s3") && !shown.contains("cret"), "{shown}");
+                if url.contains("://") {
+                    let shown = format!("{properties:?}");
+                    assert!(!shown.contains("s3") && !shown.contains("cret"), "{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_comma_in_a_password_does_not_cut_the_address() {
+        let urls = Urls::from("http://me:s3,cr,et@a:1,http://b:2");
+        assert_eq!(
+            urls.iter().collect::<Vec<_>>(),
+            ["http://me:s3,cr,et@a:1", "http://b:2"]
+        );
+        assert_eq!(urls.shown(), ["http://a:1", "http://b:2"]);
     }
 
     #[test]

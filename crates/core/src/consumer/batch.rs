@@ -10,7 +10,8 @@ use super::position::{Position, TopicPartition};
 use super::progress::Run;
 use super::reader_id::ReaderId;
 use super::shared::{KnownTopic, Shared};
-use crate::codec::Leniency;
+use super::waiting::Prepared;
+use crate::codec::{Leniency, WireFormat};
 use crate::events::{EncodedEvent, Event, TypedEvent};
 use crate::kafka::{Message, Messages};
 use crate::{Error, Result};
@@ -24,6 +25,7 @@ pub struct Batch {
     messages: Messages,
     runs: Vec<BatchRun>,
     rewritten: Rewritten,
+    prepared: Prepared,
     shared: Arc<Shared>,
     reader: ReaderId,
     /// Batches that are given back are handed out again in the order of these numbers.
@@ -34,6 +36,7 @@ pub struct Batch {
 pub(super) struct Fetched {
     pub(super) messages: Messages,
     pub(super) runs: Vec<BatchRun>,
+    pub(super) prepared: Prepared,
     pub(super) number: u64,
 }
 
@@ -83,6 +86,7 @@ impl Batch {
             messages: fetched.messages,
             runs: fetched.runs,
             rewritten: Rewritten::default(),
+            prepared: fetched.prepared,
             shared,
             reader,
             number: fetched.number,
@@ -155,6 +159,7 @@ impl Batch {
         let fetched = Fetched {
             messages: std::mem::take(&mut self.messages),
             runs,
+            prepared: std::mem::take(&mut self.prepared),
             number: self.number,
         };
         self.shared.take_back(fetched, index);
@@ -370,10 +375,9 @@ impl<'b> Record<'b> {
     /// Each names `topic`, `partition` and `offset`; the record's bytes stay where they are, and
     /// reading goes on.
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable): the bytes are no event, or the
-    /// record is a [tombstone](Self::is_tombstone), which the metrics do not count as undecodable. [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): an event
-    /// of another writer that ours cannot stand for. Anything
-    /// [retryable](crate::Error::retryable): the registry, asked for the writer's schema for the
-    /// first time, did not answer.
+    /// record is a [tombstone](Self::is_tombstone), which the metrics do not count as undecodable.
+    /// [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): an event of another
+    /// writer that ours cannot stand for.
     #[inline]
     pub fn event(&self) -> Result<Event<'b>> {
         let event = match self.run.topic.ours {
@@ -477,6 +481,17 @@ impl<'b> Record<'b> {
         if let Some(fields) = decoding::unknown_fields(leniency) {
             self.run.topic.metrics.unknown_json_fields(fields);
         }
+    }
+
+    /// Fails with why the schema that the record names cannot be had or read.
+    pub(super) fn refusal(&self, format: WireFormat) -> Result<()> {
+        let refused = self.batch.prepared.refused.get(&format);
+        refused.map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Whether records of the batch name their schema in a header.
+    pub(super) fn by_header(&self) -> bool {
+        self.batch.prepared.by_header
     }
 
     pub(super) fn rewritten(&self) -> &'b Rewritten {

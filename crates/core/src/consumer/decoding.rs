@@ -3,17 +3,24 @@
 //! Nearly every record is a body of our own schema behind a header that was met before: comparing
 //! one number tells, and the event borrows from the record. For the rest a [`Decoder`] is taken
 //! from a pool, and what it rewrites is kept beside the batch, so that events can borrow from it.
+//!
+//! Nothing here waits for the registry: a batch is handed out when it has answered for every schema
+//! in it ([`waiting`](super::waiting)).
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::batch::Record;
+use super::waiting::Unknown;
+use crate::codec::frame::{Frame, SCHEMA_ID_HEADER};
 use crate::codec::{Decoder, Fill, Leniency, NoSchemas, Schema, SchemaSource, WireFormat, frame};
 use crate::config::ConnectionSettings;
 use crate::events::{Event, Topic};
-use crate::registry::SchemaRegistry;
+use crate::kafka::{Message, Messages};
+use crate::registry::{SchemaKey, SchemaRegistry};
 use crate::sync::Mutex;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Marks a known schema id: 0 is an id, too.
 const KNOWN: u64 = 1 << 32;
@@ -25,14 +32,32 @@ pub(super) struct Decoding {
     idle: Mutex<Vec<Decoder<Schemas>>>,
 }
 
-/// Writers' schemas from the registry, where there is one.
+/// Writers' schemas that the registry, where there is one, has given already.
 struct Schemas(Option<SchemaRegistry>);
+
+impl Schemas {
+    fn known(registry: &SchemaRegistry, key: SchemaKey) -> Result<Arc<Schema>> {
+        let schema = registry.known(key).ok_or_else(|| {
+            let message =
+                "the writer's schema was not asked for before its records were handed out";
+            key.named(Error::new(ErrorKind::Internal, message))
+        });
+        schema?.parsed()
+    }
+}
 
 impl SchemaSource for Schemas {
     fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
         match &self.0 {
-            Some(registry) => registry.by_id(id),
+            Some(registry) => Self::known(registry, SchemaKey::Id(id)),
             None => NoSchemas.by_id(id),
+        }
+    }
+
+    fn by_guid(&self, guid: u128) -> Result<Arc<Schema>> {
+        match &self.0 {
+            Some(registry) => Self::known(registry, SchemaKey::Guid(guid)),
+            None => NoSchemas.by_guid(guid),
         }
     }
 
@@ -54,11 +79,9 @@ impl Decoding {
     #[inline]
     pub(super) fn body<'b>(&self, topic: Topic, record: &Record<'b>) -> Result<&'b [u8]> {
         let value = record.value().unwrap_or_default();
-        let frame = frame::split(value)?;
-        if self.is_ours(topic, frame.format) {
-            Ok(frame.body)
-        } else {
-            self.rewritten(topic, frame.format, value, record)
+        match frame::split(value) {
+            Ok(frame) if self.is_ours(topic, frame.format) => Ok(frame.body),
+            split => self.rewritten(topic, self.frame_of(split, record)?, record),
         }
     }
 
@@ -70,37 +93,33 @@ impl Decoding {
                 self.as_is[topic as usize].load(Ordering::Relaxed) == KNOWN | u64::from(id)
             }
             WireFormat::SingleObject { fingerprint } => fingerprint == topic.spec().fingerprint,
-            WireFormat::Json => false,
+            WireFormat::Guid { .. } | WireFormat::Json => false,
         }
     }
 
     /// The event of a record on a topic that is none of ours, and its body.
     #[inline(never)]
     pub(super) fn body_of_any<'b>(&self, record: &Record<'b>) -> Result<(Topic, &'b [u8])> {
-        let value = record.value().unwrap_or_default();
-        let frame = frame::split(value)?;
+        let frame = self.frame_of(frame::split(record.value().unwrap_or_default()), record)?;
         if let Some(topic) = Topic::ALL
             .into_iter()
             .find(|it| self.is_ours(*it, frame.format))
         {
             return Ok((topic, frame.body));
         }
-        let topic = self.with_decoder(|decoder| {
-            let (id, mut scratch) = (record.own_id(), Vec::new());
-            let decoded = decoder.decode_any(value, &fill(record, &id), &mut scratch)?;
-            Ok(decoded.event.topic())
-        })?;
-        Ok((topic, self.body(topic, record)?))
+        record.refusal(frame.format)?;
+        let topic = self.with_decoder(|decoder| decoder.topic_of(frame))?;
+        Ok((topic, self.rewritten(topic, frame, record)?))
     }
 
     #[inline(never)]
     fn rewritten<'b>(
         &self,
         topic: Topic,
-        format: WireFormat,
-        value: &'b [u8],
+        frame: Frame<'b>,
         record: &Record<'b>,
     ) -> Result<&'b [u8]> {
+        record.refusal(frame.format)?;
         if let Some(body) = record.rewritten().get(record, topic) {
             return Ok(body);
         }
@@ -108,20 +127,19 @@ impl Decoding {
         let as_is = self.with_decoder(|decoder| {
             let id = record.own_id();
             let (_, body, leniency) =
-                decoder.body(topic, value, &fill(record, &id), &mut scratch)?;
+                decoder.framed_body(topic, frame, &fill(record, &id), &mut scratch)?;
             record.mended(leniency);
             // An event is never empty, so neither is a body that was rewritten.
-            let within = value.as_ptr_range().contains(&body.as_ptr());
-            Ok(within.then(|| value.len() - body.len()))
+            Ok(frame.body.as_ptr_range().contains(&body.as_ptr()))
         })?;
         match as_is {
-            Some(start) => {
-                if let WireFormat::Confluent { id } = format {
+            true => {
+                if let WireFormat::Confluent { id } = frame.format {
                     self.as_is[topic as usize].store(KNOWN | u64::from(id), Ordering::Relaxed);
                 }
-                Ok(&value[start..])
+                Ok(frame.body)
             }
-            None => Ok(record.rewritten().keep(record, topic, scratch)),
+            false => Ok(record.rewritten().keep(record, topic, scratch)),
         }
     }
 
@@ -133,27 +151,108 @@ impl Decoding {
         outcome
     }
 
-    /// Fetches the schema of a record's writer if it is not known, so that decoding need not wait
-    /// for it on an executor's thread.
-    pub(super) async fn prepare(&self, value: Option<&[u8]>) {
+    /// The schemas that these records name and that the registry was not asked for yet; `None` where
+    /// every one is known. For every record: neighbours nearly always name the same one.
+    pub(super) fn unknown(&self, messages: &Messages) -> (Option<Unknown>, bool) {
         let Some(registry) = &self.registry else {
-            return;
+            return (None, false);
         };
-        let Ok(frame) = frame::split(value.unwrap_or_default()) else {
-            return;
-        };
-        if let WireFormat::Confluent { id } = frame.format {
-            let known = KNOWN | u64::from(id);
-            let is_known = self
-                .as_is
-                .iter()
-                .any(|one| one.load(Ordering::Relaxed) == known);
-            if !is_known && registry.known_schema(id).is_none() {
-                // What it fails with is found again when the record is decoded.
-                let _ = registry.schema(id).await;
+        let (mut formats, mut seen, mut by_header) = (Vec::new(), HashSet::new(), false);
+        let mut last = None;
+        for (index, message) in messages.iter().enumerate() {
+            if let Some(later) = messages.get(index + PREFETCH) {
+                later.prefetch();
+            }
+            let split = frame::split(message.value().unwrap_or_default());
+            let key = match split {
+                Ok(Frame {
+                    format: WireFormat::Confluent { id },
+                    ..
+                }) => {
+                    if last == Some(id) {
+                        continue;
+                    }
+                    if self.is_known(registry, id) {
+                        last = Some(id);
+                        continue;
+                    }
+                    id
+                }
+                Ok(_) => continue,
+                Err(_) if message.value().is_none() => continue,
+                Err(_) => 0,
+            };
+            let format = match named_in_header(&message) {
+                Some(Ok(frame)) => {
+                    by_header = true;
+                    frame.format
+                }
+                Some(Err(_)) => {
+                    by_header = true;
+                    continue;
+                }
+                None if split.is_ok() => WireFormat::Confluent { id: key },
+                None => continue,
+            };
+            let known = match format {
+                WireFormat::Confluent { id } => self.is_known(registry, id),
+                WireFormat::Guid { guid } => registry.known(SchemaKey::Guid(guid)).is_some(),
+                WireFormat::SingleObject { .. } | WireFormat::Json => true,
+            };
+            if !known && seen.insert(format) {
+                formats.push(format);
             }
         }
+        let unknown = (!formats.is_empty()).then(|| Unknown {
+            registry: registry.clone(),
+            formats,
+            by_header,
+        });
+        (unknown, by_header)
     }
+
+    /// A record's format, with a look at its headers where its first bytes do not tell. As in
+    /// [`unknown`](Self::unknown), an id that the registry knows tells.
+    fn frame_of<'b>(&self, split: Result<Frame<'b>>, record: &Record<'b>) -> Result<Frame<'b>> {
+        let tells = match &split {
+            Ok(Frame {
+                format: WireFormat::Confluent { id },
+                ..
+            }) => {
+                let registry = self.registry.as_ref();
+                !record.by_header() || registry.is_some_and(|it| self.is_known(it, *id))
+            }
+            Ok(_) => true,
+            Err(_) => record.value().is_none(),
+        };
+        if tells {
+            return split;
+        }
+        match (record.header(SCHEMA_ID_HEADER), record.value()) {
+            (Some(header), Some(value)) => frame::split_by_header(header, value),
+            _ => split,
+        }
+    }
+
+    fn is_known(&self, registry: &SchemaRegistry, id: u32) -> bool {
+        let known = KNOWN | u64::from(id);
+        let mut as_is = self.as_is.iter();
+        as_is.any(|one| one.load(Ordering::Relaxed) == known) || registry.known_schema(id).is_some()
+    }
+}
+
+/// How many records ahead the processor is asked for a record's bytes.
+const PREFETCH: usize = 4;
+
+/// What the header says about a record's schema, where there is one.
+fn named_in_header<'m>(message: &Message<'m>) -> Option<Result<Frame<'m>>> {
+    let mut named = None;
+    for (name, header) in (0..).map_while(|index| message.header(index)) {
+        if name == SCHEMA_ID_HEADER.as_bytes() {
+            named = header;
+        }
+    }
+    Some(frame::split_by_header(named?, message.value()?))
 }
 
 /// What stands for the envelope's fields that JSON leaves out.

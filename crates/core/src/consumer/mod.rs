@@ -60,7 +60,8 @@
 //! librdkafka goes on trying after nearly every error. Reading fails with what somebody must mend
 //! (an unknown topic, a right that is missing) at once, with what may pass (no broker answers) after
 //! `unreachable_after`, and with a record that is no event not at all: that is the record's own
-//! error. After an error, reading can go on; only [`ErrorKind::Closed`]
+//! error. The schema registry is one of these: records are handed out once it has answered for the
+//! schema of each, so an outage fails the read, and the same records come at the next one. After an error, reading can go on; only [`ErrorKind::Closed`]
 //! and what librdkafka calls fatal (a group member fenced by another of its name) stay.
 //!
 //! Retry topics and dead letters belong where a batch is acknowledged ([`progress`]), worker pools
@@ -78,6 +79,7 @@ mod shared;
 mod start;
 mod stream;
 mod trouble;
+mod waiting;
 mod wake;
 
 use std::fmt;
@@ -99,7 +101,6 @@ use crate::events::TypedEvent;
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
-use batch::BatchRun;
 use shared::{Next, Shared};
 use wake::Wake;
 
@@ -110,31 +111,6 @@ use wake::Wake;
 pub struct EventConsumer {
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
-}
-
-/// A batch on its way to its reader: given back where that is not reached.
-struct Undelivered(Option<Batch>);
-
-impl Undelivered {
-    fn runs(&self) -> &[BatchRun] {
-        self.0.as_ref().map_or(&[], Batch::runs)
-    }
-
-    fn record(&self, index: usize) -> Option<Record<'_>> {
-        self.0.as_ref()?.get(index)
-    }
-
-    fn deliver(mut self) -> Option<Batch> {
-        self.0.take()
-    }
-}
-
-impl Drop for Undelivered {
-    fn drop(&mut self) {
-        if let Some(batch) = self.0.take() {
-            batch.give_back();
-        }
-    }
 }
 
 /// The consumer's own thread.
@@ -234,18 +210,10 @@ impl EventConsumer {
             Some(reader) => self.shared.poll_next(reader, cx),
             None => self.shared.poll_next(&ReaderId::polled(cx.waker()), cx),
         });
-        let batch = match next.await? {
-            Next::Batch(batch) => Undelivered(Some(batch)),
-            Next::End | Next::Nothing => return Ok(None),
-        };
-        for run in batch.runs() {
-            let first = batch.record(run.records.start);
-            self.shared
-                .decoding
-                .prepare(first.and_then(|record| record.value()))
-                .await;
+        match next.await? {
+            Next::Batch(batch) => Ok(Some(batch)),
+            Next::End | Next::Nothing => Ok(None),
         }
-        Ok(batch.deliver())
     }
 
     /// The records one by one, each copied out with its event decoded.
@@ -279,7 +247,7 @@ impl EventConsumer {
 
     /// How many records are fetched and wait to be asked for.
     pub fn buffered_records(&self) -> usize {
-        self.shared.reader().waiting()
+        self.shared.reader().buffered()
     }
 
     /// Acknowledges the batches that this thread or task received and dropped, without reading on:

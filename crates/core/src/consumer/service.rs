@@ -146,7 +146,10 @@ impl Service {
     /// acknowledged once everything before it is.
     fn skip_control_records(&self) {
         // With the reader's lock: nothing is taken meanwhile, so no record is passed over.
-        let _reader = self.shared.reader();
+        let reader = self.shared.reader();
+        if reader.has_waiting() {
+            return;
+        }
         let places = self.shared.progress.idle_places();
         if places.is_empty() {
             return;

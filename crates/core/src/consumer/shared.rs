@@ -15,6 +15,7 @@ use super::position::TopicPartition;
 use super::progress::{Progress, Run};
 use super::reader_id::ReaderId;
 use super::trouble::Trouble;
+use super::waiting::{Prepared, Waiting};
 use super::wake::Wake;
 use crate::config::{ConsumerSettings, TokenProvider};
 use crate::events::Topic;
@@ -70,6 +71,8 @@ pub(super) enum Next {
 /// always of partitions that we have.
 pub(super) struct Reader {
     queue: Option<Queue>,
+    /// Records that come before those of the queue, and are not handed out yet.
+    waiting: Option<Waiting>,
     buffer: FetchBuffer,
     topics: HashMap<Arc<str>, Arc<KnownTopic>>,
     /// Records that were given back, in the order in which they were fetched. The next read gives
@@ -97,11 +100,35 @@ impl Reader {
     }
 
     pub(super) fn assigned(&mut self, partitions: &[TopicPartition]) {
+        self.forget_waiting(partitions);
         self.end.assigned = true;
         self.end.unread.extend(partitions.iter().cloned());
     }
 
+    /// How many records are fetched and not handed out.
+    pub(super) fn buffered(&self) -> usize {
+        let given_back = self.given_back.iter().map(|fetched| fetched.messages.len());
+        let waiting = self.waiting.as_ref().map_or(0, |one| one.messages.len());
+        given_back.sum::<usize>() + waiting + self.queue.as_ref().map_or(0, Queue::len)
+    }
+
+    /// Whether records were taken from the queue that no batch has.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Drops records that were fetched before a partition was assigned, given up or sought in.
+    fn forget_waiting(&mut self, partitions: &[TopicPartition]) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.forget(partitions);
+            if waiting.messages.len() == 0 {
+                self.waiting = None;
+            }
+        }
+    }
+
     pub(super) fn revoked(&mut self, partitions: &[TopicPartition]) {
+        self.forget_waiting(partitions);
         for partition in partitions {
             self.end.unread.remove(partition);
         }
@@ -114,12 +141,6 @@ impl Reader {
             fetched.keep(|run| !partitions.contains(&run.partition));
         }
         self.given_back.retain(|fetched| fetched.messages.len() > 0);
-    }
-
-    /// How many records wait to be read.
-    pub(super) fn waiting(&self) -> usize {
-        let given_back = self.given_back.iter().map(|fetched| fetched.messages.len());
-        given_back.sum::<usize>() + self.queue.as_ref().map_or(0, Queue::len)
     }
 
     fn topic(&mut self, name: &Arc<str>, metrics: &Metrics) -> Arc<KnownTopic> {
@@ -176,6 +197,7 @@ impl Shared {
             look_every,
             reader: Mutex::new(Reader {
                 queue: Some(queue),
+                waiting: None,
                 buffer: FetchBuffer::new(batch_records.min(1 << 16)),
                 topics: HashMap::new(),
                 given_back: VecDeque::new(),
@@ -267,6 +289,9 @@ impl Shared {
             drop(reader);
             return Ok(self.batch(fetched, for_reader));
         }
+        if reader.waiting.is_some() {
+            return self.look_at_waiting(reader, for_reader);
+        }
         let Reader { queue, buffer, .. } = &mut *reader;
         let Some(queue) = queue else {
             return Err(closed());
@@ -292,21 +317,67 @@ impl Shared {
                 false
             });
         }
-        let runs = self.runs(&mut reader, &messages);
         // A partition's end can come together with its last records, and be followed by newer ones.
-        for (before, partition) in ends {
-            let goes_on = |run: &BatchRun| run.records.end > before && run.partition == partition;
-            if !runs.iter().any(goes_on) {
-                reader.end.read(&partition);
-            }
-        }
+        let goes_on = |before: usize, partition: &TopicPartition| {
+            let mut later = messages.iter().skip(before);
+            later.any(|it| it.partition() == partition.partition && *it.topic() == *partition.topic)
+        };
+        let ends: Vec<_> = ends
+            .into_iter()
+            .filter(|(before, partition)| !goes_on(*before, partition))
+            .map(|(_, partition)| partition)
+            .collect();
         if messages.len() == 0 {
+            ends.iter().for_each(|end| reader.end.read(end));
             let end = reader.told_end();
             drop(reader);
             // An error about a partition is shown now, not at the next arrival.
             let error = self.errors.lock().pop_front();
             return error.map_or(Ok(end), Err);
         }
+        let (unknown, by_header) = self.decoding.unknown(&messages);
+        let Some(unknown) = unknown else {
+            let prepared = Prepared {
+                by_header,
+                ..Prepared::default()
+            };
+            return Ok(self.hand_out(reader, messages, &ends, prepared, for_reader));
+        };
+        let (wake, patience) = (Arc::clone(&self.wake), self.settings.unreachable_after);
+        reader.waiting = Some(Waiting::new(messages, ends, unknown, wake, patience));
+        self.look_at_waiting(reader, for_reader)
+    }
+
+    /// Hands the waiting records out once their schemas are there.
+    fn look_at_waiting(
+        self: &Arc<Self>,
+        mut reader: MutexGuard<'_, Reader>,
+        for_reader: &ReaderId,
+    ) -> Result<Next> {
+        let Some(waiting) = &reader.waiting else {
+            return Ok(Next::Nothing);
+        };
+        let Some(prepared) = waiting.look()? else {
+            return Ok(Next::Nothing);
+        };
+        match reader.waiting.take() {
+            Some(Waiting { messages, ends, .. }) => {
+                Ok(self.hand_out(reader, messages, &ends, prepared, for_reader))
+            }
+            None => Ok(Next::Nothing),
+        }
+    }
+
+    fn hand_out(
+        self: &Arc<Self>,
+        mut reader: MutexGuard<'_, Reader>,
+        messages: Messages,
+        ends: &[TopicPartition],
+        prepared: Prepared,
+        for_reader: &ReaderId,
+    ) -> Next {
+        let runs = self.runs(&mut reader, &messages);
+        ends.iter().for_each(|end| reader.end.read(end));
         reader.fetched += 1;
         let number = reader.fetched;
         drop(reader);
@@ -314,9 +385,10 @@ impl Shared {
         let fetched = Fetched {
             messages,
             runs,
+            prepared,
             number,
         };
-        Ok(self.batch(fetched, for_reader))
+        self.batch(fetched, for_reader)
     }
 
     fn batch(self: &Arc<Self>, fetched: Fetched, reader: &ReaderId) -> Next {
@@ -424,7 +496,10 @@ impl Shared {
     /// Whether everything has been read that there is.
     pub(super) fn at_end(&self) -> bool {
         let reader = self.reader.lock();
-        self.settings.detect_end && reader.end.is_reached() && reader.given_back.is_empty()
+        self.settings.detect_end
+            && reader.end.is_reached()
+            && reader.waiting.is_none()
+            && reader.given_back.is_empty()
     }
 
     /// Takes note of an error from librdkafka; it is shown now, later or not at all.
@@ -503,7 +578,11 @@ impl Shared {
         self.progress.notify();
         // What was fetched and not read goes back to librdkafka.
         let mut reader = self.reader.lock();
-        let unread = (reader.queue.take(), std::mem::take(&mut reader.given_back));
+        let unread = (
+            reader.queue.take(),
+            reader.waiting.take(),
+            std::mem::take(&mut reader.given_back),
+        );
         drop(reader);
         drop(unread);
         self.wake.wake();

@@ -5,6 +5,7 @@ mod failures;
 mod groups;
 mod handled;
 mod reading;
+mod schemas;
 mod starts;
 
 use std::collections::BTreeMap;

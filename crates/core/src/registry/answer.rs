@@ -1,12 +1,16 @@
 //! What the registry's answers mean: Confluent's REST API, its status and `error_code`s
 //! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>).
 
+use std::io::Read;
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use flate2::read::MultiGzDecoder;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, LOCATION};
+use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::SchemaKey;
 use super::http::{Call, Fault};
 use crate::{Error, ErrorKind};
 
@@ -64,7 +68,12 @@ fn refused(status: StatusCode, body: &[u8], call: &Call) -> Fault {
             ErrorKind::Authorization,
             format!("the schema registry does not allow this{said}"),
         ),
-        404 if code.is_some() => not_found(code, &said, call),
+        404 => match code {
+            Some(SUBJECT_NOT_FOUND | VERSION_NOT_FOUND | SCHEMA_NOT_FOUND) => {
+                not_found(code, &said, call)
+            }
+            _ => no_registry_here(&said, call),
+        },
         409 => final_error(
             ErrorKind::IncompatibleSchema,
             format!("the schema is not compatible with the subject's{said}"),
@@ -93,11 +102,33 @@ impl Fault {
     }
 }
 
+/// A 404 without one of the registry's own codes: a wrong base URL, but also the page of a proxy
+/// that has no registry behind it just now.
+fn no_registry_here(said: &str, call: &Call) -> Fault {
+    let why = match call.schema {
+        Some(SchemaKey::Guid(_)) => {
+            "the record names its schema in the header __value_schema_id; is this the registry's base \
+             URL, and does it know GUIDs?"
+        }
+        _ => "is this its base URL?",
+    };
+    let message = format!("404 Not Found is no schema registry's answer: {why}{said}");
+    Fault {
+        error: unavailable(message).with("status", 404),
+        try_again: true,
+    }
+    .about("urls")
+}
+
 fn not_found(code: Option<u32>, said: &str, call: &Call) -> Fault {
-    let (kind, message) = match (code, call.id) {
-        (_, Some(_)) => (
+    let (kind, message) = match (code, call.schema) {
+        (_, Some(SchemaKey::Id(_))) => (
             ErrorKind::Undecodable,
             "the schema registry has no schema of this id",
+        ),
+        (_, Some(SchemaKey::Guid(_))) => (
+            ErrorKind::Undecodable,
+            "the schema registry has no schema of this GUID, which the header __value_schema_id holds",
         ),
         (Some(SCHEMA_NOT_FOUND), None) => (
             ErrorKind::IncompatibleSchema,
@@ -120,7 +151,105 @@ fn not_found(code: Option<u32>, said: &str, call: &Call) -> Fault {
 
 /// Whether the registry said that what was asked for does not exist.
 pub(super) fn is_not_found(error: &Error) -> bool {
-    error.get("status") == Some("404") && error.kind() != ErrorKind::InvalidConfig
+    error.get("status") == Some("404") && error.kind() != ErrorKind::Unavailable
+}
+
+/// Where an answer sends us instead, if it does. A redirect that would lose the request's body is an
+/// error (RFC 9110, section 15.4: clients ask again with GET after 301, 302 and 303).
+pub(super) fn redirect(response: &Response, from: &Url, call: &Call) -> Result<Option<Url>, Fault> {
+    let status = response.status();
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = response.headers().get(LOCATION);
+    let target = location
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| from.join(location).ok())
+        .filter(|target| matches!(target.scheme(), "http" | "https"));
+    let fault = |why: String| Fault {
+        error: Error::new(
+            ErrorKind::InvalidConfig,
+            format!("the schema registry answers {status}: {why}"),
+        )
+        .with("status", status.as_u16()),
+        try_again: false,
+    };
+    let Some(target) = target else {
+        return Err(fault("it redirects to no address".to_owned()).about("urls"));
+    };
+    if call.body.is_some() && !matches!(status.as_u16(), 307 | 308) {
+        let target = shown(&target);
+        let why = format!(
+            "it redirects to {target}, which would lose what is posted: set urls to the address that \
+             answers"
+        );
+        return Err(fault(why).about("urls"));
+    }
+    Ok(Some(target))
+}
+
+pub(super) fn too_many_redirects(last: &Url) -> Fault {
+    let last = shown(last);
+    let message = format!("the schema registry redirects again and again, last to {last}");
+    Fault {
+        error: Error::new(ErrorKind::InvalidConfig, message),
+        try_again: false,
+    }
+    .about("urls")
+}
+
+/// An address without a login and without what a query may hold.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Fails only for URLs without a host.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+/// What an answer's body is encoded as, in lower case. We ask for no encoding, and some proxies
+/// compress all the same.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim();
+    (!encoding.is_empty()).then(|| encoding.to_ascii_lowercase())
+}
+
+/// The body as it was before it was encoded, up to `limit` bytes.
+pub(super) fn decoded(
+    encoding: Option<String>,
+    body: Vec<u8>,
+    limit: usize,
+) -> Result<Vec<u8>, Fault> {
+    match encoding.as_deref() {
+        None | Some("identity") => Ok(body),
+        Some("gzip" | "x-gzip") => {
+            let mut plain = Vec::new();
+            let read = MultiGzDecoder::new(body.as_slice())
+                .take(limit as u64 + 1)
+                .read_to_end(&mut plain);
+            match read {
+                Ok(_) if plain.len() > limit => Err(too_large(limit)),
+                Ok(_) => Ok(plain),
+                Err(error) => Err(Fault {
+                    error: unavailable(format!(
+                        "the schema registry's answer is damaged gzip: {error}"
+                    )),
+                    try_again: true,
+                }),
+            }
+        }
+        Some(other) => Err(Fault {
+            error: Error::new(
+                ErrorKind::InvalidConfig,
+                format!(
+                    "the schema registry's answer is encoded as {other:?}, which was not asked for"
+                ),
+            ),
+            try_again: false,
+        }
+        .about("urls")),
+    }
 }
 
 /// There was no answer: no connection, a broken one, or no trust.
@@ -222,14 +351,36 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_not_found_is_no_registry() {
-        let fault = fault(404, "<html>nothing here</html>");
-        assert_eq!(fault.error.kind(), ErrorKind::InvalidConfig);
-        assert!(
-            fault.error.message().contains("base URL"),
-            "{}",
-            fault.error
-        );
+    fn a_page_that_is_not_found_is_no_registrys_word_and_not_final() {
+        for page in [
+            "<html>nothing here</html>",
+            r#"{"error_code": 404, "message": "HTTP 404 Not Found"}"#,
+        ] {
+            let fault = fault(404, page);
+            assert_eq!(fault.error.kind(), ErrorKind::Unavailable);
+            assert!(fault.try_again && !is_not_found(&fault.error));
+            assert_eq!(fault.error.get("setting"), Some("urls"));
+            assert!(
+                fault.error.message().contains("base URL"),
+                "{}",
+                fault.error
+            );
+        }
+    }
+
+    #[test]
+    fn a_bomb_in_gzip_is_cut_off() {
+        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut zipped, &[b' '; 100_000]).unwrap();
+        let zipped = zipped.finish().unwrap();
+        let gzip = || Some("gzip".to_owned());
+        let Ok(plain) = decoded(gzip(), zipped.clone(), 100_000) else {
+            panic!("it fits");
+        };
+        assert_eq!(plain.len(), 100_000);
+        assert!(decoded(gzip(), zipped, 99_999).is_err());
+        assert!(decoded(gzip(), b"no gzip".to_vec(), 100).is_err());
+        assert!(decoded(Some("br".to_owned()), Vec::new(), 100).is_err());
     }
 
     #[test]

@@ -13,17 +13,21 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer;
-use crate::config::{RegistrySettings, Secret, without_credentials};
+use super::{SchemaKey, answer};
+use crate::config::{
+    LINE_BREAKS, RegistrySettings, Secret, has_unescaped_login, without_credentials,
+};
 use crate::metrics::Metrics;
 use crate::{Error, ErrorKind, Result, fork};
 
 /// The most that is read of an answer. The largest schemas in use are a hundredth of it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
+const MAX_REDIRECTS: usize = 5;
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// One call: what is asked, and what an error about it names.
@@ -34,7 +38,7 @@ pub(super) struct Call {
     pub(super) query: &'static [(&'static str, &'static str)],
     pub(super) body: Option<Value>,
     pub(super) subject: Option<String>,
-    pub(super) id: Option<u32>,
+    pub(super) schema: Option<SchemaKey>,
 }
 
 impl Call {
@@ -57,7 +61,7 @@ impl Call {
             query: &[],
             body: None,
             subject: None,
-            id: None,
+            schema: None,
         }
     }
 
@@ -66,9 +70,20 @@ impl Call {
         self
     }
 
-    pub(super) fn about_id(mut self, id: u32) -> Self {
-        self.id = Some(id);
+    pub(super) fn about_schema(mut self, key: SchemaKey) -> Self {
+        self.schema = Some(key);
         self
+    }
+
+    fn url(&self, address: &Address) -> Url {
+        let mut url = address.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&self.path);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(self.query);
+        }
+        url
     }
 
     pub(super) fn query(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
@@ -168,8 +183,8 @@ impl Http {
                 Some(subject) => error.with("subject", subject),
                 None => error,
             };
-            match call.id {
-                Some(id) => error.with("schema_id", id),
+            match call.schema {
+                Some(key) => key.named(error),
                 None => error,
             }
         };
@@ -178,10 +193,11 @@ impl Http {
                 error,
                 try_again: false,
             })?;
-            let response = self.request(&client, address, call).send().await;
-            let response = response.map_err(answer::no_answer)?;
+            let response = self.send(&client, address, call).await?;
             let status = response.status();
+            let encoding = answer::encoding(response.headers());
             let body = read_bounded(response).await?;
+            let body = answer::decoded(encoding, body, MAX_ANSWER_BYTES)?;
             answer::read(status, &body, call)
         };
         // The whole exchange has one deadline, reading a body that trickles in included.
@@ -195,17 +211,35 @@ impl Http {
         })
     }
 
-    fn request(&self, client: &Client, address: &Address, call: &Call) -> reqwest::RequestBuilder {
-        let mut url = address.url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(&call.path);
+    /// Sends a call and follows redirects that keep what is asked. The login goes to no other host.
+    async fn send(
+        &self,
+        client: &Client,
+        address: &Address,
+        call: &Call,
+    ) -> Result<Response, Fault> {
+        let mut url = call.url(address);
+        for _ in 0..MAX_REDIRECTS {
+            let login = address.login.as_ref().filter(|_| address.is_host_of(&url));
+            let request = Self::request(client, url.clone(), login, call);
+            let response = request.send().await.map_err(answer::no_answer)?;
+            let Some(target) = answer::redirect(&response, &url, call)? else {
+                return Ok(response);
+            };
+            url = target;
         }
-        if !call.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(call.query);
-        }
+        Err(answer::too_many_redirects(&url))
+    }
+
+    fn request(
+        client: &Client,
+        url: Url,
+        login: Option<&Login>,
+        call: &Call,
+    ) -> reqwest::RequestBuilder {
         let mut request = client.request(call.method.clone(), url);
         request = request.header("Accept", format!("{MEDIA_TYPE}, application/json"));
-        request = match &address.login {
+        request = match login {
             Some(Login::Basic(name, password)) => {
                 request.basic_auth(name, password.as_ref().map(Secret::expose))
             }
@@ -244,6 +278,7 @@ impl Http {
         let settings = &self.settings;
         let mut builder = Client::builder()
             .user_agent(concat!("carbon-events/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
             .tcp_keepalive(Duration::from_secs(30));
         if self.addresses.iter().all(Address::is_loopback) {
             builder = builder.no_proxy();
@@ -259,9 +294,9 @@ impl Http {
         )?;
         if let Some((setting, pem)) = authorities {
             let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|error| no_pem(setting, &error.to_string()))?;
+                .map_err(|error| explained(setting, &pem, &error.to_string()))?;
             if certificates.is_empty() {
-                return Err(no_pem(setting, "no certificate is in it"));
+                return Err(explained(setting, &pem, "no certificate is in it"));
             }
             builder = builder.tls_certs_merge(certificates);
         }
@@ -283,10 +318,17 @@ impl Http {
             ("ssl_key_location", settings.ssl_key_location.as_deref()),
         )?;
         match (certificate, key) {
-            (Some((setting, certificate)), Some((_, key))) => {
-                let identity = Identity::from_pkcs8_pem(&certificate, &key);
-                builder = builder
-                    .identity(identity.map_err(|error| no_pem(setting, &error.to_string()))?);
+            (Some((setting, certificate)), Some((key_setting, key))) => {
+                let identity = Identity::from_pkcs8_pem(&certificate, &key).map_err(|error| {
+                    let of_the_key = String::from_utf8_lossy(&key).contains("ENCRYPTED")
+                        || String::from_utf8_lossy(&key).contains("-----\\n");
+                    let (setting, pem) = match of_the_key {
+                        true => (key_setting, &key),
+                        false => (setting, &certificate),
+                    };
+                    explained(setting, pem, &error.to_string())
+                })?;
+                builder = builder.identity(identity);
             }
             (None, None) => {}
             (Some((setting, _)), None) | (None, Some((setting, _))) => {
@@ -322,6 +364,13 @@ impl Address {
                 .with("setting", "urls")
                 .with("url", &shown)
         };
+        if has_unescaped_login(given) {
+            return Err(refused(
+                "has an @ behind its host: write / ? # and @ in a password as %2F %3F %23 %40, or set \
+                 username and password"
+                    .to_owned(),
+            ));
+        }
         let mut url = Url::parse(given).map_err(|error| refused(format!("is no URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(refused(
@@ -344,6 +393,14 @@ impl Address {
         url.set_query(None);
         url.set_fragment(None);
         Ok(Address { url, shown, login })
+    }
+
+    fn is_host_of(&self, url: &Url) -> bool {
+        let place = |url: &Url| {
+            let host = url.host_str().map(str::to_owned);
+            (url.scheme() == "https", host, url.port_or_known_default())
+        };
+        place(&self.url) == place(url)
     }
 
     fn is_loopback(&self) -> bool {
@@ -374,6 +431,20 @@ fn text_or_file(
             .with("path", path)
             .because(error)
         })
+}
+
+/// What is wrong with PEM that was refused.
+fn explained(setting: &'static str, pem: &[u8], why: &str) -> Error {
+    let text = String::from_utf8_lossy(pem);
+    if text.contains("-----\\n") {
+        return no_pem(setting, LINE_BREAKS);
+    }
+    if text.contains("ENCRYPTED") {
+        let why =
+            "the key is encrypted: give it decrypted (`openssl pkcs8 -topk8 -nocrypt -in KEY`)";
+        return no_pem(setting, why);
+    }
+    no_pem(setting, why)
 }
 
 fn no_pem(setting: &'static str, why: &str) -> Error {
@@ -431,6 +502,10 @@ mod tests {
             "ftp://u:s3cret@registry",
             "http://",
             "http://u:s3cret@h:port",
+            "http://u:s3cret/x@h:8081",
+            "http://u:8081/s3cret@h:8081",
+            "http://u:1?s3cret@h:8081",
+            "http://u:1#s3cret@h:8081",
         ] {
             let error = Http::new(&RegistrySettings::new(url), Metrics::new())
                 .err()
@@ -454,12 +529,8 @@ mod tests {
         let http = Http::new(&settings, Metrics::new()).unwrap();
         let call =
             Call::get(&["subjects", "a/b ?#%-value", "versions"]).query(&[("deleted", "true")]);
-        let request = http
-            .request(&Client::new(), &http.addresses[0], &call)
-            .build()
-            .unwrap();
         assert_eq!(
-            request.url().as_str(),
+            call.url(&http.addresses[0]).as_str(),
             "http://r/base/subjects/a%2Fb%20%3F%23%25-value/versions?deleted=true"
         );
     }

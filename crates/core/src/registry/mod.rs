@@ -29,7 +29,7 @@ mod once;
 mod source;
 mod subject;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -45,6 +45,7 @@ use source::Catalogue;
 pub use subject::SubjectId;
 
 use crate::codec::Schema;
+use crate::codec::frame::guid_text;
 use crate::config::RegistrySettings;
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
@@ -65,14 +66,40 @@ struct Inner {
     settings: RegistrySettings,
     http: Http,
     subjects: Mutex<HashMap<(String, String), SubjectId>>,
-    schemas: Mutex<HashMap<u32, Arc<Once<Arc<RegisteredSchema>>>>>,
+    schemas: Mutex<HashMap<SchemaKey, Arc<Once<Arc<RegisteredSchema>>>>>,
     catalogue: Arc<Once<Arc<Catalogue>>>,
+}
+
+/// How a record names its writer's schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum SchemaKey {
+    Id(u32),
+    Guid(u128),
+}
+
+impl fmt::Display for SchemaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SchemaKey::Id(id) => id.fmt(f),
+            SchemaKey::Guid(guid) => f.write_str(&guid_text(*guid)),
+        }
+    }
+}
+
+impl SchemaKey {
+    /// Adds it to an error.
+    pub(crate) fn named(self, error: Error) -> Error {
+        match self {
+            SchemaKey::Id(id) => error.with("schema_id", id),
+            SchemaKey::Guid(guid) => error.with("schema_guid", guid_text(guid)),
+        }
+    }
 }
 
 /// A schema as the registry has it.
 #[derive(Debug, Clone)]
 pub struct RegisteredSchema {
-    /// The schema's id.
+    /// The schema's id; 0 where it was asked for by its GUID.
     pub id: u32,
     /// The Avro schema as JSON.
     pub schema: String,
@@ -140,42 +167,47 @@ impl SchemaRegistry {
     /// and with [`ErrorKind::Unavailable`] where the registry cannot be asked; both hold for
     /// `RegistrySettings::failure_ttl`.
     pub async fn schema(&self, id: u32) -> Result<Arc<RegisteredSchema>> {
-        self.start_schema(id).await
+        self.start_schema(SchemaKey::Id(id)).await
     }
 
     /// [`Self::schema`], waiting on this thread.
     pub fn schema_blocking(&self, id: u32) -> Result<Arc<RegisteredSchema>> {
         match self.known_schema(id) {
             Some(schema) => Ok(schema),
-            None => background::block_on(self.start_schema(id))?,
+            None => background::block_on(self.start_schema(SchemaKey::Id(id)))?,
         }
     }
 
     /// The schema that a record names, if it is known already.
     pub fn known_schema(&self, id: u32) -> Option<Arc<RegisteredSchema>> {
+        self.known(SchemaKey::Id(id))
+    }
+
+    pub(crate) fn known(&self, key: SchemaKey) -> Option<Arc<RegisteredSchema>> {
         let _undisturbed = fork::undisturbed();
-        let cell = self.0.schemas.lock().get(&id).cloned();
+        let cell = self.0.schemas.lock().get(&key).cloned();
         cell?.get()
     }
 
-    fn start_schema(
+    /// The schema that a record names. It is asked for whether or not the future is polled.
+    pub(crate) fn start_schema(
         &self,
-        id: u32,
+        key: SchemaKey,
     ) -> impl Future<Output = Result<Arc<RegisteredSchema>>> + Send + 'static {
         let _undisturbed = fork::undisturbed();
         let cell = {
             let mut schemas = self.0.schemas.lock();
-            if schemas.len() >= MAX_FAILED_IDS && !schemas.contains_key(&id) {
+            if schemas.len() >= MAX_FAILED_IDS && !schemas.contains_key(&key) {
                 schemas.retain(|_, cell| !cell.is_idle());
             }
             schemas
-                .entry(id)
+                .entry(key)
                 .or_insert_with(|| Arc::new(Once::new()))
                 .clone()
         };
         let inner = self.0.clone();
         cell.get_or_fetch(self.0.settings.failure_ttl, || async move {
-            inner.fetch_schema(id).await.map(Arc::new)
+            inner.fetch_schema(key).await.map(Arc::new)
         })
     }
 
@@ -339,43 +371,56 @@ impl Inner {
         }
     }
 
-    async fn fetch_schema(&self, id: u32) -> Result<RegisteredSchema> {
+    async fn fetch_schema(&self, key: SchemaKey) -> Result<RegisteredSchema> {
+        let kind = match key {
+            SchemaKey::Id(_) => "ids",
+            SchemaKey::Guid(_) => "guids",
+        };
         // Records outlive the subject that their schema was registered under.
-        let call = Call::get(&["schemas", "ids", &id.to_string()]).query(&[("deleted", "true")]);
-        self.registered(self.http.call(&call.about_id(id)).await?, id)
+        let call = Call::get(&["schemas", kind, &key.to_string()]).query(&[("deleted", "true")]);
+        self.registered(self.http.call(&call.about_schema(key)).await?, key)
             .await
     }
 
-    async fn registered(&self, answer: SchemaAnswer, id: u32) -> Result<RegisteredSchema> {
+    async fn registered(&self, answer: SchemaAnswer, key: SchemaKey) -> Result<RegisteredSchema> {
         if let Some(other) = answer
             .schema_type
             .filter(|kind| !kind.eq_ignore_ascii_case("AVRO"))
         {
             let message = format!("the record's schema is {other}, not Avro");
-            return Err(Error::new(ErrorKind::Undecodable, message).with("schema_id", id));
+            return Err(key.named(Error::new(ErrorKind::Undecodable, message)));
         }
         Ok(RegisteredSchema {
-            id,
-            references: self.fetch_references(answer.references, id).await?,
+            id: match key {
+                SchemaKey::Id(id) => id,
+                SchemaKey::Guid(_) => 0,
+            },
+            references: self.fetch_references(answer.references, key).await?,
             schema: answer.schema,
             parsed: OnceLock::new(),
         })
     }
 
-    /// The schemas that a schema refers to, and those that they refer to, each once.
-    async fn fetch_references(&self, mut open: Vec<Reference>, id: u32) -> Result<Vec<String>> {
+    /// The schemas that a schema refers to, and those that they refer to, each once: what it refers
+    /// to itself comes first, in its own order.
+    async fn fetch_references(
+        &self,
+        references: Vec<Reference>,
+        key: SchemaKey,
+    ) -> Result<Vec<String>> {
+        let mut open = VecDeque::from(references);
         let mut seen: Vec<(String, u32)> = Vec::new();
         let mut schemas = Vec::new();
-        while let Some(Reference { subject, version }) = open.pop() {
+        while let Some(Reference { subject, version }) = open.pop_front() {
             if seen.contains(&(subject.clone(), version)) {
                 continue;
             }
             if seen.len() == MAX_REFERENCES {
                 let message = format!("the schema refers to more than {MAX_REFERENCES} others");
-                return Err(Error::new(ErrorKind::Undecodable, message).with("schema_id", id));
+                return Err(key.named(Error::new(ErrorKind::Undecodable, message)));
             }
             let number = version.to_string();
-            let call = Call::get(&["subjects", &subject, "versions", &number]).about_id(id);
+            let call = Call::get(&["subjects", &subject, "versions", &number]).about_schema(key);
             let answer: SchemaAnswer = self
                 .http
                 .call(&call.about_subject(&subject).query(&[("deleted", "true")]))

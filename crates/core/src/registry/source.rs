@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Inner, RegisteredSchema, SchemaRegistry, answer, subject_name};
-use crate::codec::{Schema, SchemaSource};
+use super::{Inner, RegisteredSchema, SchemaKey, SchemaRegistry, answer, subject_name};
+use crate::codec::{Plan, Schema, SchemaSource};
 use crate::events::Topic;
 use crate::registry::http::Call;
 use crate::{Error, ErrorKind, Result, background};
@@ -16,13 +16,26 @@ const MAX_VERSIONS: usize = 100;
 /// Schemas of our topics by fingerprint, and when they were gathered.
 pub(super) struct Catalogue {
     gathered: Instant,
-    schemas: HashMap<u64, Arc<Schema>>,
+    schemas: HashMap<u64, Found>,
 }
 
-/// Both wait for the registry on the calling thread where they do not know the schema already.
+/// What has a fingerprint: `None` for schemas that differ in what they mean by the same bytes, as
+/// fingerprints know nothing of logical types.
+type Found = Option<Arc<Schema>>;
+
+/// All wait for the registry on the calling thread where they do not know the schema already.
 impl SchemaSource for SchemaRegistry {
     fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
         self.schema_blocking(id)?.parsed()
+    }
+
+    fn by_guid(&self, guid: u128) -> Result<Arc<Schema>> {
+        let key = SchemaKey::Guid(guid);
+        let schema = match self.known(key) {
+            Some(schema) => schema,
+            None => background::block_on(self.start_schema(key))??,
+        };
+        schema.parsed()
     }
 
     /// Looks through the versions of our topics' subjects: a registry cannot be asked for a
@@ -33,7 +46,7 @@ impl SchemaSource for SchemaRegistry {
             .as_ref()
             .and_then(|known| known.schemas.get(&fingerprint))
         {
-            return Ok(found.clone());
+            return found.clone().ok_or_else(|| ambiguous(fingerprint));
         }
         if gathered.is_some_and(|known| known.gathered.elapsed() >= self.0.settings.failure_ttl) {
             self.0.catalogue.clear();
@@ -45,13 +58,38 @@ impl SchemaSource for SchemaRegistry {
             .catalogue
             .get_or_fetch(self.0.settings.failure_ttl, gather);
         let gathered = background::block_on(gathered)??;
-        gathered.schemas.get(&fingerprint).cloned().ok_or_else(|| {
-            let message = format!(
-                "is written with a schema of fingerprint {fingerprint:016x}, which neither we nor the \
-                 schema registry have"
-            );
-            Error::new(ErrorKind::Undecodable, message)
-        })
+        match gathered.schemas.get(&fingerprint) {
+            Some(Some(schema)) => Ok(schema.clone()),
+            Some(None) => Err(ambiguous(fingerprint)),
+            None => {
+                let message = format!(
+                    "is written with a schema of fingerprint {fingerprint:016x}, which neither we nor \
+                     the schema registry have"
+                );
+                Err(Error::new(ErrorKind::Undecodable, message))
+            }
+        }
+    }
+}
+
+fn ambiguous(fingerprint: u64) -> Error {
+    let message = format!(
+        "is written with a schema of fingerprint {fingerprint:016x}, which the schema registry has \
+         with timestamps in different units: write behind a schema id instead"
+    );
+    Error::new(ErrorKind::Undecodable, message)
+}
+
+/// Adds a schema to those of its fingerprint.
+fn add(schemas: &mut HashMap<u64, Found>, schema: Arc<Schema>) {
+    let found = schemas
+        .entry(schema.fingerprint())
+        .or_insert_with(|| Some(schema.clone()));
+    let alike = found
+        .as_ref()
+        .is_some_and(|other| Plan::new(&schema, other).is_ok_and(|plan| plan.changes_nothing()));
+    if !alike {
+        *found = None;
     }
 }
 
@@ -70,10 +108,11 @@ impl Inner {
                 let number = version.to_string();
                 let path = ["subjects", subject.as_str(), "versions", number.as_str()];
                 let call = Call::get(&path).about_subject(&subject);
-                let registered = self.registered(self.http.call(&call).await?, 0).await;
+                let answer = self.http.call(&call).await?;
+                let registered = self.registered(answer, SchemaKey::Id(0)).await;
                 // A version that is no Avro schema is of no use, and no reason to fail either.
                 match registered.and_then(|registered| registered.parsed()) {
-                    Ok(schema) => _ = schemas.insert(schema.fingerprint(), schema),
+                    Ok(schema) => add(&mut schemas, schema),
                     Err(error) if error.retryable() => return Err(error),
                     Err(_) => {}
                 }
@@ -91,7 +130,7 @@ impl RegisteredSchema {
     pub fn parsed(&self) -> Result<Arc<Schema>> {
         let parse = || {
             let references: Vec<&str> = self.references.iter().map(String::as_str).collect();
-            let parsed = Schema::parse_with_references(&self.schema, &references);
+            let parsed = Schema::parse_writers(&self.schema, &references);
             parsed
                 .map(Arc::new)
                 .map_err(|error| error.with("schema_id", self.id))

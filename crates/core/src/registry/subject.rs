@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 
 use super::once::Once;
-use super::{Inner, SchemaRegistry, subject_name};
-use crate::codec::Schema;
+use super::{Inner, SchemaKey, SchemaRegistry, subject_name};
+use crate::codec::{Plan, Schema};
 use crate::{Error, ErrorKind, Result, background};
 
 /// No 32-bit id.
@@ -170,14 +170,18 @@ async fn check_given_id(subject: Arc<Shared>, registry: Weak<Inner>) {
 /// Whether the registry's schema of an id is ours: the same fields in the same order, whatever their
 /// documentation.
 async fn stands_for(registry: &Inner, id: u32, schema: &str) -> Result<bool> {
-    let found = match registry.fetch_schema(id).await {
+    let found = match registry.fetch_schema(SchemaKey::Id(id)).await {
         Ok(found) => found,
         // There is none of this id, or it is not Avro.
         Err(error) if error.kind() == ErrorKind::Undecodable => return Ok(false),
         Err(error) => return Err(error),
     };
     let ours = Schema::parse(schema)?;
-    Ok(found
-        .parsed()
-        .is_ok_and(|theirs| theirs.fingerprint() == ours.fingerprint()))
+    let Ok(theirs) = found.parsed() else {
+        return Ok(false);
+    };
+    // A fingerprint knows nothing of logical types: readers of theirs would take our milliseconds
+    // for its microseconds.
+    let reads_alike = Plan::new(&ours, &theirs).is_ok_and(|plan| plan.changes_nothing());
+    Ok(theirs.fingerprint() == ours.fingerprint() && reads_alike)
 }

@@ -8,6 +8,7 @@ use crate::testkit::{MockRegistry, RegistryFault};
 #[cfg(unix)]
 mod fork;
 mod given;
+mod http;
 mod oracle;
 mod outage;
 mod source;

@@ -166,6 +166,13 @@ impl MockRegistry {
         })
     }
 
+    /// The GUID of a schema, by its id.
+    pub fn guid(&self, id: u32) -> Option<String> {
+        let state = self.state.lock();
+        let stored = state.store.by_id(id).ok()?;
+        Some(stored.guid())
+    }
+
     /// Sets the compatibility of a subject: `NONE`, `BACKWARD`, `FORWARD`, `FULL`, or one of the last
     /// three with `_TRANSITIVE`.
     pub fn set_compatibility(&self, subject: &str, level: &str) -> Result<()> {

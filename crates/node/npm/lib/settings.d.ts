@@ -167,7 +167,7 @@ export interface RegistrySettings {
   timeoutMs?: number | undefined;
   /**
    * How often a call is tried again, after every address failed, where the registry cannot be
-   * reached or answers 429 or 5xx. Other answers are final.
+   * reached or answers 429, 5xx or what is no registry's answer. Other answers are final.
    *
    * Default: `3`.
    */
@@ -365,11 +365,21 @@ export interface ConsumerSettings {
   isolationLevel?: 'read_committed' | 'read_uncommitted' | undefined;
   /**
    * How many bytes of records may wait to be handled before fetching pauses. What was asked for
-   * by then still comes: a quarter of this, or a megabyte, as it is compressed.
+   * by then still comes: a quarter of this, or a megabyte, as it is compressed. Text may take a
+   * hundred times that once it is not; `partition_fetch_max_bytes` bounds it more tightly.
    *
    * Default: `67108864`.
    */
   maxBufferedBytes?: number | undefined;
+  /**
+   * How many bytes, as they are compressed, one answer of a broker holds of a partition. A larger
+   * batch of records still comes, alone. Lower it where writers are not trusted: an answer
+   * is decompressed whole, each of its batches to at most librdkafka's
+   * `receive.message.max.bytes` (100 MB). With 1 an answer is one batch.
+   *
+   * Default: `1048576`.
+   */
+  partitionFetchMaxBytes?: number | undefined;
   /**
    * The most records that one batch holds.
    *
@@ -396,7 +406,8 @@ export interface ConsumerSettings {
    */
   fetchQueueBackoffMs?: number | undefined;
   /**
-   * How long no broker may answer before reading says so. It is tried again all the while.
+   * How long no broker may answer, or the schema registry not give the schemas of fetched records,
+   * before reading fails. Both are tried again all the while, and the records stay.
    *
    * Default: `10000`.
    */

@@ -87,7 +87,8 @@ class ConnectionOptions(TypedDict, total=False):
     #: How long one HTTP call may take, connecting included. Default: `5000`.
     registry_timeout_ms: int | timedelta | None
     #: How often a call is tried again, after every address failed, where the registry
-    #: cannot be reached or answers 429 or 5xx. Other answers are final. Default: `3`.
+    #: cannot be reached or answers 429, 5xx or what is no registry's answer. Other answers
+    #: are final. Default: `3`.
     registry_retries: int | None
     #: The wait before the first retry; it doubles up to 20 times itself, and up to half of
     #: it is random. Default: `100`.
@@ -176,8 +177,15 @@ class ConsumerOptions(ConnectionOptions, total=False):
     isolation_level: Literal["read_committed", "read_uncommitted"] | None
     #: How many bytes of records may wait to be handled before fetching pauses. What was
     #: asked for by then still comes: a quarter of this, or a megabyte, as it is compressed.
-    #: Default: `67108864`.
+    #: Text may take a hundred times that once it is not; `partition_fetch_max_bytes` bounds
+    #: it more tightly. Default: `67108864`.
     max_buffered_bytes: int | None
+    #: How many bytes, as they are compressed, one answer of a broker holds of a partition.
+    #: A larger batch of records still comes, alone. Lower it where writers are not trusted:
+    #: an answer is decompressed whole, each of its batches to at most librdkafka's
+    #: `receive.message.max.bytes` (100 MB). With 1 an answer is one batch. Default:
+    #: `1048576`.
+    partition_fetch_max_bytes: int | None
     #: The most records that one batch holds. Default: `4096`.
     max_batch_records: int | None
     #: The fewest bytes a broker gathers before it answers a fetch. Default: `1`.
@@ -187,8 +195,9 @@ class ConsumerOptions(ConnectionOptions, total=False):
     #: How long fetching waits once the buffer is full. librdkafka's own default of a second
     #: starves a consumer that does any work with its records. Default: `10`.
     fetch_queue_backoff_ms: int | timedelta | None
-    #: How long no broker may answer before reading says so. It is tried again all the
-    #: while. Default: `10000`.
+    #: How long no broker may answer, or the schema registry not give the schemas of fetched
+    #: records, before reading fails. Both are tried again all the while, and the records
+    #: stay. Default: `10000`.
     unreachable_after_ms: int | timedelta | None
     #: How long a rebalance waits for the batches in hand of partitions that are to be given
     #: up, so that their next owner does not read those records again. Default: `5000`.

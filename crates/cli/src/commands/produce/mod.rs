@@ -69,8 +69,8 @@ pub(crate) struct Options {
     /// A header for every record; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Where rejected lines are set aside; replaced if it is there [default: the file's name with
-    /// .rejected.jsonl]
+    /// Where rejected lines are set aside, readable by its owner alone; replaced if it is there
+    /// [default: the file's name and .rejected.jsonl]
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
     /// For how long each event is tried before it is set aside [default: 30s, or delivery_timeout_ms
@@ -117,7 +117,12 @@ impl Options {
         match &self.rejected {
             Some(path) => path.clone(),
             None if self.is_stdin() => PathBuf::from("stdin.rejected.jsonl"),
-            None => self.file.with_extension("rejected.jsonl"),
+            // Behind the whole name: `events.log.2026-11-01` and `…-02` have a file each.
+            None => {
+                let mut path = self.file.clone().into_os_string();
+                path.push(".rejected.jsonl");
+                path.into()
+            }
         }
     }
 }
@@ -133,12 +138,18 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let producer = EventProducer::builder().settings(settings).build()?;
     interrupt::catch()?;
 
+    let rejects = Rejects::new(options.rejected_path());
     let (lines, size) = if options.is_stdin() {
+        #[cfg(unix)]
+        if let Ok(stdin) = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned() {
+            rejects.check_is_not(&std::fs::File::from(stdin))?;
+        }
         (input::lines(std::io::stdin()), None)
     } else {
         let shown = options.file.display();
         let file =
             std::fs::File::open(&options.file).with_context(|| format!("cannot read {shown}"))?;
+        rejects.check_is_not(&file)?;
         let size = file.metadata().ok().map(|found| found.len());
         (input::lines(file), size)
     };
@@ -150,7 +161,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         options,
         producer: &producer,
         service: &service,
-        rejects: Rejects::new(options.rejected_path()),
+        rejects,
         bar,
         waiting: VecDeque::new(),
         silence,
@@ -242,8 +253,8 @@ impl Run<'_> {
     fn line(&mut self, line: Line) -> anyhow::Result<()> {
         self.advance(&line);
         self.summary.lines += 1;
-        if let Some(why) = line.fault {
-            let error = Error::new(ErrorKind::InvalidEvent, why);
+        if let Some(why) = &line.fault {
+            let error = Error::new(ErrorKind::InvalidEvent, why.as_str());
             return self.reject(&line, &error);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -343,7 +354,12 @@ impl Run<'_> {
     fn show(&self, count: u64, line: &Line, what: impl std::fmt::Display) {
         if count <= SHOWN {
             let place = format!("{}:{}:", self.options.input_name(), line.number);
-            self.say(format!("{place} {}", styled(BAD, what)));
+            let what = output::printable(&what.to_string());
+            self.say(format!(
+                "{} {}",
+                output::printable(&place),
+                styled(BAD, what)
+            ));
         } else if count == SHOWN + 1 {
             let path = self.rejects.path().display().to_string();
             self.say(styled(NOTE, format!("more lines are set aside in {path}")));

@@ -26,6 +26,17 @@ impl Rejects {
         &self.path
     }
 
+    /// Fails where the file is the input: it would be emptied while it is read.
+    pub(super) fn check_is_not(&self, input: &File) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !is_same(&self.path, input)?,
+            "rejected lines cannot be set aside in {}, which is the input: give another file with \
+             --rejected",
+            self.path.display()
+        );
+        Ok(())
+    }
+
     pub(super) fn add(&mut self, line: &Line, error: &Error) -> anyhow::Result<()> {
         let shown = self.path.display();
         let file = match &mut self.file {
@@ -54,11 +65,41 @@ impl Rejects {
     }
 }
 
-/// For our eyes only: the lines may hold what a published event would not.
+/// Whether a path leads to an open file; pipes and terminals are nobody's file.
+#[cfg(unix)]
+fn is_same(path: &Path, input: &File) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let input = input.metadata()?;
+    Ok(std::fs::metadata(path).is_ok_and(|found| {
+        input.is_file() && (found.dev(), found.ino()) == (input.dev(), input.ino())
+    }))
+}
+
+#[cfg(not(unix))]
+fn is_same(path: &Path, input: &File) -> std::io::Result<bool> {
+    // Without a file's number: no other process of ours changes its length meanwhile.
+    let (Ok(found), input) = (std::fs::metadata(path), input.metadata()?) else {
+        return Ok(false);
+    };
+    Ok(found.is_file()
+        && found.len() == input.len()
+        && found.created().ok() == input.created().ok()
+        && found.modified().ok() == input.modified().ok())
+}
+
+/// For the owner's eyes only, a file that is there already too: the lines may hold what a published
+/// event would not.
 fn create(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    // Not of a pipe or a device, such as /dev/stderr.
+    if file.metadata()?.is_file() {
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
+    Ok(file)
 }

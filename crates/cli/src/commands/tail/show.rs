@@ -9,7 +9,7 @@ use carbon_events::{Error, Event};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::output::{self, BAD, DIM, GOOD, styled};
+use crate::output::{self, BAD, DIM, GOOD, json_text, printable, steers, styled};
 
 /// How many bytes are shown of a record that is no event.
 const SHOWN_BYTES: usize = 120;
@@ -41,7 +41,7 @@ impl Shown {
         if self.json {
             let mut line = head_json(record);
             line.insert("event".to_owned(), fields);
-            return writeln!(self.out, "{}", Value::Object(line));
+            return writeln!(self.out, "{}", json_text(&Value::Object(line)));
         }
         write!(self.out, "{} {}", head(record), styled(GOOD, event.name()))?;
         for (name, value) in fields.as_object().into_iter().flatten() {
@@ -77,7 +77,7 @@ impl Shown {
             line.insert("error".to_owned(), output::library_error_json(error));
             let value = bytes_json(record.value().unwrap_or_default());
             line.insert("value".to_owned(), value);
-            return writeln!(self.out, "{}", Value::Object(line));
+            return writeln!(self.out, "{}", json_text(&Value::Object(line)));
         }
         let value = shown_bytes(record.value().unwrap_or_default());
         let why = format!("{}: {}", error.kind(), error.message());
@@ -85,7 +85,7 @@ impl Shown {
             self.out,
             "{} {} {}",
             head(record),
-            styled(BAD, why),
+            styled(BAD, printable(&why)),
             styled(DIM, value)
         )
     }
@@ -181,14 +181,7 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && text
             .chars()
-            .all(|c| !c.is_whitespace() && !c.is_control() && c != '"')
-}
-
-/// Text without characters that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+            .all(|c| !c.is_whitespace() && !steers(c) && c != '"')
 }
 
 #[cfg(test)]
@@ -202,6 +195,18 @@ mod tests {
         assert_eq!(short(&json!("")), "\"\"");
         assert!(!short(&json!("\u{1b}[31mred")).contains('\u{1b}'));
         assert!(!short(&json!({ "a": "\u{9b}31m" })).contains('\u{9b}'));
+        for steering in [
+            '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}',
+        ] {
+            let text = format!("a{steering}b");
+            assert!(!short(&json!(text)).contains(steering));
+            assert!(!shown_bytes(text.as_bytes()).contains(steering));
+            let value = json!({ "k": [&text], (&text): 1 });
+            let shown = json_text(&value);
+            assert!(!shown.contains(steering), "{shown}");
+            assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+        }
+        assert_eq!(short(&json!("naïve")), "naïve");
     }
 
     #[test]

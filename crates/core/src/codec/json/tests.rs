@@ -405,3 +405,62 @@ fn what_lax_writers_write_is_read() {
     assert_eq!(event.error_rate, f64::NEG_INFINITY);
     assert_eq!(event.message.as_deref(), Some("NaN"));
 }
+
+#[test]
+fn timestamps_in_another_unit_are_converted_or_refused() {
+    for (written, ms) in [
+        ("1700000000", 1_700_000_000_000),
+        ("1700000000.123", 1_700_000_000_123),
+        ("\"1700000000\"", 1_700_000_000_000),
+        ("\"1700000000.123\"", 1_700_000_000_123),
+        ("1700000000123", 1_700_000_000_123),
+        ("1700000000123456", 1_700_000_000_123),
+        ("1700000000123456789", 1_700_000_000_123),
+        ("\"1700000000123456789\"", 1_700_000_000_123),
+        ("1.700000000123456e15", 1_700_000_000_123),
+        ("-1700000000", -1_700_000_000_000),
+        ("0", 0),
+        ("-62135596800001", -62_135_596_801),
+        ("9223372036854775807", 9_223_372_036_854),
+    ] {
+        let json = health_with_timestamp(written);
+        let (event, leniency) = read_health(&json, Rules::Lenient).unwrap();
+        assert_eq!(event.envelope.timestamp_ms, ms, "{written}");
+        let is_ms = written == "1700000000123" || written == "0";
+        assert_eq!(leniency.mended_fields == 0, is_ms, "{written}");
+        if written.starts_with('"') {
+            continue;
+        }
+        let strict = read_health(&json, Rules::Strict);
+        assert_eq!(strict.is_ok(), is_ms, "{written}: {strict:?}");
+        if let Err(error) = strict {
+            assert_eq!(error.get("field"), Some("timestamp"), "{error}");
+        }
+    }
+    let beyond = health_with_timestamp("9223372036854775808");
+    let error = read_health(&beyond, Rules::Lenient).unwrap_err();
+    assert_eq!(error.get("field"), Some("timestamp"), "{error}");
+}
+
+fn health_with_timestamp(written: &str) -> String {
+    format!(
+        r#"{{"eventId":"e","eventType":"ServiceHealthEvent","timestamp":{written},"source":"s","serviceName":"s","namespace":"n","healthStatus":"HEALTHY","latencyMs":1,"errorRate":0}}"#
+    )
+}
+
+fn read_health(
+    json: &str,
+    rules: Rules,
+) -> crate::Result<(crate::events::ServiceHealthEvent<'static>, Leniency)> {
+    use crate::events::TypedEvent;
+    let mut out = Vec::new();
+    let fill = Fill {
+        event_id: "e",
+        timestamp_ms: 0,
+        source: "s",
+    };
+    let reader = crate::codec::reader::EventReader::of(crate::Topic::SystemHealth)?;
+    let leniency = read(&reader.shape, json.as_bytes(), rules, &fill, &mut out)?;
+    let event = crate::events::ServiceHealthEvent::decode(&out)?;
+    Ok((event.into_owned(), leniency))
+}

@@ -59,9 +59,12 @@ impl Draft<'_, '_> {
             }
             (Shape::Double, Scalar::Float(value)) => self.double(value),
             (Shape::Double, Scalar::Integer(value)) => self.double(value as f64),
-            (Shape::Int | Shape::Long | Shape::Timestamp, Scalar::Integer(value)) => {
-                self.integer(shape, value)?;
+            (Shape::Timestamp, Scalar::Integer(value)) => self.timestamp(value)?,
+            (Shape::Timestamp, Scalar::Float(value)) if self.lenient() && is_seconds(value) => {
+                self.mended();
+                self.timestamp((value * 1_000.0).round() as i128)?;
             }
+            (Shape::Int | Shape::Long, Scalar::Integer(value)) => self.integer(shape, value)?,
             (Shape::Int | Shape::Long | Shape::Timestamp, Scalar::Float(value)) => {
                 self.whole(shape, value)?;
                 if value.fract() != 0.0 {
@@ -110,10 +113,10 @@ impl Draft<'_, '_> {
             }
             (Shape::Int | Shape::Long | Shape::Timestamp, Scalar::Text(text)) => {
                 let text = text.trim();
-                if let Ok(value) = text.parse() {
-                    self.integer(shape, value)?;
-                } else if let Ok(value) = text.parse() {
-                    self.whole(shape, value)?;
+                if let Ok(value) = text.parse::<i128>() {
+                    self.scalar(shape, Scalar::Integer(value))?;
+                } else if let Ok(value) = text.parse::<f64>() {
+                    self.scalar(shape, Scalar::Float(value))?;
                 } else if let Some(ms) = time::parse(text)
                     && matches!(shape, Shape::Timestamp)
                 {
@@ -163,6 +166,29 @@ impl Draft<'_, '_> {
         Ok(())
     }
 
+    /// A timestamp in milliseconds. What a producer wrote in another unit is told by its size. Lenient
+    /// rules convert it, strict ones refuse it.
+    fn timestamp(&mut self, value: i128) -> Read {
+        if i64::try_from(value).is_err() {
+            return Err(Why::new("is out of range for a long"));
+        }
+        let (ms, unit) = match value.unsigned_abs() {
+            SECONDS_FROM..MILLIS_FROM => (value * 1_000, "seconds"),
+            NANOS_FROM.. => (value.div_euclid(1_000_000), "nanoseconds"),
+            MICROS_FROM.. => (value.div_euclid(1_000), "microseconds"),
+            _ if value < FIRST_MS => (value.div_euclid(1_000), "microseconds"),
+            _ => (value, ""),
+        };
+        if !unit.is_empty() && !self.lenient() {
+            let why = format!("must be in milliseconds since 1970-01-01 UTC, got {unit}");
+            return Err(Why::Known(why));
+        }
+        if !unit.is_empty() {
+            self.mended();
+        }
+        self.integer(&Shape::Timestamp, ms)
+    }
+
     /// A number with a point or an exponent. JSON has one type for all numbers, so 5.0 is whole.
     fn whole(&mut self, shape: &Shape, value: f64) -> Read {
         if value.fract() != 0.0 && !self.lenient() {
@@ -176,7 +202,22 @@ impl Draft<'_, '_> {
         match value.round() {
             least if least == i64::MIN as f64 => self.integer(shape, i128::MIN),
             // The conversion saturates, far beyond what fits.
+            value if matches!(shape, Shape::Timestamp) => self.timestamp(value as i128),
             value => self.integer(shape, value as i128),
         }
     }
+}
+
+/// From where on a number is taken for a timestamp in each unit: 1973, and behind the year 9999 of
+/// the unit before.
+const SECONDS_FROM: u128 = 100_000_000;
+const MILLIS_FROM: u128 = 100_000_000_000;
+const MICROS_FROM: u128 = 253_402_300_800_000;
+const NANOS_FROM: u128 = 253_402_300_800_000_000;
+/// The year 1, where calendars of other languages begin.
+const FIRST_MS: i128 = -62_135_596_800_000;
+
+/// Whether a number is a timestamp in seconds, as Python's `time.time()` gives it.
+fn is_seconds(value: f64) -> bool {
+    (SECONDS_FROM as f64..MILLIS_FROM as f64).contains(&value.abs())
 }

@@ -41,6 +41,23 @@ fn a_wrong_given_id_is_replaced_by_the_right_one() {
 }
 
 #[test]
+fn a_given_id_whose_timestamps_count_in_another_unit_is_a_wrong_one() {
+    let with_unit = |unit: &str| {
+        format!(
+            r#"{{"type": "record", "name": "Order", "fields": [
+                {{"name": "at", "type": {{"type": "long", "logicalType": "{unit}"}}}}]}}"#
+        )
+    };
+    let mock = MockRegistry::start().unwrap();
+    mock.register("other-value", &with_unit("timestamp-micros"))
+        .unwrap();
+    let client = SchemaRegistry::new(&mock.settings().schema_id("orders", 1)).unwrap();
+    let id = client.subject("orders", &with_unit("timestamp-millis"));
+    assert_eq!(id.resolve_blocking().unwrap(), 1);
+    eventually("the id is replaced", || id.get() == Some(2));
+}
+
+#[test]
 fn a_handle_of_a_dropped_client_keeps_what_it_knows() {
     let (_mock, client) = started();
     let known = client.subject("orders", ORDER);

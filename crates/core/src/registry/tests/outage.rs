@@ -189,7 +189,7 @@ fn ids_out_of_records_cannot_fill_the_memory() {
     client.schema_blocking(1).unwrap();
     let mut schemas = client.0.schemas.lock();
     for id in 2..=MAX_FAILED_IDS as u32 {
-        schemas.insert(id, Arc::new(Once::new()));
+        schemas.insert(SchemaKey::Id(id), Arc::new(Once::new()));
     }
     drop(schemas);
     assert!(client.schema_blocking(1_000_000).is_err());

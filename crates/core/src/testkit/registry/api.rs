@@ -51,6 +51,12 @@ pub(super) fn answer(
                 .parse()
                 .map_err(|_| Refusal::new(404, "HTTP 404 Not Found"))?;
             let stored = store.by_id(id)?;
+            let mut answer = json!({ "schema": stored.schema, "guid": stored.guid() });
+            add_references(&mut answer, stored);
+            Ok(answer)
+        }
+        ("GET", ["schemas", "guids", guid]) => {
+            let stored = store.by_guid(guid)?;
             let mut answer = json!({ "schema": stored.schema });
             add_references(&mut answer, stored);
             Ok(answer)

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::codec::frame::guid_text;
 
 /// Schemas by id and by subject. Ids count from 1; a schema has one id under all its subjects.
 #[derive(Default)]
@@ -20,6 +23,15 @@ pub(super) struct Stored {
     pub(super) references: Vec<Value>,
     /// As JSON, in which whitespace does not count and documentation does.
     json: Value,
+}
+
+impl Stored {
+    /// A GUID that stands for this schema alone.
+    pub(super) fn guid(&self) -> String {
+        let digest = Sha256::digest(self.json.to_string());
+        let bytes = digest.first_chunk().copied().unwrap_or_default();
+        guid_text(u128::from_be_bytes(bytes))
+    }
 }
 
 pub(super) struct Version {
@@ -124,6 +136,11 @@ impl Store {
         let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
         let stored = index.and_then(|index| self.schemas.get(index));
         stored.ok_or_else(|| Refusal::new(40_403, format!("Schema {id} not found")))
+    }
+
+    pub(super) fn by_guid(&self, guid: &str) -> Result<&Stored, Refusal> {
+        let stored = self.schemas.iter().find(|stored| stored.guid() == guid);
+        stored.ok_or_else(|| Refusal::new(40_403, format!("Schema {guid} not found")))
     }
 
     pub(super) fn subjects(&self) -> impl Iterator<Item = &str> {
