@@ -110,7 +110,7 @@ fn markers_and_aborted_records_at_the_end_are_no_lag() {
     });
     until("no lag", || {
         let text = consumer.metrics().to_prometheus();
-        let lag = text.lines().find(|line| line.contains("lag{"));
+        let lag = text.lines().find(|line| line.contains("lag_records{"));
         lag.is_some_and(|line| line.ends_with(" 0"))
     });
 }
