@@ -62,12 +62,15 @@ impl Consumer {
     /// A consumer with these options. `id` is what the mailbox calls it by.
     #[napi(constructor, catch_unwind)]
     pub fn new(mailbox: &Mailbox, id: u32, options: String) -> napi::Result<Self> {
-        let consumer = settings::read(&options, Client::Consumer)
-            .and_then(|settings| EventConsumer::builder().settings(settings).build());
+        let settings =
+            settings::read(&options, Client::Consumer).map_err(|error| thrown(&error))?;
+        let close_timeout = settings.consumer.close_timeout;
+        let consumer = EventConsumer::builder().settings(settings).build();
         let reading = Arc::new(Reading {
             id,
             post: Arc::clone(mailbox.post()),
             consumer: consumer.map_err(|error| thrown(&error))?,
+            close_timeout,
             state: Mutex::default(),
             taken: Condvar::new(),
         });
@@ -120,13 +123,15 @@ impl Consumer {
         });
     }
 
-    /// Stops reading, commits what is handled and leaves the group.
+    /// Stops reading, commits what is handled and leaves the group: within the setting's time where
+    /// none is given.
     #[napi(catch_unwind)]
-    pub fn close(&self, operation: u32, timeout_ms: f64) {
+    pub fn close(&self, operation: u32, timeout_ms: Option<f64>) {
         let reading = Arc::clone(&self.reading);
         reading.stop();
         in_background(&self.reading.post, operation, move || {
-            reading.consumer.close(duration(timeout_ms))?;
+            let timeout = timeout_ms.map_or(reading.close_timeout, duration);
+            reading.consumer.close(timeout)?;
             Ok(Value::Null)
         });
     }
@@ -164,6 +169,7 @@ struct Reading {
     id: u32,
     post: Arc<Post>,
     consumer: EventConsumer,
+    close_timeout: Duration,
     state: Mutex<State>,
     /// JavaScript has taken a chunk.
     taken: Condvar,

@@ -113,7 +113,8 @@ export class EventConsumer<
   metrics(): string;
 
   /**
-   * Commits what is acknowledged and leaves the group, within `timeoutMs`. Acknowledges nothing itself.
+   * Commits what is acknowledged and leaves the group, within `timeoutMs` or else the setting
+   * `closeTimeoutMs`. Acknowledges nothing itself.
    *
    * @throws TimeoutError where the brokers do not answer in time; leaving goes on in the background.
    */

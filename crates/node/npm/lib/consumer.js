@@ -8,7 +8,6 @@ const native = require('./native.js');
 const { throwIfAborted } = require('./signals.js');
 const { toJson } = require('./options.js');
 
-const CLOSE_TIMEOUT_MS = 30_000;
 
 /** How each record is read, by its number. */
 const unpacks = [];
@@ -157,7 +156,7 @@ class EventConsumer {
   }
 
   /** Commits what is acknowledged and leaves the group. Acknowledges nothing itself. */
-  async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}) {
+  async close({ timeoutMs } = {}) {
     if (this.#closed) return;
     this.#closed = true;
     for (const reader of [...this.#readers]) this.#giveBack(reader);
