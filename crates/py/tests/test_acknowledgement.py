@@ -232,7 +232,7 @@ def test_closing_keeps_its_time_while_no_broker_answers(
     with contextlib.suppress(EventTimeoutError):
         consumer.close(timeout)
     del record, consumer
-    assert time.monotonic() - began < timeout + 0.1
+    assert time.monotonic() - began < timeout + 2
 
 
 def test_a_tombstone_has_no_event_and_no_error(carbon_platform: Platform) -> None:

@@ -123,7 +123,8 @@ class ProducerOptions(ConnectionOptions, total=False):
     #: How long closing waits for records in flight before it gives up and counts the rest.
     #: Default: `30000`.
     close_timeout_ms: int | timedelta | None
-    #: How many records may wait for their acknowledgement. Default: `500000`.
+    #: How many records may wait for their acknowledgement; 0 is no bound of their number.
+    #: Default: `500000`.
     queue_max_records: int | None
     #: How many bytes of records may wait for their acknowledgement. Default: `134217728`.
     queue_max_bytes: int | None

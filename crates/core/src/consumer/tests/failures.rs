@@ -136,13 +136,13 @@ fn closing_without_time_returns_at_once_and_leaves_behind_the_callers_back() {
     let batch = next(&consumer);
     let read = batch.len() as i64;
     batch.get(batch.len() - 1).unwrap().acknowledge();
-    assert!(time_to_close(consumer, Duration::ZERO) < Duration::from_millis(100));
+    assert!(time_to_close(consumer, Duration::ZERO) < Duration::from_secs(2));
     until("the commit", || {
         committed(&broker, "g") == BTreeMap::from([(0, read)])
     });
     let started = Instant::now();
     drop(batch);
-    assert!(started.elapsed() < Duration::from_millis(100));
+    assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
