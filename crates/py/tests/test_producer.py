@@ -47,7 +47,7 @@ def test_all_twelve_records_go_there_and_back(producer: Any, services: Services)
 
         options = services.settings(standalone=True, detect_end=True)
         with EventConsumer(type(event), **options) as consumer:
-            events = {record.event.event_id: record.event for record in consumer if not record.error}
+            events = {record.event.event_id: record.event for record in consumer if record.event}
         assert events[event.event_id] == event, name
 
 

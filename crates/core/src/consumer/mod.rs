@@ -373,6 +373,7 @@ impl EventConsumer {
         let to = to.into();
         // With the reader's lock, so that no batch of before is handed out as one of after.
         let mut reader = self.shared.reader();
+        reader.sought();
         let ours = self.shared.progress.partitions();
         for position in to.iter() {
             let partition = &position.partition;

@@ -80,6 +80,9 @@ pub(super) struct Reader {
     given_back: VecDeque<Fetched>,
     /// How many batches were fetched.
     fetched: u64,
+    /// Whether a position of librdkafka's may be beyond a record that no batch had: it counts an end
+    /// that it tells, and an error, as a record, and does not go back with a seek.
+    distrusts_positions: bool,
     end: End,
 }
 
@@ -110,6 +113,16 @@ impl Reader {
         let given_back = self.given_back.iter().map(|fetched| fetched.messages.len());
         let waiting = self.waiting.as_ref().map_or(0, |one| one.messages.len());
         given_back.sum::<usize>() + waiting + self.queue.as_ref().map_or(0, Queue::len)
+    }
+
+    /// Whether a position is never beyond a record that no batch had.
+    pub(super) fn trusts_positions(&self) -> bool {
+        !self.distrusts_positions
+    }
+
+    /// Notes that this consumer reads somewhere again.
+    pub(super) fn sought(&mut self) {
+        self.distrusts_positions = true;
     }
 
     /// Whether records were taken from the queue that no batch has.
@@ -202,6 +215,7 @@ impl Shared {
                 topics: HashMap::new(),
                 given_back: VecDeque::new(),
                 fetched: 0,
+                distrusts_positions: false,
                 end: End::default(),
             }),
             trouble: Mutex::new(Trouble::at_start(
@@ -302,6 +316,7 @@ impl Shared {
         }
         let mut ends = Vec::new();
         if messages.iter().any(|message| message.error().is_some()) {
+            reader.distrusts_positions = true;
             let mut records = 0;
             messages.retain(|message| {
                 let Some(code) = message.error() else {

@@ -476,3 +476,45 @@ fn batches_of_several_threads_are_committed_without_a_gap() {
         [40]
     );
 }
+
+/// librdkafka's position counts the end that it tells of as a record.
+#[test]
+fn nothing_is_committed_beyond_the_end_that_is_told() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let settings = settings(&broker, "g").commit_interval(Duration::from_millis(20));
+    let consumer = builder(&broker, "g").consumer(settings.detect_end(true));
+    let consumer = consumer.build().unwrap();
+    until("the end", || {
+        drop(consumer.next_batch(Duration::from_millis(10)).unwrap());
+        consumer.at_end()
+    });
+    // The consumer's thread looks at positions meanwhile.
+    std::thread::park_timeout(Duration::from_millis(300));
+    drop(consumer.next_batch(Duration::from_millis(10)));
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10)]));
+}
+
+/// Nor do they go back with a seek.
+#[test]
+fn nothing_is_committed_beyond_what_was_read_again_after_a_seek() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let settings = settings(&broker, "g").commit_interval(Duration::from_millis(20));
+    let settings = settings.max_batch_records(2_u32);
+    let consumer = builder(&broker, "g").consumer(settings).build().unwrap();
+    let mut read = 0;
+    while read < 10 {
+        read += next(&consumer).len();
+    }
+    consumer.acknowledge();
+    consumer.seek(Offsets::at(TOPIC, 0, 4), SOON).unwrap();
+    let again = next(&consumer);
+    assert_eq!(again.get(0).unwrap().offset(), 4);
+    let end = 4 + again.len() as i64;
+    again.acknowledge();
+    std::thread::park_timeout(Duration::from_millis(300));
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, end)]));
+}
