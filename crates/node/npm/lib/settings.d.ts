@@ -240,7 +240,7 @@ export interface ProducerSettings {
    */
   closeTimeoutMs?: number | undefined;
   /**
-   * How many records may wait for their acknowledgement.
+   * How many records may wait for their acknowledgement; 0 is no bound of their number.
    *
    * Default: `500000`.
    */
