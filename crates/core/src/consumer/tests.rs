@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::{Batch, EventConsumer, EventConsumerBuilder};
 use crate::EventProducer;
 use crate::codec::frame::write_single_object_header;
-use crate::config::ConsumerSettings;
+use crate::config::{ConsumerSettings, ProducerSettings};
 use crate::events::{HealthStatus, ServiceHealthEvent, TypedEvent};
 use crate::testkit::Broker;
 
@@ -74,6 +74,8 @@ pub(super) fn write_values(
 ) {
     let producer = EventProducer::builder()
         .connection(broker.connection())
+        // In one batch: an idempotent producer's first record of a partition goes alone.
+        .producer(ProducerSettings::default().idempotence(false))
         .build()
         .unwrap();
     for value in values {

@@ -296,8 +296,8 @@ impl Engine {
         let (delivery, cost) = state
             .append(topic, MIXED, || self.buffers(), parts, write)
             .inspect_err(|_| self.budget.release(1, 0))?;
-        drop(state);
         self.budget.charge(cost);
+        drop(state);
         self.resolve(topic);
         Ok(delivery)
     }

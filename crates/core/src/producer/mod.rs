@@ -288,7 +288,8 @@ impl EventProducer {
     /// Whether it was started, by a record or [`connect`](Self::connect): then
     /// [`try_send`](Outgoing::try_send) starts nothing.
     pub fn is_running(&self) -> bool {
-        self.shared.running().is_some()
+        let running = self.shared.running();
+        running.is_some_and(|engine| !engine.has_failed())
     }
 
     /// Blocks until a full queue has room, for up to `timeout`; whether it has. For callers that wait
@@ -505,11 +506,14 @@ impl Shared {
 
     fn close(&self, timeout: Duration) -> Result<()> {
         self.closed.store(true, Ordering::SeqCst);
-        let Some(engine) = self.running() else {
-            return Ok(());
-        };
-        let outcome = engine.close(timeout);
-        self.engine.store(None);
+        let deadline = shutdown::deadline(timeout);
+        let mut outcome = Ok(());
+        while let Some(engine) = self.running() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            outcome = outcome.and(engine.close(left));
+            // Not another one, which a thread may have put there meanwhile.
+            self.engine.compare_and_swap(&engine, None);
+        }
         outcome
     }
 
@@ -520,10 +524,8 @@ impl Shared {
             return engine.admits(topic);
         }
         let room = Room::new(engine, topic);
-        engine
-            .budget
-            .wait(room.deadline(), || room.take())
-            .unwrap_or_else(|| Err(room.timed_out()))
+        let taken = engine.budget.wait(room.deadline(), || room.take());
+        room.taken(taken)
     }
 
     /// As [`wait_for_room`](Self::wait_for_room), for a task.
@@ -536,7 +538,7 @@ impl Shared {
             .budget
             .wait_async(room.deadline(), || room.take())
             .await;
-        taken.unwrap_or_else(|| Err(room.timed_out()))
+        room.taken(taken)
     }
 }
 
@@ -572,14 +574,24 @@ impl<'a> Room<'a> {
         shutdown::deadline(self.engine.settings.block_timeout)
     }
 
-    fn take(&self) -> Option<Result<bool>> {
+    /// Whether there is room, now taken, or none is to be waited for. Called with the budget's lock.
+    fn take(&self) -> Option<bool> {
         if self.engine.closing.load(Ordering::SeqCst) {
-            return Some(self.engine.refuses(self.topic));
+            return Some(false);
         }
-        self.engine.budget.try_take().then(|| {
-            self.topic.metrics.blocked(self.began.elapsed());
-            self.engine.admits(self.topic)
-        })
+        self.engine.budget.try_take().then_some(true)
+    }
+
+    /// What comes of waiting: without the lock, which giving room back takes.
+    fn taken(&self, taken: Option<bool>) -> Result<bool> {
+        match taken {
+            Some(true) => {
+                self.topic.metrics.blocked(self.began.elapsed());
+                self.engine.admits(self.topic)
+            }
+            Some(false) => self.engine.refuses(self.topic),
+            None => Err(self.timed_out()),
+        }
     }
 
     fn timed_out(&self) -> Error {

@@ -4,14 +4,20 @@
 //! one. So where it refuses the first batch, because it is only just becoming the leader of a new
 //! topic's partition, and takes the second one, it answers the first one's retry with
 //! `DUPLICATE_SEQUENCE_NUMBER`, which librdkafka reports as a delivery, without an offset: the
-//! records are lost. One round trip, once a partition and session, leaves no second batch.
+//! records are lost. One round trip, once a partition and session, leaves no second batch. Where it
+//! takes longer than a second the others go too; a delivery without an offset is no delivery then.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::lane::Lane;
 use super::slab::InFlight;
 use crate::sync::Mutex;
+
+/// How long a partition's other records wait for its first: one that has no leader must not keep
+/// theirs, whose time runs out together, nor those of other partitions.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Whether a partition has acknowledged a record of this session.
 #[derive(Default)]
@@ -19,6 +25,8 @@ pub(crate) struct Opening {
     acknowledged: AtomicBool,
     /// The opaque of the record that went alone and has no outcome yet; 0 where none has.
     alone: AtomicUsize,
+    /// When the first one went.
+    began: OnceLock<Instant>,
 }
 
 impl Opening {
@@ -26,12 +34,16 @@ impl Opening {
     pub(crate) fn not_needed() -> Self {
         Opening {
             acknowledged: AtomicBool::new(true),
-            alone: AtomicUsize::new(0),
+            ..Opening::default()
         }
     }
 
     pub(crate) fn is_over(&self) -> bool {
         self.acknowledged.load(Ordering::Acquire)
+            || self
+                .began
+                .get()
+                .is_some_and(|began| began.elapsed() >= LONGEST)
     }
 }
 
@@ -79,6 +91,7 @@ impl Openings {
     }
 
     fn begin(&self, lane: &Arc<Lane>, opaque: usize) {
+        lane.opening.began.get_or_init(Instant::now);
         lane.opening.alone.store(opaque, Ordering::Release);
         self.lanes.lock().push(Arc::clone(lane));
         self.count.fetch_add(1, Ordering::AcqRel);

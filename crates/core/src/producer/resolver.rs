@@ -250,7 +250,8 @@ impl Engine {
     /// Hands over what a lane holds; whether all of it went.
     fn has_handed_over(&self, lane: &Arc<Lane>) -> bool {
         self.hand_over(lane, lane.state.lock(), true);
-        lane.state.lock().is_empty()
+        let state = lane.state.lock();
+        state.is_empty() && !state.handing_over
     }
 
     /// Waits a moment for delivery reports, which make room and open lanes. Not where some have

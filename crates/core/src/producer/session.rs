@@ -52,7 +52,7 @@ impl Succession {
             times => (FIRST_PAUSE * (1 << times.min(8))).min(LONGEST_PAUSE),
         };
         Succession {
-            before: Some(before),
+            before: Some(before).filter(|before| before.unsettled() > 0),
             starts_at: Instant::now() + pause,
             in_vain,
         }
@@ -146,14 +146,14 @@ impl Engine {
     /// Blocks the resolver until this session may hand something over.
     pub(super) fn wait_for_the_session_before(&self) {
         while !self.stopping.load(Ordering::SeqCst) && self.gave_up.get().is_none() {
-            {
+            if self.before().is_none_or(|before| before.unsettled() == 0) {
                 let mut succession = self.succession.lock();
-                let settled = |before: &Arc<Engine>| before.unsettled() == 0;
-                if succession.before.as_ref().is_none_or(settled) {
-                    succession.before = None;
-                    if Instant::now() >= succession.starts_at {
-                        return;
-                    }
+                let (before, starts_at) = (succession.before.take(), succession.starts_at);
+                // To destroy it takes its time.
+                drop(succession);
+                drop(before);
+                if Instant::now() >= starts_at {
+                    return;
                 }
             }
             drop(self.resolver_wakes.wait_for(self.resolver.lock(), LOOK));

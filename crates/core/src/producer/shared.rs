@@ -322,10 +322,10 @@ impl SharedProducer {
         let mut errors = Vec::new();
         loop {
             let ending = pool.end_all();
+            let left = timeout.saturating_sub(began.elapsed());
             if ending.is_empty() {
                 return errors;
             }
-            let left = timeout.saturating_sub(began.elapsed());
             // Side by side: a cluster that cannot be reached takes nobody else's time.
             errors.extend(
                 std::thread::scope(|scope| {
@@ -351,6 +351,10 @@ impl SharedProducer {
                 .unwrap_or_default(),
             );
             pool.forget(&ending);
+            if left.is_zero() {
+                // Others go on sending: what they accept now is theirs to deliver.
+                return errors;
+            }
         }
     }
 }

@@ -74,8 +74,10 @@ impl Engine {
         self.budget.wake_all();
         let flushed = self.flush(None, deadline(timeout));
         let left = self.unsettled();
-        if let Some(before) = self.before() {
-            before.end(flushed.is_ok());
+        let mut before = self.before();
+        while let Some(engine) = before {
+            engine.end(flushed.is_ok());
+            before = engine.before();
         }
         self.end(flushed.is_ok());
         flushed.map_err(|_| {

@@ -64,15 +64,17 @@ def _tell(calls: Any, lines: Any, dropped: int) -> None:
         logging.getLogger(target).log(level, "%s", text)
     if dropped:
         logging.getLogger("carbon_events").warning("%d lines of the log were dropped", dropped)
-    for index, (function, argument) in enumerate(calls):
+    ended: BaseException | None = None
+    for function, argument in calls:
         try:
             function(argument)
         except Exception:
             _log_exception()
-        except BaseException:
+        except BaseException as error:
             # The end of this greenlet, say: what waits for the others must not wait for ever.
-            _tell(calls[index + 1 :], (), 0)
-            raise
+            ended = error
+    if ended is not None:
+        raise ended
 
 
 def _log_exception() -> None:

@@ -244,3 +244,28 @@ fn a_small_queue_of_librdkafkas_is_waited_for_while_a_topic_becomes_known() {
         .collect();
     assert_eq!(offsets, (0..40).collect::<Vec<i64>>());
 }
+
+/// The others must neither wait for it one by one nor keep other partitions waiting.
+#[test]
+fn a_partition_that_does_not_answer_keeps_nobody_for_long() {
+    let broker = Broker::start_cluster(2).unwrap();
+    broker.create_topic("two", 2).unwrap();
+    broker.move_partition("two", 0, Some(1)).unwrap();
+    broker.move_partition("two", 1, Some(2)).unwrap();
+    let settings = ProducerSettings::default().delivery_timeout(Duration::from_secs(3));
+    let producer = builder(&broker).producer(settings).build().unwrap();
+    producer.connect(SOON).unwrap();
+    broker.take_node_down(1).unwrap();
+    let began = Instant::now();
+    let send = |partition| producer.raw("two").partition(partition).send().unwrap();
+    let sent: Vec<_> = (0..20).map(|number| send(number % 2)).collect();
+    for (number, sent) in sent.iter().enumerate() {
+        let outcome = sent.wait_timeout(SOON);
+        assert_eq!(outcome.is_ok(), number % 2 == 1, "{number}: {outcome:?}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        began.elapsed()
+    );
+}
