@@ -41,6 +41,7 @@ fn reading_starts_at_a_time() {
         };
         let consumer = at(7_500);
         assert_eq!(read(&consumer, 3), [(0, 7), (0, 8), (0, 9)], "{protocol:?}");
+        consumer.acknowledge();
         consumer.close(SOON).unwrap();
         write(topic, 0, 11_000);
         // Where the group has committed wins over the time; in partition 1 it never has.
