@@ -390,6 +390,9 @@ impl EventConsumer {
             reader.forget(std::slice::from_ref(&position.partition));
             reader.assigned(std::slice::from_ref(&position.partition));
         }
+        drop(reader);
+        // Records of other partitions may have come while some waited for their schema.
+        self.shared.wake.wake();
         Ok(())
     }
 

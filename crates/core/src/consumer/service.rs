@@ -147,7 +147,9 @@ impl Service {
     fn skip_control_records(&self) {
         // With the reader's lock: nothing is taken meanwhile, so no record is passed over.
         let reader = self.shared.reader();
-        if reader.has_waiting() || !reader.trusts_positions() {
+        // Closing takes what waits away.
+        let is_open = reader.queue().is_some();
+        if !is_open || reader.has_waiting() || !reader.trusts_positions() {
             return;
         }
         let places = self.shared.progress.idle_places();

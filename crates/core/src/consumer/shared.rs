@@ -135,6 +135,10 @@ impl Reader {
         if let Some(waiting) = &mut self.waiting {
             waiting.forget(partitions);
             if waiting.messages.len() == 0 {
+                // Ends are told once.
+                std::mem::take(&mut waiting.ends)
+                    .iter()
+                    .for_each(|end| self.end.read(end));
                 self.waiting = None;
             }
         }
