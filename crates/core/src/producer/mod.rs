@@ -318,21 +318,12 @@ impl EventProducer {
         let owner = self.owner.as_ref().map(|owner| owner.tally());
         let owner = owner.as_deref().map(|tally| &**tally);
         let deadline = shutdown::deadline(timeout);
-        let mut flushed: Option<Arc<Engine>> = None;
-        loop {
-            let Some(engine) = self.shared.running() else {
-                return Ok(());
-            };
-            if flushed.is_some_and(|last| Arc::ptr_eq(&last, &engine)) {
-                return Ok(());
-            }
+        let mut flushed = None;
+        while let Some(engine) = self.shared.to_flush(flushed) {
             engine.flush(owner, deadline)?;
-            if !engine.has_failed() {
-                return Ok(());
-            }
-            // What came meanwhile is in the next session.
             flushed = Some(engine);
         }
+        Ok(())
     }
 
     /// As [`flush`](Self::flush), without blocking the task's thread.
@@ -343,20 +334,12 @@ impl EventProducer {
     pub async fn flush_async(&self, timeout: Duration) -> Result<()> {
         let owner = self.owner.as_ref().map(|owner| Arc::clone(&*owner.tally()));
         let deadline = shutdown::deadline(timeout);
-        let mut flushed: Option<Arc<Engine>> = None;
-        loop {
-            let Some(engine) = self.shared.running() else {
-                return Ok(());
-            };
-            if flushed.is_some_and(|last| Arc::ptr_eq(&last, &engine)) {
-                return Ok(());
-            }
+        let mut flushed = None;
+        while let Some(engine) = self.shared.to_flush(flushed) {
             engine.flush_async(owner.as_deref(), deadline).await?;
-            if !engine.has_failed() {
-                return Ok(());
-            }
             flushed = Some(engine);
         }
+        Ok(())
     }
 
     /// Accepts nothing more, delivers what was accepted within `timeout`, and gives up the rest.
@@ -451,6 +434,14 @@ impl Shared {
             std::mem::forget(engine);
             None
         }
+    }
+
+    /// The engine to flush after the one that was `flushed`: the running one, whose session began when
+    /// that one's was over; or the first.
+    fn to_flush(&self, flushed: Option<Arc<Engine>>) -> Option<Arc<Engine>> {
+        let engine = self.running()?;
+        let is_last = |last: Arc<Engine>| !last.has_failed() || Arc::ptr_eq(&last, &engine);
+        (!flushed.is_some_and(is_last)).then_some(engine)
     }
 
     /// Makes this process' engine. One thread makes it, others that come meanwhile wait; not by a

@@ -83,8 +83,10 @@ impl Engine {
                 unsafe { count_for_owner(report._private, self.delivered(report)) };
             }
         }
-        for report in reports {
-            self.opened(report._private, self.delivered(report));
+        if !self.openings.is_empty() {
+            for report in reports {
+                self.opened(report._private, self.delivered(report));
+            }
         }
         // Before the records settle: whoever wakes and sends again finds nothing on its way.
         self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
