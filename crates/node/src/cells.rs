@@ -7,6 +7,7 @@
 //!          lenient JSON of event n, 300 + n its JSON as it is written, 400 + n its values ([`flat`])
 //! options  1 key · 2 null key · 4 partition · 8 headers · 16 mend lone surrogates
 //! text     its length in UTF-16 units; -1 is null
+//! hashed   as text, or -2 - length: the hash of an event that was read
 //! bytes    as text, or -2 - length: each unit is a byte
 //! long     the number, or NaN and its upper and lower 32 bits
 //! map      how many entries, then a text for each key and value
@@ -18,6 +19,7 @@
 
 use std::borrow::Cow;
 
+use carbon_events::events::HashedText;
 use carbon_events::{Envelope, Error, ErrorKind, EventId, List, Result, StringMap};
 
 /// The texts of many events: one string, as UTF-8 where that is as long as in UTF-16.
@@ -316,6 +318,22 @@ impl<'a> FromCells<'a> for Option<Cow<'a, str>> {
             return Ok(None);
         }
         cells.text_of(len).map(Some)
+    }
+}
+
+/// As text, but that -2 - length is that of a hash that was read.
+impl<'a> FromCells<'a> for Option<HashedText<'a>> {
+    #[inline(always)]
+    fn take(cells: &mut Cells<'a>) -> Result<Self> {
+        let len = cells.next()?;
+        if len >= 0.0 {
+            return Ok(Some(cells.text_of(len)?.into()));
+        }
+        if len == -1.0 {
+            return Ok(None);
+        }
+        let hash = cells.text_of(-2.0 - len)?;
+        Ok(Some(HashedText::from_read_event(hash)))
     }
 }
 

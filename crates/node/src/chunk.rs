@@ -12,6 +12,7 @@
 
 use std::borrow::Cow;
 
+use carbon_events::events::HashedText;
 use carbon_events::{Envelope, Error, List, Record, StringMap};
 
 /// The version that events have unless they say otherwise.
@@ -133,6 +134,16 @@ impl ToCells for Cow<'_, str> {
 }
 
 impl ToCells for Option<Cow<'_, str>> {
+    #[inline(always)]
+    fn put(&self, chunk: &mut Chunk) {
+        match self {
+            Some(text) => chunk.text(text),
+            None => chunk.cell(-1.0),
+        }
+    }
+}
+
+impl ToCells for Option<HashedText<'_>> {
     #[inline(always)]
     fn put(&self, chunk: &mut Chunk) {
         match self {

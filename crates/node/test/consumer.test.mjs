@@ -1,6 +1,7 @@
 // Consumers: what is read, what counts as handled, what is no event.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { EventConsumer, UndecodableError } from '@254carbon/event-producer';
 import { TestPlatform } from '@254carbon/event-producer/testing';
@@ -176,6 +177,52 @@ test('closing keeps its time while no broker answers', async (t) => {
     await consumer.close(options).catch((error) => assert.equal(error.kind, 'Timeout'));
     assert.ok(performance.now() - began < timeoutMs + 1_000);
     platform.delay(0);
+  }
+});
+
+const HASH = 'sha256:ba7816bf8f01cfea';
+const call = {
+  service: 'billing',
+  endpoint: '/v1/invoices',
+  method: 'GET',
+  statusCode: 200,
+  latencyMs: 12,
+  requestSizeBytes: 0,
+  responseSizeBytes: 2048,
+  ipAddress: '198.51.100.7',
+};
+
+test('the hash of an event that is passed on stays, what looks like a hash is hashed', async (t) => {
+  const platform = await TestPlatform.start();
+  t.after(() => platform.stop());
+  const producer = platform.producer();
+  const consumer = platform.consumer({ topics: 'audit-api-calls', groupId: name('g') });
+  await producer.send('AuditAPICallEvent', { ...call, apiKey: 'abc' });
+  const { event } = await consumer.nextRecord();
+  assert.equal(event.apiKey, HASH);
+  await producer.send('AuditAPICallEvent', event);
+  event.apiKey = 'sha256:5dd5a8ed37a3d2fb';
+  await producer.send('AuditAPICallEvent', event);
+  await producer.send('AuditAPICallEvent', { ...call, apiKey: HASH });
+  const keys = [];
+  while (keys.length < 3) keys.push((await consumer.nextRecord()).event.apiKey);
+  assert.deepEqual(keys, [HASH, 'sha256:04d7215c1efb4968', 'sha256:f02734af3c773f54']);
+});
+
+test('a key in the environment keys the hashes', () => {
+  const code = `
+    const { TestPlatform } = require('@254carbon/event-producer/testing');
+    (async () => {
+      const platform = await TestPlatform.start();
+      await platform.producer().send('AuditAPICallEvent', { ...${JSON.stringify(call)}, apiKey: 'abc' });
+      const [{ event }] = await platform.records('audit-api-calls');
+      console.log(event.apiKey);
+      await platform.stop();
+    })();`;
+  for (const [key, expected] of [['secret', 'sha256:9946dad4e00e913f'], ['', HASH]]) {
+    const env = { ...process.env, KAFKA_EVENT_HASH_KEY: key };
+    const shown = execFileSync(process.execPath, ['-e', code], { env, encoding: 'utf8', timeout: 60_000 });
+    assert.equal(shown.trim(), expected);
   }
 });
 

@@ -6,7 +6,10 @@ import copy
 import datetime
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 import uuid
 from dataclasses import make_dataclass
 from pathlib import Path
@@ -186,6 +189,42 @@ def test_a_uuid_stands_for_an_id() -> None:
     assert AuditAPICallEvent(**CALL, event_id=event_id).event_id == str(event_id)
     with pytest.raises(InvalidEventError, match="eventId must be a UUID"):
         AuditAPICallEvent(**CALL, event_id="no uuid")
+
+
+HASH = "sha256:ba7816bf8f01cfea"
+
+
+def test_what_looks_like_a_hash_is_hashed() -> None:
+    given = {**CALL, "api_key": HASH}
+    for event in (
+        AuditAPICallEvent(**given),
+        AuditAPICallEvent.from_dict(given),
+        AuditAPICallEvent(**CALL, api_key="abc").replace(api_key=HASH),
+    ):
+        assert event.api_key == "sha256:f02734af3c773f54"
+
+
+def test_the_hash_of_an_event_that_is_passed_on_stays() -> None:
+    event = AuditAPICallEvent(**CALL, api_key="abc")
+    for same in (
+        event.replace(source="other"),
+        AuditAPICallEvent.from_dict(event.to_dict()),
+        copy.deepcopy(event),
+        pickle.loads(pickle.dumps(event)),
+        AuditAPICallEvent.from_avro(event.to_avro()),
+    ):
+        assert same.api_key == HASH and type(same.api_key) is str
+
+
+def test_a_key_in_the_environment_keys_the_hashes() -> None:
+    code = f"""
+from carbon_events import AuditAPICallEvent
+print(AuditAPICallEvent(**{CALL!r}, api_key="abc").api_key)
+"""
+    for key, expected in (("secret", "sha256:9946dad4e00e913f"), ("", HASH)):
+        environment = {**os.environ, "KAFKA_EVENT_HASH_KEY": key}
+        shown = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+        assert shown.strip() == expected
 
 
 def test_sensitive_fields_are_treated_at_once() -> None:

@@ -38,7 +38,7 @@ fn imports(record: &Record, body: &str) -> String {
             !in_word(before) && !in_word(after)
         })
     };
-    let candidates: [(&str, &[&str]); 10] = [
+    let candidates: [(&str, &[&str]); 11] = [
         ("super::builder", &["OptionalText", "envelope_setters"]),
         ("super::envelope", &["Envelope", "EnvelopeBuilder"]),
         ("super::event_id", &["EventId"]),
@@ -48,6 +48,7 @@ fn imports(record: &Record, body: &str) -> String {
             "super::record",
             &["Fields", "TypedEvent", "Visitor", "show_by_fields"],
         ),
+        ("super::sensitive", &["HashedText"]),
         ("super::string_map", &["StringMap"]),
         ("super::topic", &["Topic"]),
         (
@@ -115,7 +116,7 @@ fn structure(topic: &Topic) -> String {
         out.push_str(&format!(
             "    pub {}: {},\n",
             ident(&field.name),
-            types::rust_type(&field.ty)
+            types::rust_type(field)
         ));
     }
     out.push_str(&format!(
@@ -285,7 +286,36 @@ fn typed_event(topic: &Topic) -> String {
     for field in &record.fields {
         out.push_str(&types::owned(3, field));
     }
-    out.push_str("        }\n    }\n}\n");
+    out.push_str("        }\n    }\n");
+    out.push_str(&secrets(record));
+    out.push_str("}\n");
+    out
+}
+
+/// What a record with sensitive fields does differently from the trait.
+fn secrets(record: &Record) -> String {
+    let mut out = String::new();
+    let given: String = record
+        .fields
+        .iter()
+        .filter_map(|field| types::into_given(2, field))
+        .collect();
+    if !given.is_empty() {
+        out.push_str(&format!(
+            "\n    fn into_given(mut self) -> Self {{\n{given}        self\n    }}\n"
+        ));
+    }
+    let secret: Vec<_> = record
+        .fields
+        .iter()
+        .filter_map(types::holds_secret)
+        .collect();
+    if !secret.is_empty() {
+        let secret = secret.join("\n            || ");
+        out.push_str(&format!(
+            "\n    fn holds_secret(&self) -> bool {{\n        {secret}\n    }}\n"
+        ));
+    }
     out
 }
 

@@ -65,6 +65,7 @@ pub(super) fn module(model: &Model) -> String {
         ("items", vec!["Element", "Iter"]),
         ("list", vec!["List"]),
         ("record", vec!["TypedEvent"]),
+        ("sensitive", vec!["HashedText"]),
         ("string_map", vec!["Entries", "StringMap"]),
         ("topic", vec!["Topic"]),
         (
@@ -234,6 +235,16 @@ impl<'a> Event<'a> {
     /// As there.
     pub fn write_json(&self, default_source: &str, out: &mut Vec<u8>) -> Result<()> {
         each!(self, event => event.write_json(default_source, out))
+    }
+
+    /// [`TypedEvent::into_given`].
+    pub(crate) fn into_given(self) -> Self {
+        each!(self, event => event.into_given().into())
+    }
+
+    /// [`TypedEvent::holds_secret`].
+    pub(crate) fn holds_secret(&self) -> bool {
+        each!(self, event => event.holds_secret())
     }
 
     /// The same event without what it borrows.

@@ -26,7 +26,7 @@ fn structure(record: &Record) -> String {
         out.push_str(&format!(
             "    pub {}: {},\n",
             ident(&field.name),
-            types::rust_type(&field.ty)
+            types::rust_type(field)
         ));
     }
     out.push_str("}\n");

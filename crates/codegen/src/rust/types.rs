@@ -2,7 +2,7 @@
 
 use super::layout;
 use super::names::{camel, ident};
-use crate::model::{Action, Default, Field, Plain, Sensitive, Type};
+use crate::model::{Action, Default, Field, Plain, Type};
 
 /// The type of a plain value.
 fn plain(plain: &Plain) -> &str {
@@ -16,9 +16,17 @@ fn plain(plain: &Plain) -> &str {
     }
 }
 
+/// Whether a field's value leaves as its hash.
+fn is_hashed(field: &Field) -> bool {
+    let sensitive = field.sensitive.as_ref();
+    sensitive.is_some_and(|sensitive| sensitive.action == Action::Hash)
+}
+
 /// The type of a field.
-pub(super) fn rust_type(ty: &Type) -> String {
-    match ty {
+pub(super) fn rust_type(field: &Field) -> String {
+    match &field.ty {
+        Type::Plain(Plain::String) if is_hashed(field) => "HashedText<'a>".to_owned(),
+        Type::Optional(Plain::String) if is_hashed(field) => "Option<HashedText<'a>>".to_owned(),
         Type::Plain(inner) => plain(inner).to_owned(),
         Type::Optional(inner) => format!("Option<{}>", plain(inner)),
         Type::Array(inner) => format!("List<'a, {}>", plain(inner)),
@@ -43,7 +51,7 @@ fn holds_itself(field: &Field) -> bool {
 
 /// The type of a field in the builder.
 pub(super) fn builder_type(field: &Field) -> String {
-    let ty = rust_type(&field.ty);
+    let ty = rust_type(field);
     if holds_itself(field) {
         ty
     } else {
@@ -54,11 +62,15 @@ pub(super) fn builder_type(field: &Field) -> String {
 /// The type that a setter takes, and how it becomes the field's.
 pub(super) fn setter(field: &Field) -> (String, String) {
     let name = ident(&field.name);
-    let ty = rust_type(&field.ty);
+    let ty = rust_type(field);
     match &field.ty {
         Type::Optional(Plain::String) => {
             let value = format!("{name}.into_optional_text()");
-            ("impl OptionalText<'a>".to_owned(), value)
+            let takes = match is_hashed(field) {
+                true => "impl OptionalText<'a, HashedText<'a>>",
+                false => "impl OptionalText<'a>",
+            };
+            (takes.to_owned(), value)
         }
         Type::Plain(Plain::Boolean | Plain::Enum(_)) => (ty, name),
         _ => (format!("impl Into<{ty}>"), format!("{name}.into()")),
@@ -144,19 +156,12 @@ pub(super) fn write(level: usize, owner: &str, field: &Field) -> String {
         let call = layout::call(level, &format!("writer.{method}"), &[arg], ";");
         format!("{before}{call}")
     };
-    let is_hashed = matches!(
-        &field.sensitive,
-        Some(Sensitive {
-            action: Action::Hash,
-            ..
-        })
-    );
     match &field.ty {
-        Type::Plain(Plain::String) if before.is_empty() || is_hashed => {
+        Type::Plain(Plain::String) if before.is_empty() || is_hashed(field) => {
             call("string", &format!("&{value}"))
         }
         Type::Plain(Plain::String) => call("string", &value),
-        Type::Optional(Plain::String) if before.is_empty() || is_hashed => {
+        Type::Optional(Plain::String) if before.is_empty() || is_hashed(field) => {
             call("optional_string", &format!("{value}.as_deref()"))
         }
         Type::Optional(Plain::String) => call("optional_string", &value),
@@ -194,6 +199,7 @@ fn treated(level: usize, owner: &str, field: &Field) -> (String, String) {
     };
     let (text, suffix) = match field.ty {
         Type::Plain(_) => (format!("&{value}"), "_text"),
+        _ if is_hashed(field) => (format!("{value}.as_ref()"), ""),
         _ => (format!("{value}.as_deref()"), ""),
     };
     let when = match &sensitive.when {
@@ -229,6 +235,12 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
     let by_method = reader.strip_prefix("&mut ").unwrap_or(reader);
     let right = match &field.ty {
         Type::Plain(Plain::Enum(_)) => format!("symbol::read({reader}, {json})?"),
+        Type::Plain(Plain::String) if is_hashed(field) => {
+            format!("HashedText::read({by_method}.text({json})?)")
+        }
+        Type::Optional(Plain::String) if is_hashed(field) => {
+            format!("{by_method}.optional_text({json})?.map(HashedText::read)")
+        }
         Type::Plain(Plain::String) => format!("{by_method}.text({json})?"),
         Type::Plain(inner) => format!("{by_method}.{}({json})?", method(inner)),
         Type::Optional(Plain::String) => format!("{by_method}.optional_text({json})?"),
@@ -247,6 +259,13 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
 /// The field of a struct literal that borrows nothing.
 pub(super) fn owned(level: usize, field: &Field) -> String {
     let name = ident(&field.name);
+    if is_hashed(field) {
+        let start = layout::indent(level);
+        return match &field.ty {
+            Type::Plain(_) => format!("{start}{name}: self.{name}.into_owned(),\n"),
+            _ => format!("{start}{name}: self.{name}.map(HashedText::into_owned),\n"),
+        };
+    }
     let function = match &field.ty {
         Type::Plain(Plain::String) => "text::owned",
         Type::Optional(Plain::String) => "text::optional_owned",
@@ -258,6 +277,41 @@ pub(super) fn owned(level: usize, field: &Field) -> String {
     };
     let head = format!("{name}: {function}");
     layout::call(level, &head, &[&format!("self.{name}")], ",")
+}
+
+/// The condition under which a sensitive field's value is not treated yet; none of others.
+pub(super) fn holds_secret(field: &Field) -> Option<String> {
+    let sensitive = field.sensitive.as_ref()?;
+    let value = format!("self.{}", ident(&field.name));
+    let when = match &sensitive.when {
+        Some(when) => format!("self.{}", ident(when)),
+        None => "true".to_owned(),
+    };
+    let value = match (&field.ty, sensitive.action) {
+        (Type::Plain(_), _) => format!("Some(&{value})"),
+        (_, Action::Hash) => format!("{value}.as_ref()"),
+        _ => format!("{value}.as_deref()"),
+    };
+    let function = match sensitive.action {
+        Action::Hash => "is_clear",
+        Action::Mask => "is_unmasked",
+        // There is no helper for what no schema of today asks for.
+        Action::Drop => return Some(format!("({when} && {value}.is_some())")),
+    };
+    Some(format!("sensitive::{function}({value}, {when})"))
+}
+
+/// The statement that takes a field's hash for a text like any other, if the field has one.
+pub(super) fn into_given(level: usize, field: &Field) -> Option<String> {
+    if !is_hashed(field) {
+        return None;
+    }
+    let name = ident(&field.name);
+    let value = match field.ty {
+        Type::Optional(_) => format!("self.{name}.map(HashedText::into_given)"),
+        _ => format!("self.{name}.into_given()"),
+    };
+    Some(layout::assign(level, &format!("self.{name}"), &value))
 }
 
 /// The statements that show a field to a visitor.

@@ -2,7 +2,7 @@
 //! makes `pack` give `false`, and is looked at by the core, which says what is wrong: a type, a
 //! number beyond its limits, nothing where the record's key is made of it.
 
-use crate::model::{Default, Field, Key, KeyPart, Plain, Record, Topic, Type};
+use crate::model::{Action, Default, Field, Key, KeyPart, Plain, Record, Topic, Type};
 
 /// The envelope's fields that a caller may give, with the bit that says so.
 const ENVELOPE: [(&str, u8, bool); 6] = [
@@ -42,6 +42,13 @@ pub(super) fn functions(number: usize, topic: &Topic) -> String {
          __proto__: null,\n  timestamp: 'long',\n{}}};\n\n",
         kinds.concat()
     ));
+    for field in record.fields.iter().filter(|field| is_hashed(field)) {
+        out.push_str(&format!(
+            "/** The hashes of `{}` by the events that were read with them. */\nconst {} = new WeakMap();\n\n",
+            field.name,
+            hashes(field)
+        ));
+    }
     out.push_str(&format!(
         "/** Packs an event, or gives false where something about it is not plain. */\n\
          function pack(p, event) {{\n  let given = 0;\n  let bits = 0;\n{}{}  if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;\n\n",
@@ -312,6 +319,7 @@ fn writes(record: &Record) -> String {
                     ));
                     out.push_str(&write_plain("  ", plain, &value));
                 }
+                _ if is_hashed(field) => out.push_str(&write_hashed("  ", field, &name)),
                 _ => out.push_str(&write_plain("  ", plain, &name)),
             },
             Type::Optional(plain) => {
@@ -323,7 +331,10 @@ fn writes(record: &Record) -> String {
                 if *plain != Plain::String {
                     out.push_str("    c[i++] = 1;\n");
                 }
-                out.push_str(&write_plain("    ", plain, &name));
+                out.push_str(&match is_hashed(field) {
+                    true => write_hashed("    ", field, &name),
+                    false => write_plain("    ", plain, &name),
+                });
                 out.push_str("  }\n");
             }
             Type::StringMap => out.push_str(&write_collection(&name, room, "map", "")),
@@ -358,6 +369,26 @@ fn write_collection(name: &str, room: usize, method: &str, more: &str) -> String
     format!(
         "  if ({name} === undefined) {{\n    c[i++] = 0;\n  }} else {{\n    p.at = i;\n    if \
          (!p.{method}({name}{more})) return false;\n    c = p.room({room});\n    i = p.at;\n  }}\n"
+    )
+}
+
+/// Whether a field's value leaves as its hash.
+pub(super) fn is_hashed(field: &Field) -> bool {
+    let sensitive = field.sensitive.as_ref();
+    sensitive.is_some_and(|sensitive| sensitive.action == Action::Hash)
+}
+
+/// The hashes of a field by the events that were read with them.
+pub(super) fn hashes(field: &Field) -> String {
+    format!("{}Read", field.name)
+}
+
+/// As text, but that the length of a hash that was read in this very object is -2 - length.
+fn write_hashed(start: &str, field: &Field, value: &str) -> String {
+    let hashes = hashes(field);
+    format!(
+        "{start}c[i++] = {hashes}.get(event) === {value} ? -2 - {value}.length : {value}.length;\n\
+         {start}p.text += {value};\n"
     )
 }
 

@@ -1,6 +1,6 @@
 //! From cells to an event in JavaScript: an object with every field, in the schema's order.
 
-use super::pack::local;
+use super::pack::{hashes, is_hashed, local};
 use crate::model::{Event, Plain, Record, Type};
 
 /// `unpack` of the event and of the records within it.
@@ -88,7 +88,16 @@ fn fields(record: &Record, before: &[&str]) -> String {
             }
         }
     }
-    out.push_str("  r.at = i;\n  r.read = s;\n  return {\n");
+    let hashed: Vec<_> = record
+        .fields
+        .iter()
+        .filter(|field| is_hashed(field))
+        .collect();
+    out.push_str("  r.at = i;\n  r.read = s;\n");
+    out.push_str(match hashed.is_empty() {
+        true => "  return {\n",
+        false => "  const event = {\n",
+    });
     for name in before {
         out.push_str(&format!("    {name},\n"));
     }
@@ -101,6 +110,17 @@ fn fields(record: &Record, before: &[&str]) -> String {
         }
     }
     out.push_str("  };\n");
+    for field in &hashed {
+        let (name, hashes) = (local(&field.name), hashes(field));
+        let set = format!("{hashes}.set(event, {name});\n");
+        out.push_str(&match field.ty {
+            Type::Optional(_) => format!("  if ({name} !== null) {set}"),
+            _ => format!("  {set}"),
+        });
+    }
+    if !hashed.is_empty() {
+        out.push_str("  return event;\n");
+    }
     out
 }
 

@@ -394,6 +394,19 @@ pub fn event_from_json<'v>(
     fill: &Fill<'_>,
     scratch: &'v mut Vec<u8>,
 ) -> Result<Decoded<Event<'v>>> {
+    let mut decoded = event_from_treated_json(topic, json, rules, fill, scratch)?;
+    decoded.event = decoded.event.into_given();
+    Ok(decoded)
+}
+
+/// [`event_from_json`] of JSON whose sensitive fields were treated just now.
+pub(crate) fn event_from_treated_json<'v>(
+    topic: Topic,
+    json: &[u8],
+    rules: Rules,
+    fill: &Fill<'_>,
+    scratch: &'v mut Vec<u8>,
+) -> Result<Decoded<Event<'v>>> {
     scratch.clear();
     let leniency = json::read(&EventReader::of(topic)?.shape, json, rules, fill, scratch)?;
     let event = Event::decode(topic, scratch)?;

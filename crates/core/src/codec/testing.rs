@@ -64,5 +64,6 @@ pub(crate) fn event_from_json(topic: Topic, json: &Value) -> Event<'static> {
         &mut body,
     )
     .unwrap();
-    Event::decode(topic, &body).unwrap().into_owned()
+    let event = Event::decode(topic, &body).unwrap();
+    event.into_given().into_owned()
 }

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use super::protect_json;
-use crate::codec::{Decoded, Fill, Rules, event_from_json, relaxed_json};
+use crate::codec::{Decoded, Fill, Rules, event_from_treated_json, relaxed_json};
 use crate::events::{Event, Topic};
 use crate::{Error, ErrorKind, Result};
 
@@ -118,7 +118,7 @@ pub fn event_from_call<'v>(
     let mended = mended(topic, json);
     // An object where the record has a text becomes one, with the secrets that are in it.
     let json = protect_json(topic.name(), "", &mended);
-    event_from_json(topic, &json, Rules::Lenient, fill, scratch).map_err(refused)
+    event_from_treated_json(topic, &json, Rules::Lenient, fill, scratch).map_err(refused)
 }
 
 /// The JSON with the fields mended; as it is where it is no object.

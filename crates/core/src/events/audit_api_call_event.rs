@@ -10,6 +10,7 @@ use super::envelope::{Envelope, EnvelopeBuilder};
 use super::event_id::EventId;
 use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
 use super::sensitive;
+use super::sensitive::HashedText;
 use super::text;
 use super::topic::Topic;
 use crate::codec::avro::{MAX_VARINT_LEN, Reader, append_with};
@@ -40,7 +41,7 @@ pub struct AuditAPICallEvent<'a> {
     pub user_id: Option<Cow<'a, str>>,
     /// The API key of the call, hashed to `sha256:` and 16 hex digits before the event leaves the
     /// process; null where none was used.
-    pub api_key: Option<Cow<'a, str>>,
+    pub api_key: Option<HashedText<'a>>,
     /// The address that the call came from, IPv4 or IPv6.
     pub ip_address: Cow<'a, str>,
     /// Why the call failed; null where it did not.
@@ -69,7 +70,7 @@ pub struct AuditAPICallEventBuilder<'a> {
     request_size_bytes: Option<i64>,
     response_size_bytes: Option<i64>,
     user_id: Option<Cow<'a, str>>,
-    api_key: Option<Cow<'a, str>>,
+    api_key: Option<HashedText<'a>>,
     ip_address: Option<Cow<'a, str>>,
     error_message: Option<Cow<'a, str>>,
 }
@@ -136,7 +137,7 @@ impl<'a> AuditAPICallEventBuilder<'a> {
     /// The API key of the call, hashed to `sha256:` and 16 hex digits before the event leaves the
     /// process; null where none was used.
     #[inline(always)]
-    pub fn api_key(mut self, api_key: impl OptionalText<'a>) -> Self {
+    pub fn api_key(mut self, api_key: impl OptionalText<'a, HashedText<'a>>) -> Self {
         self.api_key = api_key.into_optional_text();
         self
     }
@@ -234,7 +235,7 @@ impl TypedEvent for AuditAPICallEvent<'_> {
             writer.long(self.request_size_bytes);
             writer.long(self.response_size_bytes);
             writer.optional_string(self.user_id.as_deref());
-            let api_key = sensitive::hash(self.api_key.as_deref(), true);
+            let api_key = sensitive::hash(self.api_key.as_ref(), true);
             writer.optional_string(api_key.as_deref());
             writer.string(&self.ip_address);
             writer.optional_string(self.error_message.as_deref());
@@ -252,7 +253,7 @@ impl TypedEvent for AuditAPICallEvent<'_> {
         let request_size_bytes = reader.long("requestSizeBytes")?;
         let response_size_bytes = reader.long("responseSizeBytes")?;
         let user_id = reader.optional_text("userId")?;
-        let api_key = reader.optional_text("apiKey")?;
+        let api_key = reader.optional_text("apiKey")?.map(HashedText::read);
         let ip_address = reader.text("ipAddress")?;
         let error_message = reader.optional_text("errorMessage")?;
         reader.finish()?;
@@ -283,10 +284,19 @@ impl TypedEvent for AuditAPICallEvent<'_> {
             request_size_bytes: self.request_size_bytes,
             response_size_bytes: self.response_size_bytes,
             user_id: text::optional_owned(self.user_id),
-            api_key: text::optional_owned(self.api_key),
+            api_key: self.api_key.map(HashedText::into_owned),
             ip_address: text::owned(self.ip_address),
             error_message: text::optional_owned(self.error_message),
         }
+    }
+
+    fn into_given(mut self) -> Self {
+        self.api_key = self.api_key.map(HashedText::into_given);
+        self
+    }
+
+    fn holds_secret(&self) -> bool {
+        sensitive::is_clear(self.api_key.as_ref(), true)
     }
 }
 
@@ -301,7 +311,7 @@ impl Fields for AuditAPICallEvent<'_> {
         visitor.field("requestSizeBytes", &self.request_size_bytes)?;
         visitor.field("responseSizeBytes", &self.response_size_bytes)?;
         visitor.field("userId", &self.user_id)?;
-        let api_key = sensitive::hash(self.api_key.as_deref(), true);
+        let api_key = sensitive::hash(self.api_key.as_ref(), true);
         visitor.field("apiKey", &api_key)?;
         visitor.field("ipAddress", &self.ip_address)?;
         visitor.field("errorMessage", &self.error_message)?;

@@ -2,27 +2,27 @@
 
 use std::borrow::Cow;
 
-use super::{Envelope, Event, TypedEvent};
+use super::{Envelope, Event, HashedText, TypedEvent};
 
-/// What an optional text field's setter takes: text, or an `Option` of it.
-pub trait OptionalText<'a> {
+/// What an optional text field's setter takes: text, or an `Option` of it. `T` is the field's type.
+pub trait OptionalText<'a, T = Cow<'a, str>> {
     /// The text, if there is any.
-    fn into_optional_text(self) -> Option<Cow<'a, str>>;
+    fn into_optional_text(self) -> Option<T>;
 }
 
 macro_rules! optional_text {
     ($($text:ty),*) => {
         $(
-            impl<'a> OptionalText<'a> for $text {
+            impl<'a, T: From<$text>> OptionalText<'a, T> for $text {
                 #[inline(always)]
-                fn into_optional_text(self) -> Option<Cow<'a, str>> {
+                fn into_optional_text(self) -> Option<T> {
                     Some(self.into())
                 }
             }
 
-            impl<'a> OptionalText<'a> for Option<$text> {
+            impl<'a, T: From<$text>> OptionalText<'a, T> for Option<$text> {
                 #[inline(always)]
-                fn into_optional_text(self) -> Option<Cow<'a, str>> {
+                fn into_optional_text(self) -> Option<T> {
                     self.map(Into::into)
                 }
             }
@@ -30,7 +30,7 @@ macro_rules! optional_text {
     };
 }
 
-optional_text!(&'a str, &'a String, String, Cow<'a, str>);
+optional_text!(&'a str, &'a String, String, Cow<'a, str>, HashedText<'a>);
 
 /// What can have caused an event: an event of one type or of any, or the envelope of one.
 pub trait Cause {

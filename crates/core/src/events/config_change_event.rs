@@ -263,6 +263,11 @@ impl TypedEvent for ConfigChangeEvent<'_> {
             reason: text::optional_owned(self.reason),
         }
     }
+
+    fn holds_secret(&self) -> bool {
+        sensitive::is_unmasked(self.old_value.as_deref(), self.sensitive)
+            || sensitive::is_unmasked(self.new_value.as_deref(), self.sensitive)
+    }
 }
 
 impl Fields for ConfigChangeEvent<'_> {

@@ -61,13 +61,19 @@ impl EncodedEvent {
         ))
     }
 
-    /// A body of `topic`'s schema, copied.
+    /// A body of `topic`'s schema, copied, with sensitive fields treated that another writer left.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable) if it is none.
     pub fn from_body(topic: Topic, body: &[u8]) -> Result<Self> {
         let event = Event::decode(topic, body)?;
+        let mut treated = Vec::new();
+        let mut body = body;
+        if event.holds_secret() {
+            event.encode("", &mut treated);
+            body = &treated;
+        }
         let source_at = if event.envelope().source.is_empty() {
             source_place(body)
         } else {

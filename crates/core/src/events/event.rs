@@ -144,6 +144,16 @@ impl<'a> Event<'a> {
         each!(self, event => event.write_json(default_source, out))
     }
 
+    /// [`TypedEvent::into_given`].
+    pub(crate) fn into_given(self) -> Self {
+        each!(self, event => event.into_given().into())
+    }
+
+    /// [`TypedEvent::holds_secret`].
+    pub(crate) fn holds_secret(&self) -> bool {
+        each!(self, event => event.holds_secret())
+    }
+
     /// The same event without what it borrows.
     pub fn into_owned(self) -> Event<'static> {
         each!(self, event => event.into_owned().into())

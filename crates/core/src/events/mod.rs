@@ -69,6 +69,7 @@ pub use items::{Element, Iter};
 pub use list::List;
 pub use record::TypedEvent;
 pub use security_event::{SecurityEvent, SecurityEventBuilder};
+pub use sensitive::HashedText;
 pub use service_health_event::{ServiceHealthEvent, ServiceHealthEventBuilder};
 pub use string_map::{Entries, StringMap};
 pub use topic::Topic;

@@ -63,6 +63,19 @@ pub trait TypedEvent:
     /// The same event without what it borrows.
     fn into_owned(self) -> Self::Of<'static>;
 
+    /// The event with each value taken as its maker gave it, for one that a person or a program
+    /// wrote: what looks like a hash there is a value like any other.
+    #[doc(hidden)]
+    fn into_given(self) -> Self {
+        self
+    }
+
+    /// Whether it holds a sensitive value that is not treated yet.
+    #[doc(hidden)]
+    fn holds_secret(&self) -> bool {
+        false
+    }
+
     /// Appends the event as the flat JSON object that producers wrote before Avro;
     /// `default_source` and sensitive fields as in [`encode`](TypedEvent::encode).
     ///

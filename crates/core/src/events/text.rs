@@ -1,6 +1,7 @@
 //! Small things that the generated events do with their text.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 /// The text without what it borrows.
 pub(super) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
@@ -26,6 +27,6 @@ pub(super) fn optional_borrowed<'s>(text: &'s Option<Cow<'_, str>>) -> Option<Co
 
 /// The bytes of a text that may be absent.
 #[inline(always)]
-pub(super) fn optional_len(text: &Option<Cow<'_, str>>) -> usize {
+pub(super) fn optional_len(text: &Option<impl Deref<Target = str>>) -> usize {
     text.as_ref().map_or(0, |text| text.len())
 }

@@ -34,6 +34,19 @@ def _fields(event: Any) -> dict[str, Any]:
     return {name: getattr(event, name) for name in _names(type(event))}
 
 
+class _Kept(str):
+    """A text of an event that another is made of: one that is a hash there is not hashed again."""
+
+    __slots__ = ()
+
+
+def _kept(event: Any) -> dict[str, Any]:
+    return {
+        name: _Kept(value) if type(value) is str and value.startswith("sha256:") else value
+        for name, value in _fields(event).items()
+    }
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [item._asdict() if hasattr(item, "_asdict") else item for item in value]
@@ -42,7 +55,7 @@ def _plain(value: Any) -> Any:
 
 def to_dict(self: Any) -> dict[str, Any]:
     """The fields by the names of the attributes, ready for `from_dict` and for dataclasses."""
-    fields = {name: _plain(value) for name, value in _fields(self).items()}
+    fields = {name: _plain(value) for name, value in _kept(self).items()}
     fields["event_type"] = self.event_type
     return fields
 
@@ -100,7 +113,7 @@ def from_avro(cls: Any, body: bytes, /) -> Any:
 
 def replace(self: Any, **changes: Any) -> Any:
     """The same event with some fields changed; its id stays unless it is changed too."""
-    return type(self)(**{**_fields(self), **changes})
+    return type(self)(**{**_kept(self), **changes})
 
 
 def time(self: Any) -> datetime.datetime:

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, c_void};
 
-use carbon_events::events::ColumnLineage;
+use carbon_events::events::{ColumnLineage, HashedText};
 use carbon_events::{List, StringMap};
 
 use super::from_python::{Refusal, Symbol, Text, Timestamp};
@@ -265,6 +265,12 @@ pub(crate) trait FromArrow<'a>: Sized {
 impl<'a> FromArrow<'a> for Cow<'a, str> {
     fn from_arrow(column: &Column<'a>, row: usize) -> Result<Self, Refusal> {
         column.text(row).map(Cow::Borrowed)
+    }
+}
+
+impl<'a> FromArrow<'a> for HashedText<'a> {
+    fn from_arrow(column: &Column<'a>, row: usize) -> Result<Self, Refusal> {
+        Ok(column.text(row)?.into())
     }
 }
 

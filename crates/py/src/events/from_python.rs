@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use carbon_events::events::ColumnLineage;
+use carbon_events::events::{ColumnLineage, HashedText};
 use carbon_events::{List, StringMap};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 /// Why a value cannot stand in a field.
 #[derive(Debug)]
@@ -83,6 +84,32 @@ impl<'p> FromPython<'p> for Cow<'p, str> {
         // SAFETY: as promised.
         unsafe { text(value) }.map(Cow::Borrowed)
     }
+}
+
+impl<'p> FromPython<'p> for HashedText<'p> {
+    #[inline]
+    unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
+        // SAFETY: as promised.
+        let text = unsafe { text(value) }?;
+        // SAFETY: as promised.
+        if unsafe { ffi::PyUnicode_CheckExact(value) } == 0 && is_kept(py, value) {
+            return Ok(HashedText::from_read_event(text));
+        }
+        Ok(text.into())
+    }
+}
+
+/// Whether a text is what `replace` takes over from an event, in which it is a hash already.
+#[cold]
+fn is_kept(py: Python<'_>, value: *mut ffi::PyObject) -> bool {
+    static KEPT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let kept = KEPT.get_or_try_init(py, || {
+        let methods = py.import("carbon_events._methods")?;
+        methods.getattr("_Kept").map(Bound::unbind)
+    });
+    // SAFETY: a live object.
+    let class = unsafe { ffi::Py_TYPE(value) };
+    kept.is_ok_and(|kept| kept.as_ptr().cast() == class)
 }
 
 impl<'p, T: FromPython<'p>> FromPython<'p> for Option<T> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use carbon_events::events::ColumnLineage;
+use carbon_events::events::{ColumnLineage, HashedText};
 use carbon_events::{EventId, List, StringMap};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -35,6 +35,13 @@ impl ToPython for str {
 }
 
 impl ToPython for Cow<'_, str> {
+    #[inline]
+    fn to_python(&self, py: Python<'_>) -> *mut ffi::PyObject {
+        str::to_python(self, py)
+    }
+}
+
+impl ToPython for HashedText<'_> {
     #[inline]
     fn to_python(&self, py: Python<'_>) -> *mut ffi::PyObject {
         str::to_python(self, py)

@@ -74,7 +74,13 @@ fn the_three_formats_give_the_same_event() {
         let event = Event::decode(topic, &body).unwrap();
         let registry = Registry::new(7, Schema::parse(topic.spec().schema_json).unwrap());
         let mut decoder = Decoder::new(&registry);
-        let example = format!("examples/{}/valid/typical.json", topic.spec().record);
+        // JSON of an older producer, its sensitive values treated if there are any.
+        let record = topic.spec().record;
+        let treated = format!("golden/{record}/typical.json");
+        let example = match testing::path(&treated).exists() {
+            true => treated,
+            false => format!("examples/{record}/valid/typical.json"),
+        };
         let fingerprint = topic.spec().fingerprint;
         for (value, format) in [
             (confluent(7, &body), WireFormat::Confluent { id: 7 }),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::super::{
     AuditAPICallEvent, AuditAPICallEventBuilder, AuditDataAccessEvent, ColumnLineage,
     ConfigChangeEvent, ConfigChangeType, DataAccessType, DataLineageEvent, DataQualityEvent,
-    DeploymentAction, DeploymentEvent, Event, List, QualityResult, SecurityCategory, SecurityEvent,
-    SecurityEventBuilder, SecurityOutcome, ServiceHealthEvent, Severity, Topic, TransformationType,
-    TypedEvent,
+    DeploymentAction, DeploymentEvent, EncodedEvent, Event, List, QualityResult, SecurityCategory,
+    SecurityEvent, SecurityEventBuilder, SecurityOutcome, ServiceHealthEvent, Severity, Topic,
+    TransformationType, TypedEvent,
 };
 use super::{decode, encode, json};
 use crate::{ErrorKind, Result};
@@ -206,8 +206,31 @@ fn an_api_key_never_leaves_the_process() {
         panic!("another event was read");
     };
     assert_eq!(read.api_key.as_deref(), Some(expected));
-    // An event that was read is sent on as it is.
-    assert_eq!(encode(&Event::from(read), ""), body);
+    // An event that was read is sent on as it is; what a caller gives is a value, whatever it
+    // looks like.
+    assert_eq!(encode(&Event::from(read.clone()), ""), body);
+    let again = api_call().api_key(expected).build().unwrap();
+    assert_ne!(json(&Event::from(again), "s")["apiKey"], expected);
+    let kept = api_call().api_key(read.api_key).build().unwrap();
+    assert_eq!(json(&Event::from(kept), "s")["apiKey"], expected);
+}
+
+#[test]
+fn a_body_of_another_writer_leaves_without_its_secrets() {
+    let mut body = encode(
+        &Event::from(api_call().api_key("abc").build().unwrap()),
+        "s",
+    );
+    let hash = b"sha256:ba7816bf8f01cfea";
+    let at = body
+        .windows(hash.len())
+        .position(|part| part == hash)
+        .unwrap();
+    // The length before it, then the text.
+    body.splice(at - 1..at + hash.len(), *b"\x06abc");
+    let encoded = EncodedEvent::from_body(Topic::AuditApiCalls, &body).unwrap();
+    assert!(!encoded.body().windows(3).any(|part| part == b"abc"));
+    assert!(encoded.body().windows(hash.len()).any(|part| part == hash));
 }
 
 fn config_change(sensitive: bool) -> ConfigChangeEvent<'static> {

@@ -42,6 +42,9 @@ const KINDS = {
   errorMessage: 'string',
 };
 
+/** The hashes of `apiKey` by the events that were read with them. */
+const apiKeyRead = new WeakMap();
+
 /** Packs an event, or gives false where something about it is not plain. */
 function pack(p, event) {
   let given = 0;
@@ -183,7 +186,7 @@ function pack(p, event) {
   if (apiKey === undefined || apiKey === null) {
     c[i++] = -1;
   } else {
-    c[i++] = apiKey.length;
+    c[i++] = apiKeyRead.get(event) === apiKey ? -2 - apiKey.length : apiKey.length;
     p.text += apiKey;
   }
   c[i++] = ipAddress.length;
@@ -263,7 +266,7 @@ function unpack(r) {
   const errorMessage = n < 0 ? null : t.substring(s, (s += n));
   r.at = i;
   r.read = s;
-  return {
+  const event = {
     eventId,
     eventType,
     timestamp,
@@ -283,6 +286,8 @@ function unpack(r) {
     ipAddress,
     errorMessage,
   };
+  if (apiKey !== null) apiKeyRead.set(event, apiKey);
+  return event;
 }
 
 exports.unpack = unpack;
