@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
-use carbon_events::config::{
-    ConnectionSettings, ProducerSettings, RegistrySettings, SecurityProtocol,
-};
+use carbon_events::config::{ConnectionSettings, RegistrySettings, SecurityProtocol};
 use carbon_events::producer::EventProducerBuilder;
 use carbon_events::{Envelope, Error, ErrorKind, Event, EventConsumer, EventProducer, Topic};
 use carbon_events_services::{Kafka, Registry};
@@ -27,9 +25,8 @@ pub fn plain(bootstrap_servers: &str) -> ConnectionSettings {
 /// A producer through the plain listener. Its topics are the table's behind `prefix`, so that the
 /// tests of a binary can share one broker.
 pub fn producer(kafka: &Kafka, registry: Option<&Registry>, prefix: &str) -> EventProducerBuilder {
-    let builder = EventProducer::builder()
-        .connection(plain(&kafka.bootstrap_servers()))
-        .producer(ProducerSettings::default().topic_prefix(prefix));
+    let builder =
+        EventProducer::builder().connection(plain(&kafka.bootstrap_servers()).topic_prefix(prefix));
     match registry {
         Some(registry) => builder.schema_registry_url(registry.url()),
         None => builder,

@@ -63,6 +63,9 @@ pub(crate) struct ConnectionOptions {
     /// The namespace that the service runs in [SERVICE_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     service_namespace: Option<String>,
+    /// What stands before the names of the twelve topics on this cluster
+    #[arg(long, global = true, value_name = "TEXT")]
+    topic_prefix: Option<String>,
     /// How events are written, avro or json [KAFKA_EVENT_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     event_format: Option<EventFormat>,
@@ -83,6 +86,15 @@ impl ConnectionOptions {
     /// Whether a cluster is named on the command line itself.
     pub(crate) fn names_a_cluster(&self) -> bool {
         self.bootstrap_servers.is_some() || self.config.is_some()
+    }
+
+    /// What stands before the twelve topics' names, without a look at the environment.
+    pub(crate) fn topic_prefix(&self) -> anyhow::Result<String> {
+        match (&self.topic_prefix, &self.config) {
+            (Some(prefix), _) => Ok(prefix.clone()),
+            (None, Some(_)) => Ok(self.settings()?.connection.topic_prefix),
+            (None, None) => Ok(String::new()),
+        }
     }
 
     /// The settings that these options, and the environment or the file below them, give.
@@ -134,6 +146,7 @@ impl ConnectionOptions {
             sasl_password => sasl_password,
             service_name => service_name,
             service_namespace => service_namespace,
+            topic_prefix => topic_prefix,
         }
         for property in &self.properties {
             let (name, value) = property.split_once('=').ok_or_else(|| {

@@ -46,13 +46,20 @@ export type BrokerError =
   | 'StorageError'
   | 'UnknownServerError';
 
+export interface TestPlatformOptions {
+  /** How many brokers; 1 unless given. */
+  brokers?: number;
+  /** What stands before the names of the platform's topics, as for the clients' `topicPrefix`. */
+  topicPrefix?: string;
+}
+
 /**
  * A broker with the platform's topics and a schema registry, in this process, on free ports of
  * 127.0.0.1: for services' own tests.
  */
 export class TestPlatform {
-  constructor(options?: { brokers?: number });
-  static start(options?: { brokers?: number }): Promise<TestPlatform>;
+  constructor(options?: TestPlatformOptions);
+  static start(options?: TestPlatformOptions): Promise<TestPlatform>;
 
   readonly bootstrapServers: string;
   readonly registryUrl: string;
@@ -61,6 +68,7 @@ export class TestPlatform {
     bootstrapServers: string;
     securityProtocol: 'PLAINTEXT';
     schemaRegistryUrl: string;
+    topicPrefix: string;
   };
   /** Environment variables that connect a service that reads them. */
   readonly environment: Readonly<Record<string, string>>;

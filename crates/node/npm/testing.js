@@ -13,10 +13,12 @@ const open = new Set();
 /** A broker with the platform's topics and a registry, on free ports of 127.0.0.1. */
 class TestPlatform {
   #native;
+  #topicPrefix;
   #clients = new Set();
 
-  constructor({ brokers = 1 } = {}) {
-    this.#native = call(() => new native.TestPlatform(brokers));
+  constructor({ brokers = 1, topicPrefix = '' } = {}) {
+    this.#native = call(() => new native.TestPlatform(brokers, topicPrefix));
+    this.#topicPrefix = topicPrefix;
     open.add(this);
   }
 
@@ -38,6 +40,7 @@ class TestPlatform {
       bootstrapServers: this.bootstrapServers,
       securityProtocol: 'PLAINTEXT',
       schemaRegistryUrl: this.registryUrl,
+      topicPrefix: this.#topicPrefix,
     };
   }
 

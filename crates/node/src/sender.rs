@@ -245,7 +245,7 @@ impl Sender {
             service: connection.service_name.clone(),
             service_json: Value::from(connection.service_name.as_str()).to_string(),
             json: format == EventFormat::Json,
-            topic_prefix: producer.topic_prefix.clone(),
+            topic_prefix: connection.topic_prefix.clone(),
             close_timeout: producer.close_timeout,
             max_waiting: producer.queue_max_records,
             engine: Engine::new(settings, old)?,

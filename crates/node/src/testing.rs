@@ -81,8 +81,13 @@ fn broker_error(name: &str) -> Result<BrokerError> {
 impl TestPlatform {
     /// Starts so many brokers, with the platform's topics, and a registry.
     #[napi(constructor, catch_unwind)]
-    pub fn new(nodes: u8) -> napi::Result<Self> {
-        let platform = Platform::start_cluster(nodes.max(1)).map_err(|error| thrown(&error))?;
+    pub fn new(nodes: u8, topic_prefix: String) -> napi::Result<Self> {
+        let platform = Platform::start_cluster(nodes.max(1))
+            .and_then(|platform| match topic_prefix.is_empty() {
+                true => Ok(platform),
+                false => platform.with_topic_prefix(topic_prefix),
+            })
+            .map_err(|error| thrown(&error))?;
         Ok(TestPlatform {
             platform: Some(platform),
         })

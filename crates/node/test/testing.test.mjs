@@ -30,6 +30,17 @@ test('what a service publishes can be looked at', async (t) => {
   assert.ok(platform.registryCalls > 0);
 });
 
+test('topics behind a prefix are one environment\'s own', async (t) => {
+  const platform = await start(t, { topicPrefix: 'staging.' });
+  await platform.producer().send('ServiceHealthEvent', health);
+  await platform.eventProducer().produceServiceHealthEvent(health);
+  const records = await platform.records('system-health');
+  assert.deepEqual(records.map(({ topic }) => topic), ['staging.system-health', 'staging.system-health']);
+  assert.equal(records[0].event.serviceName, 'orders');
+  assert.deepEqual(await platform.records('system-health', { topicPrefix: '' }), []);
+  assert.throws(() => platform.producer({ topicPrefix: 'stag ing' }), { kind: 'InvalidConfig' });
+});
+
 test('a service survives what the platform does to it', async (t) => {
   const platform = await start(t, { brokers: 3 });
   platform.failRegistry(1, { status: 503 });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use carbon_events::sync::Mutex;
-use carbon_events::testkit::{Api, Broker, BrokerError, MockRegistry, RegistryFault};
+use carbon_events::testkit::{Api, Broker, BrokerError, MockRegistry, Platform, RegistryFault};
 use carbon_events::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -13,7 +13,7 @@ use crate::errors::Raise;
 /// See `carbon_events.testing`.
 #[pyclass(frozen, subclass, module = "carbon_events._native")]
 pub(crate) struct PlatformBase {
-    running: Mutex<Option<(Broker, MockRegistry)>>,
+    running: Mutex<Option<Platform>>,
 }
 
 impl PlatformBase {
@@ -22,9 +22,17 @@ impl PlatformBase {
         py: Python<'_>,
         work: impl FnOnce(&Broker, &MockRegistry) -> carbon_events::Result<T>,
     ) -> PyResult<T> {
+        self.with_platform(py, |platform| work(platform.broker(), platform.registry()))
+    }
+
+    fn with_platform<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Platform) -> carbon_events::Result<T>,
+    ) -> PyResult<T> {
         let running = self.running.lock();
         let result = match &*running {
-            Some((broker, registry)) => work(broker, registry),
+            Some(platform) => work(platform),
             None => Err(Error::new(ErrorKind::Closed, "the platform was stopped")),
         };
         drop(running);
@@ -87,14 +95,25 @@ const ERRORS: [BrokerError; 18] = [
 #[pymethods]
 impl PlatformBase {
     #[new]
-    #[pyo3(signature = (nodes=1))]
-    fn new(py: Python<'_>, nodes: u8) -> PyResult<Self> {
+    #[pyo3(signature = (nodes=1, topic_prefix=String::new()))]
+    fn new(py: Python<'_>, nodes: u8, topic_prefix: String) -> PyResult<Self> {
         let started = py.detach(|| {
-            let broker = Broker::start_cluster(nodes)?;
-            Ok((broker, MockRegistry::start()?))
+            let platform = Platform::start_cluster(nodes)?;
+            match topic_prefix.is_empty() {
+                true => Ok(platform),
+                false => platform.with_topic_prefix(topic_prefix),
+            }
         });
         Ok(PlatformBase {
             running: Mutex::new(Some(started.or_raise(py)?)),
+        })
+    }
+
+    /// What stands before the names of the platform's topics.
+    #[getter]
+    fn topic_prefix(&self, py: Python<'_>) -> PyResult<String> {
+        self.with_platform(py, |platform| {
+            Ok(platform.settings().connection.topic_prefix)
         })
     }
 

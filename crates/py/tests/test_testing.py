@@ -10,7 +10,14 @@ import threading
 import time
 
 import pytest
-from carbon_events import AsyncEventConsumer, EventConsumer, EventProducer, UnavailableError
+from carbon_events import (
+    AsyncEventConsumer,
+    DataQualityEvent,
+    EventConsumer,
+    EventProducer,
+    InvalidConfigError,
+    UnavailableError,
+)
 from carbon_events.testing import Platform
 from event_producer import get_event_producer
 from test_events import quality
@@ -30,6 +37,18 @@ def test_the_environment_is_as_it_was(carbon_platform: Platform) -> None:
         with EventProducer(service_name="s") as producer:
             assert producer.send(quality()).result(30).offset == 0
     assert dict(os.environ) == before
+
+
+def test_topics_behind_a_prefix_are_one_environments_own() -> None:
+    with Platform(topic_prefix="staging.") as platform:
+        with platform.producer() as producer:
+            assert producer.send(quality()).result(30).topic == "staging.data-quality"
+        [record] = platform.records(DataQualityEvent)
+        assert record.topic == "staging.data-quality" and record.event.dataset_name
+        with platform.consumer("data-quality", topic_prefix="", standalone=True, detect_end=True) as other:
+            assert list(other) == []
+        with pytest.raises(InvalidConfigError, match="topic prefix"):
+            platform.producer(topic_prefix="stag ing")
 
 
 def test_faults_pass(carbon_platform: Platform) -> None:

@@ -13,6 +13,27 @@ fn differences(ran: &Ran) -> Vec<Value> {
 }
 
 #[test]
+fn topics_behind_a_prefix_are_made_and_verified() {
+    let behind = |verb: &'static str| {
+        let words = ["topics", verb, "--dev", "data-lineage", "--json"];
+        run(
+            connected(),
+            words.iter().chain(&["--topic-prefix", "staging."]),
+        )
+    };
+    assert_eq!(
+        differences(&behind("verify"))[0]["topic"],
+        "staging.data-lineage"
+    );
+    let made = behind("apply").json();
+    assert_eq!(made["done"][0]["topic"], "staging.data-lineage");
+    let verified = behind("verify");
+    assert_eq!((verified.code, differences(&verified)), (0, Vec::new()));
+    let without = ends(1, &["topics", "verify", "--dev", "data-lineage", "--json"]);
+    assert_eq!(differences(&without)[0]["topic"], "data-lineage");
+}
+
+#[test]
 fn topics_are_made_grown_and_never_shrunk() {
     let Services { kafka, .. } = services();
     let topics = [

@@ -36,11 +36,13 @@ pub(crate) struct Named {
 
 pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
     let json = cli.output.json;
+    let prefix = &*cli.connection.topic_prefix()?;
+    let topics = |named: &Named| named_or_all(&named.topics);
     match command {
-        Command::List(named) => list(&named_or_all(&named.topics), json),
+        Command::List(named) => list(&topics(named), prefix, json),
         Command::Show { topic } => show(*topic, json),
-        Command::Check(named) => check(&registry(cli)?, &named_or_all(&named.topics), json),
-        Command::Register(named) => register(&registry(cli)?, &named_or_all(&named.topics), json),
+        Command::Check(named) => check(&registry(cli)?, &topics(named), prefix, json),
+        Command::Register(named) => register(&registry(cli)?, &topics(named), prefix, json),
     }
 }
 
@@ -60,7 +62,7 @@ fn schema_json(topic: Topic) -> anyhow::Result<Value> {
         .with_context(|| format!("the schema of {topic} is no JSON"))
 }
 
-fn list(topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
+fn list(topics: &[Topic], prefix: &str, json: bool) -> anyhow::Result<Exit> {
     let mut rows = Vec::new();
     for topic in topics {
         let spec = topic.spec();
@@ -73,7 +75,7 @@ fn list(topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
         );
         rows.push((
             name,
-            subject_name(spec.name),
+            subject_name(&format!("{prefix}{topic}")),
             fields,
             format!("{:016x}", spec.fingerprint),
         ));
@@ -85,7 +87,7 @@ fn list(topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
                 .map(|((name, subject, fields, print), topic)| {
                     json!({
                         "name": name,
-                        "topic": topic.name(),
+                        "topic": format!("{prefix}{topic}"),
                         "subject": subject,
                         "fields": fields,
                         "fingerprint": print,
@@ -112,21 +114,27 @@ fn show(topic: Topic, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn check(registry: &SchemaRegistry, topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
+fn check(
+    registry: &SchemaRegistry,
+    topics: &[Topic],
+    prefix: &str,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let mut found = Vec::new();
     for topic in topics {
         let schema = topic.spec().schema_json;
-        let latest = registry.latest_blocking(topic.name())?;
-        let compatibility = registry.check_compatibility_blocking(topic.name(), schema)?;
-        found.push((*topic, latest, compatibility));
+        let name = format!("{prefix}{topic}");
+        let latest = registry.latest_blocking(&name)?;
+        let compatibility = registry.check_compatibility_blocking(&name, schema)?;
+        found.push((subject_name(&name), latest, compatibility));
     }
     let good = found
         .iter()
         .all(|(.., compatibility)| compatibility.compatible);
     if json {
-        let subjects = found.iter().map(|(topic, latest, compatibility)| {
+        let subjects = found.iter().map(|(subject, latest, compatibility)| {
             json!({
-                "subject": subject_name(topic.name()),
+                "subject": subject,
                 "version": latest.as_ref().map(|latest| latest.version),
                 "id": latest.as_ref().map(|latest| latest.id),
                 "compatible": compatibility.compatible,
@@ -135,7 +143,7 @@ fn check(registry: &SchemaRegistry, topics: &[Topic], json: bool) -> anyhow::Res
         });
         output::json_line(&subjects.collect::<Vec<_>>().into())?;
     } else {
-        for (topic, latest, compatibility) in &found {
+        for (subject, latest, compatibility) in &found {
             let beside = match latest {
                 Some(latest) => format!("version {} (id {})", latest.version, latest.id),
                 None => "nothing registered yet".to_owned(),
@@ -145,10 +153,7 @@ fn check(registry: &SchemaRegistry, topics: &[Topic], json: bool) -> anyhow::Res
             } else {
                 styled(BAD, "incompatible")
             };
-            output::line(format!(
-                "{}: {verdict} with {beside}",
-                subject_name(topic.name())
-            ))?;
+            output::line(format!("{subject}: {verdict} with {beside}"))?;
             for message in &compatibility.messages {
                 output::line(format!("    {message}"))?;
             }
@@ -157,35 +162,41 @@ fn check(registry: &SchemaRegistry, topics: &[Topic], json: bool) -> anyhow::Res
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
 
-fn register(registry: &SchemaRegistry, topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
+fn register(
+    registry: &SchemaRegistry,
+    topics: &[Topic],
+    prefix: &str,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let mut ids = Vec::new();
     let mut refused = Vec::new();
     for topic in topics {
-        match registry.register_blocking(topic.name(), topic.spec().schema_json) {
-            Ok(id) => ids.push((*topic, id)),
+        let name = format!("{prefix}{topic}");
+        let subject = subject_name(&name);
+        match registry.register_blocking(&name, topic.spec().schema_json) {
+            Ok(id) => ids.push((subject, id)),
             // Where the registry is away, asking for the others is of no use.
             Err(error) if error.retryable() => return Err(error.into()),
-            Err(error) => refused.push((*topic, error)),
+            Err(error) => refused.push((subject, error)),
         }
     }
     if json {
         let registered = ids
             .iter()
-            .map(|(topic, id)| json!({ "subject": subject_name(topic.name()), "id": id }));
-        let refused = refused.iter().map(|(topic, error)| {
+            .map(|(subject, id)| json!({ "subject": subject, "id": id }));
+        let refused = refused.iter().map(|(subject, error)| {
             let error = output::library_error_json(error);
-            json!({ "subject": subject_name(topic.name()), "error": error })
+            json!({ "subject": subject, "error": error })
         });
         output::json_line(&json!({
             "registered": registered.collect::<Vec<_>>(),
             "refused": refused.collect::<Vec<_>>(),
         }))?;
     } else {
-        for (topic, id) in &ids {
-            output::line(format!("{}: id {id}", subject_name(topic.name())))?;
+        for (subject, id) in &ids {
+            output::line(format!("{subject}: id {id}"))?;
         }
-        for (topic, error) in &refused {
-            let subject = subject_name(topic.name());
+        for (subject, error) in &refused {
             output::line(format!("{subject}: {}", styled(BAD, error.message())))?;
         }
     }

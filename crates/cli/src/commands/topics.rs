@@ -102,16 +102,17 @@ pub(crate) fn compare(
 
 pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
     let json = cli.output.json;
+    let prefix = &*cli.connection.topic_prefix()?;
     match command {
-        Command::List { topics } => list(&named_or_all(topics), json),
+        Command::List { topics } => list(&named_or_all(topics), prefix, json),
         Command::Diff(options) => {
             let (_, diff) = options.compare(cli)?;
-            print_diff(&diff, json)?;
+            print_diff(&diff, prefix, json)?;
             Ok(Exit::Done)
         }
         Command::Verify(options) => {
             let (_, diff) = options.compare(cli)?;
-            print_diff(&diff, json)?;
+            print_diff(&diff, prefix, json)?;
             Ok(if diff.is_empty() {
                 Exit::Done
             } else {
@@ -125,7 +126,7 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
         } => {
             let (admin, diff) = options.compare(cli)?;
             if *dry_run {
-                return would_apply(&diff, *create_only, json);
+                return would_apply(&diff, *create_only, prefix, json);
             }
             let table = options.table();
             let applied = if *create_only {
@@ -133,7 +134,7 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
             } else {
                 admin.apply(&table)?
             };
-            print_applied(&applied, json)?;
+            print_applied(&applied, prefix, json)?;
             Ok(if applied.failed.is_empty() {
                 Exit::Done
             } else {
@@ -143,14 +144,14 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
     }
 }
 
-fn list(topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
+fn list(topics: &[Topic], prefix: &str, json: bool) -> anyhow::Result<Exit> {
     if json {
         let topics: Vec<Value> = topics
             .iter()
             .map(|topic| {
                 let spec = topic.spec();
                 json!({
-                    "topic": spec.name,
+                    "topic": format!("{prefix}{}", spec.name),
                     "record": spec.record,
                     "partitions": spec.partitions,
                     "replicationFactor": spec.replication_factor,
@@ -180,7 +181,7 @@ fn list(topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
     for topic in topics {
         let spec = topic.spec();
         table.add_row(row([
-            spec.name.to_owned(),
+            format!("{prefix}{}", spec.name),
             spec.record.to_owned(),
             spec.partitions.to_string(),
             format::days(spec.retention),
@@ -193,14 +194,14 @@ fn list(topics: &[Topic], json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn print_diff(diff: &ClusterDiff, json: bool) -> anyhow::Result<()> {
+fn print_diff(diff: &ClusterDiff, prefix: &str, json: bool) -> anyhow::Result<()> {
     if json {
-        output::json_line(&diff_json(diff))?;
+        output::json_line(&diff_json(diff, prefix))?;
         return Ok(());
     }
     for (topic, difference) in diff.iter() {
         let style = if difference.can_apply() { BAD } else { NOTE };
-        output::line(format!("{topic}: {}", styled(style, difference)))?;
+        output::line(format!("{prefix}{topic}: {}", styled(style, difference)))?;
     }
     let differing = diff
         .topics
@@ -231,7 +232,12 @@ fn print_diff(diff: &ClusterDiff, json: bool) -> anyhow::Result<()> {
 }
 
 /// What `apply` would do and what it would leave.
-fn would_apply(diff: &ClusterDiff, create_only: bool, json: bool) -> anyhow::Result<Exit> {
+fn would_apply(
+    diff: &ClusterDiff,
+    create_only: bool,
+    prefix: &str,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let missing = |difference: &Difference| matches!(difference, Difference::Missing { .. });
     let would = |difference: &Difference| {
         if create_only {
@@ -246,7 +252,7 @@ fn would_apply(diff: &ClusterDiff, create_only: bool, json: bool) -> anyhow::Res
                 .iter()
                 .filter(|(_, difference)| would(difference) == applies);
             found
-                .map(|(topic, difference)| change_json(topic, difference))
+                .map(|(topic, difference)| change_json(topic, difference, prefix))
                 .collect()
         };
         output::json_line(&json!({ "would": change(true), "left": change(false) }))?;
@@ -254,11 +260,14 @@ fn would_apply(diff: &ClusterDiff, create_only: bool, json: bool) -> anyhow::Res
     }
     let mut changes = 0;
     for (topic, difference) in diff.iter().filter(|(_, difference)| would(difference)) {
-        output::line(format!("would change {topic}: {difference}"))?;
+        output::line(format!("would change {prefix}{topic}: {difference}"))?;
         changes += 1;
     }
     for (topic, difference) in diff.iter().filter(|(_, difference)| !would(difference)) {
-        output::line(format!("would leave {topic}: {}", styled(NOTE, difference)))?;
+        output::line(format!(
+            "would leave {prefix}{topic}: {}",
+            styled(NOTE, difference)
+        ))?;
     }
     if changes == 0 {
         output::line("nothing to change")?;
@@ -266,21 +275,21 @@ fn would_apply(diff: &ClusterDiff, create_only: bool, json: bool) -> anyhow::Res
     Ok(Exit::Done)
 }
 
-fn print_applied(applied: &Applied, json: bool) -> anyhow::Result<()> {
+fn print_applied(applied: &Applied, prefix: &str, json: bool) -> anyhow::Result<()> {
     if json {
         let done = applied
             .done
             .iter()
-            .map(|(topic, what)| change_json(*topic, what));
+            .map(|(topic, what)| change_json(*topic, what, prefix));
         let failed = applied.failed.iter().map(|(topic, what, error)| {
-            let mut change = change_json(*topic, what);
+            let mut change = change_json(*topic, what, prefix);
             change["error"] = output::library_error_json(error);
             change
         });
         output::json_line(&json!({
             "done": done.collect::<Vec<_>>(),
             "failed": failed.collect::<Vec<_>>(),
-            "left": diff_json(&applied.left),
+            "left": diff_json(&applied.left, prefix),
         }))?;
         return Ok(());
     }
@@ -301,10 +310,13 @@ fn print_applied(applied: &Applied, json: bool) -> anyhow::Result<()> {
             }
             other => other.to_string(),
         };
-        output::line(format!("{topic}: {}", styled(GOOD, done)))?;
+        output::line(format!("{prefix}{topic}: {}", styled(GOOD, done)))?;
     }
     for (topic, _, error) in &applied.failed {
-        output::line(format!("{topic}: {}", styled(BAD, Error::message(error))))?;
+        output::line(format!(
+            "{prefix}{topic}: {}",
+            styled(BAD, Error::message(error))
+        ))?;
     }
     let refused: Vec<_> = applied
         .failed
@@ -312,7 +324,7 @@ fn print_applied(applied: &Applied, json: bool) -> anyhow::Result<()> {
         .map(|(topic, what, _)| (*topic, what))
         .collect();
     for (topic, difference) in applied.left.iter().filter(|left| !refused.contains(left)) {
-        output::line(format!("{topic}: {}", styled(NOTE, difference)))?;
+        output::line(format!("{prefix}{topic}: {}", styled(NOTE, difference)))?;
     }
     if applied.done.is_empty() && applied.failed.is_empty() {
         output::line("nothing to change")?;
@@ -320,10 +332,10 @@ fn print_applied(applied: &Applied, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn diff_json(diff: &ClusterDiff) -> Value {
+fn diff_json(diff: &ClusterDiff, prefix: &str) -> Value {
     let differences = diff
         .iter()
-        .map(|(topic, difference)| change_json(topic, difference));
+        .map(|(topic, difference)| change_json(topic, difference, prefix));
     json!({
         "brokers": diff.brokers,
         "topics": diff.topics.len(),
@@ -331,7 +343,7 @@ fn diff_json(diff: &ClusterDiff) -> Value {
     })
 }
 
-fn change_json(topic: Topic, difference: &Difference) -> Value {
+fn change_json(topic: Topic, difference: &Difference, prefix: &str) -> Value {
     let mut change = match difference {
         Difference::Missing {
             partitions,
@@ -354,7 +366,7 @@ fn change_json(topic: Topic, difference: &Difference) -> Value {
         }
         other => json!({ "difference": other.to_string() }),
     };
-    change["topic"] = topic.name().into();
+    change["topic"] = format!("{prefix}{topic}").into();
     change["applicable"] = difference.can_apply().into();
     change
 }

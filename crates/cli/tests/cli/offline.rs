@@ -111,6 +111,19 @@ fn the_topic_table_is_listed() {
     assert_eq!(list.as_array().unwrap().len(), Topic::ALL.len());
     assert_eq!(list[0]["topic"], "data-ingestion");
     assert_eq!(list[0]["retentionMs"], 604_800_000);
+    let behind = ["--topic-prefix", "staging."];
+    let list = run(
+        command(),
+        ["topics", "list", "--json"].iter().chain(&behind),
+    )
+    .json();
+    assert_eq!(list[0]["topic"], "staging.data-ingestion");
+    let list = run(
+        command(),
+        ["schemas", "list", "--json"].iter().chain(&behind),
+    )
+    .json();
+    assert_eq!(list[0]["subject"], "staging.data-ingestion-value");
     // An event stands for its topic.
     let one = run(command(), ["topics", "list", "DataQualityEvent"]);
     assert_eq!(one.stdout.lines().count(), 2, "{}", one.stdout);

@@ -53,6 +53,17 @@ fn mixed() -> Platform {
     platform
 }
 
+#[test]
+fn topics_behind_a_prefix_are_one_environments_own() {
+    let platform = Platform::start().unwrap();
+    let platform = platform.with_topic_prefix("staging.").unwrap();
+    produce_quality(&platform, "prices", EventFormat::Json);
+    let shown = tail(&platform, &["--json", "--topic-prefix", "staging."]).json();
+    assert_eq!(shown["topic"], "staging.data-quality");
+    assert_eq!(shown["event"]["datasetName"], "prices");
+    assert_eq!(tail(&platform, &["--json"]).stdout, "");
+}
+
 fn tail(platform: &Platform, arguments: &[&str]) -> Ran {
     let always = ["tail", "data-quality", "--from", "earliest", "--exit"];
     let ran = run(connected(platform), always.iter().chain(arguments));

@@ -70,6 +70,7 @@ pub struct Admin {
 
 struct Inner {
     client: Client,
+    connection: ConnectionSettings,
     timeout: Duration,
 }
 
@@ -140,7 +141,8 @@ impl Admin {
              (`carbon-events topics diff` shows all, `carbon-events topics apply` mends them)",
             diff.topics.len()
         );
-        Err(Error::new(kind, message).with("topic", topic.name()))
+        let name = self.inner.connection.topic_name(topic);
+        Err(Error::new(kind, message).with("topic", name))
     }
 
     /// As [`verify`](Self::verify), for async code.
@@ -236,6 +238,7 @@ impl AdminBuilder {
         Ok(Admin {
             inner: Arc::new(Inner {
                 client,
+                connection: self.connection,
                 timeout: self.timeout,
             }),
         })
@@ -280,9 +283,13 @@ impl Inner {
             .iter()
             .map(|topic| (topic.name.as_str(), topic))
             .collect();
-        let there: Vec<&str> = specs
+        let names = specs
             .iter()
-            .map(|spec| spec.name)
+            .map(|spec| self.connection.topic_name(spec.topic));
+        let names: Vec<String> = names.collect();
+        let there: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
             .filter(|name| states.contains_key(name))
             .collect();
         let mut configs: HashMap<String, Configs> = HashMap::new();
@@ -291,9 +298,9 @@ impl Inner {
                 configs.insert(topic, outcome?.into_iter().collect());
             }
         }
-        let topics = specs.iter().map(|spec| {
-            let have = states.get(spec.name).copied();
-            compare(spec, have.zip(configs.get(spec.name)))
+        let topics = specs.iter().zip(&names).map(|(spec, name)| {
+            let have = states.get(name.as_str()).copied();
+            compare(spec, have.zip(configs.get(name)))
         });
         Ok(ClusterDiff {
             brokers: cluster.brokers,
@@ -342,8 +349,12 @@ impl Inner {
     ) -> Result<HashMap<(Topic, Request), Error>> {
         let (mut missing, mut growing) = (Vec::new(), Vec::new());
         let mut drifted: Vec<(&str, Vec<(&'static str, String)>)> = Vec::new();
-        for (topic, difference) in to_do {
-            let name = topic.name();
+        let names = to_do
+            .iter()
+            .map(|(topic, _)| self.connection.topic_name(*topic));
+        let names: Vec<String> = names.collect();
+        for ((topic, difference), name) in to_do.iter().zip(&names) {
+            let name = name.as_str();
             match difference {
                 Difference::Missing {
                     partitions,
@@ -373,7 +384,7 @@ impl Inner {
         let mut refused = HashMap::new();
         let mut note = |request: Request, outcomes: Vec<Outcome<()>>| {
             for (name, outcome) in outcomes {
-                if let (Some(topic), Err(error)) = (Topic::from_name(&name), outcome) {
+                if let (Some(topic), Err(error)) = (self.connection.topic_of(&name), outcome) {
                     // Somebody else made it at the same time: what is left to change shows next.
                     if !exists_already(&error) {
                         refused.insert((topic, request), error);

@@ -7,6 +7,7 @@ use super::material::{check_text, unreadable};
 use super::properties::{PropertyMap, apply_user_properties};
 use super::setting::{choices, settings};
 use super::{Properties, Role, Secret, without_credentials};
+use crate::events::Topic;
 use crate::{Error, ErrorKind, Result};
 
 choices! {
@@ -135,6 +136,10 @@ settings! {
             env "SERVICE_NAME";
         /// The namespace that the service runs in.
         service_namespace: Option<String> as String = None, env "SERVICE_NAMESPACE";
+        /// What stands before the names of the twelve topics on this cluster, for one that several
+        /// environments share. Typed events, consumers and the topic table go by it; raw records
+        /// and topics of other names are named in full.
+        topic_prefix: String as String = String::new();
         /// librdkafka properties by name. They win over every other setting; a name that librdkafka
         /// does not know is refused with the nearest one that it does.
         properties: Properties as Properties = Properties::default();
@@ -157,6 +162,22 @@ impl ConnectionSettings {
         self
     }
 
+    /// The name that one of the twelve topics has on this cluster: behind
+    /// [`topic_prefix`](Self::topic_prefix).
+    pub fn topic_name(&self, topic: Topic) -> String {
+        format!("{}{topic}", self.topic_prefix)
+    }
+
+    /// Which of the twelve topics has that name on this cluster.
+    pub fn topic_of(&self, name: &str) -> Option<Topic> {
+        Topic::from_name(name.strip_prefix(&*self.topic_prefix)?)
+    }
+
+    /// A topic as it is named on this cluster: one of the twelve may be given by its own name.
+    pub(crate) fn full_name(&self, name: &str) -> String {
+        Topic::from_name(name).map_or_else(|| name.to_owned(), |topic| self.topic_name(topic))
+    }
+
     /// librdkafka's configuration of a client that neither produces nor consumes.
     ///
     /// Fails with [`ErrorKind::InvalidConfig`], naming the `setting`, where a property is unknown or a
@@ -171,6 +192,7 @@ impl ConnectionSettings {
         role: Role,
         own: PropertyMap,
     ) -> Result<rdkafka::ClientConfig> {
+        self.check_topic_prefix()?;
         let mut properties = own;
         self.common_properties(role, &mut properties);
         self.tls_properties(&mut properties);
@@ -181,6 +203,15 @@ impl ConnectionSettings {
         let config = properties.into_config()?;
         check_text(&config)?;
         Ok(config)
+    }
+
+    fn check_topic_prefix(&self) -> Result<()> {
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.topic_prefix.bytes().all(is_legal) {
+            return Ok(());
+        }
+        let message = "the topic prefix may hold letters, digits, `.`, `_` and `-` only";
+        Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", "topic_prefix"))
     }
 
     fn common_properties(&self, role: Role, properties: &mut PropertyMap) {

@@ -76,9 +76,6 @@ settings! {
         batch_max_records: u32 = 10_000;
         /// How long a batch gathers while others are on their way. A lone record never waits.
         linger: Duration = Duration::from_millis(5), key "linger_ms";
-        /// What stands before the names of the twelve topics on this cluster, for one that several
-        /// environments share. Raw records name their topic in full.
-        topic_prefix: String as String = String::new();
     }
 }
 

@@ -69,7 +69,8 @@ impl EventConsumerBuilder {
         self
     }
 
-    /// Adds a topic to read: a name, or a [`Topic`](crate::Topic) of the topic table.
+    /// Adds a topic to read: a name, or a [`Topic`](crate::Topic) of the topic table. The twelve may
+    /// be given without their [`topic_prefix`](ConnectionSettings::topic_prefix).
     pub fn topic(mut self, topic: impl ToString) -> Self {
         self.consumer = self.consumer.topic(topic.to_string());
         self
@@ -145,10 +146,13 @@ impl EventConsumerBuilder {
         if let Some(error) = self.deferred_error {
             return Err(error);
         }
-        let settings = self.consumer.with_properties(&self.connection.properties)?;
+        let mut settings = self.consumer.with_properties(&self.connection.properties)?;
         if settings.topics.is_empty() {
             let error = Error::new(ErrorKind::InvalidConfig, "a consumer needs topics to read");
             return Err(error.with("setting", "topics"));
+        }
+        for topic in &mut settings.topics {
+            *topic = self.connection.full_name(topic);
         }
         let config = settings.client_config(&self.connection)?;
         check_token_source(&config, self.tokens.as_ref())?;
@@ -161,6 +165,7 @@ impl EventConsumerBuilder {
             settings,
             decoding: Decoding::new(registry),
             metrics: self.metrics,
+            connection: self.connection,
             tokens: self.tokens,
             look_every: metadata_refresh(&config),
         }));

@@ -17,7 +17,7 @@ use super::reader_id::ReaderId;
 use super::trouble::Trouble;
 use super::waiting::{Prepared, Waiting};
 use super::wake::Wake;
-use crate::config::{ConsumerSettings, TokenProvider};
+use crate::config::{ConnectionSettings, ConsumerSettings, TokenProvider};
 use crate::events::Topic;
 use crate::kafka::{
     ClientError, FetchBuffer, Handle, Health, Message, Messages, Queue, client_error, kind_of,
@@ -38,6 +38,7 @@ pub(super) struct Shared {
     pub(super) wake: Arc<Wake>,
     pub(super) decoding: Decoding,
     pub(super) metrics: Metrics,
+    connection: ConnectionSettings,
     pub(super) health: Health,
     pub(super) tokens: Option<TokenProvider>,
     /// How often reading alone looks for partitions that were added; never with `None`.
@@ -160,11 +161,16 @@ impl Reader {
         self.given_back.retain(|fetched| fetched.messages.len() > 0);
     }
 
-    fn topic(&mut self, name: &Arc<str>, metrics: &Metrics) -> Arc<KnownTopic> {
+    fn topic(
+        &mut self,
+        name: &Arc<str>,
+        connection: &ConnectionSettings,
+        metrics: &Metrics,
+    ) -> Arc<KnownTopic> {
         if let Some(known) = self.topics.get(name) {
             return Arc::clone(known);
         }
-        let ours = Topic::from_name(name);
+        let ours = connection.topic_of(name);
         let known = Arc::new(KnownTopic {
             ours,
             metrics: metrics.topic(name),
@@ -180,6 +186,7 @@ pub(super) struct Parts {
     pub(super) settings: ConsumerSettings,
     pub(super) decoding: Decoding,
     pub(super) metrics: Metrics,
+    pub(super) connection: ConnectionSettings,
     pub(super) tokens: Option<TokenProvider>,
     pub(super) look_every: Option<Duration>,
 }
@@ -191,6 +198,7 @@ impl Shared {
             settings,
             decoding,
             metrics,
+            connection,
             tokens,
             look_every,
         } = parts;
@@ -209,6 +217,7 @@ impl Shared {
             wake,
             decoding,
             metrics,
+            connection,
             health: Health::default(),
             tokens,
             look_every,
@@ -483,7 +492,7 @@ impl Shared {
                 Some((name, _)) => Arc::clone(name),
                 None => Arc::from(first.topic()),
             };
-            let topic = reader.topic(&name, &self.metrics);
+            let topic = reader.topic(&name, &self.connection, &self.metrics);
             topic.metrics.consumed((end - start) as u64, bytes as u64);
             topic.metrics.tombstones(tombstones);
             let partition = TopicPartition::new(name, first.partition());

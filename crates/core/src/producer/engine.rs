@@ -72,6 +72,7 @@ pub(crate) struct Engine {
     /// Whether any record has had an owner.
     owned: AtomicBool,
     source: String,
+    topic_prefix: String,
     format: EventFormat,
     topics: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
     /// The twelve, by their number, without hashing a name.
@@ -127,6 +128,7 @@ impl Engine {
             has_delivered: AtomicBool::new(false),
             gave_up: OnceLock::new(),
             source: connection.service_name.clone(),
+            topic_prefix: connection.topic_prefix.clone(),
             settings: settings.clone(),
             tokens: shared.tokens.clone(),
             observer: shared.observer.clone(),
@@ -156,7 +158,7 @@ impl Engine {
     /// The topic of one of the twelve events.
     pub(crate) fn event_topic(&self, event: EventTopic) -> &Arc<Topic> {
         self.event_topics[event as usize].get_or_init(|| {
-            let name = format!("{}{}", self.settings.topic_prefix, event.name());
+            let name = format!("{}{event}", self.topic_prefix);
             self.topic(&name)
         })
     }
@@ -167,7 +169,7 @@ impl Engine {
             return Arc::clone(topic);
         }
         let event = name
-            .strip_prefix(&*self.settings.topic_prefix)
+            .strip_prefix(&*self.topic_prefix)
             .and_then(EventTopic::from_name);
         let name: Arc<str> = name.into();
         let framing = self.framing(&name, event);

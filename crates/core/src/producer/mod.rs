@@ -256,7 +256,8 @@ impl EventProducer {
             )
             .with("topic", topic)
         })?;
-        let protected = protect_json(topic, &self.shared.settings.topic_prefix, &json).into_owned();
+        let protected =
+            protect_json(topic, &self.shared.connection.topic_prefix, &json).into_owned();
         Ok(self.raw(topic).value(protected))
     }
 

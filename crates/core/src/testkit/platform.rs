@@ -46,6 +46,7 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 pub struct Platform {
     broker: Broker,
     registry: MockRegistry,
+    topic_prefix: String,
 }
 
 impl Platform {
@@ -59,7 +60,24 @@ impl Platform {
         Ok(Platform {
             broker: Broker::start_cluster(nodes)?,
             registry: MockRegistry::start()?,
+            topic_prefix: String::new(),
         })
+    }
+
+    /// The same with the platform's topics behind a prefix, which stands in
+    /// [`settings`](Self::settings) too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Broker::create_topic`].
+    pub fn with_topic_prefix(mut self, prefix: impl Into<String>) -> Result<Platform> {
+        self.topic_prefix = prefix.into();
+        let connection = self.settings().connection;
+        for topic in Topic::ALL {
+            let name = connection.topic_name(topic);
+            self.broker.create_topic(&name, topic.spec().partitions)?;
+        }
+        Ok(self)
     }
 
     /// The broker, to make it fail.
@@ -75,7 +93,7 @@ impl Platform {
     /// Settings that connect to both.
     pub fn settings(&self) -> Settings {
         Settings {
-            connection: self.broker.connection(),
+            connection: self.broker.connection().topic_prefix(&*self.topic_prefix),
             registry: self.registry.settings(),
             consumer: Broker::quick(ConsumerSettings::default()),
             ..Settings::default()
@@ -161,6 +179,38 @@ mod tests {
         assert_eq!(found.envelope().source, "checkout");
         assert_eq!(found.envelope().event_id, event.envelope.event_id);
         assert_eq!(platform.registry().versions("system-health-value").len(), 1);
+    }
+
+    #[test]
+    fn topics_behind_a_prefix_are_one_environments_own() {
+        let platform = Platform::start().unwrap();
+        let platform = platform.with_topic_prefix("staging.").unwrap();
+        let producer = platform.producer("checkout").build().unwrap();
+        let report = producer.send(&event()).unwrap().wait().unwrap();
+        assert_eq!(&*report.topic, "staging.system-health");
+        assert_eq!(
+            platform
+                .registry()
+                .versions("staging.system-health-value")
+                .len(),
+            1
+        );
+        let [record] = &platform.records(Topic::SystemHealth).unwrap()[..] else {
+            panic!("another number of records");
+        };
+        assert_eq!(record.topic(), "staging.system-health");
+        assert!(record.event.is_ok());
+        // Nothing is on the topic without it.
+        let settings = platform.settings();
+        let connection = settings.connection.clone().topic_prefix("");
+        let consumer = EventConsumer::builder()
+            .settings(settings)
+            .connection(connection)
+            .topic(Topic::SystemHealth)
+            .standalone()
+            .detect_end();
+        let consumer = consumer.build().unwrap();
+        assert!(consumer.next_batch(READ_WITHIN).unwrap().is_none());
     }
 
     #[test]

@@ -219,7 +219,11 @@ class DropInProducer:
     def close(self, timeout: float = 0.0) -> None: ...
 
 class PlatformBase:
-    def __new__(cls, nodes: int = 1) -> Self: ...
+    def __new__(cls, nodes: int = 1, topic_prefix: str = "") -> Self: ...
+    @property
+    def topic_prefix(self) -> str:
+        """What stands before the names of the platform's topics."""
+
     @property
     def bootstrap_servers(self) -> str:
         """The broker's addresses."""

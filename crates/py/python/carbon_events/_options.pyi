@@ -56,6 +56,10 @@ class ConnectionOptions(TypedDict, total=False):
     service_name: str | os.PathLike[str] | None
     #: The namespace that the service runs in. Environment: `SERVICE_NAMESPACE`.
     service_namespace: str | os.PathLike[str] | None
+    #: What stands before the names of the twelve topics on this cluster, for one that
+    #: several environments share. Typed events, consumers and the topic table go by it; raw
+    #: records and topics of other names are named in full. Default: ``.
+    topic_prefix: str | os.PathLike[str] | None
     #: librdkafka properties by name. They win over every other setting; a name that
     #: librdkafka does not know is refused with the nearest one that it does.
     properties: Mapping[str, object] | None
@@ -142,9 +146,6 @@ class ProducerOptions(ConnectionOptions, total=False):
     #: How long a batch gathers while others are on their way. A lone record never waits.
     #: Default: `5`.
     linger_ms: int | timedelta | None
-    #: What stands before the names of the twelve topics on this cluster, for one that
-    #: several environments share. Raw records name their topic in full. Default: ``.
-    topic_prefix: str | os.PathLike[str] | None
 
 class ConsumerOptions(ConnectionOptions, total=False):
     """The keywords of consumers."""

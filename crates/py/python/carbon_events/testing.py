@@ -36,6 +36,7 @@ class Platform(PlatformBase):
 
     Args:
         nodes: how many brokers; each topic's partitions are on up to three of them.
+        topic_prefix: what stands before the names of the platform's topics, as for the clients.
     """
 
     def settings(self, **options: Any) -> dict[str, Any]:
@@ -44,6 +45,7 @@ class Platform(PlatformBase):
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": "PLAINTEXT",
             "schema_registry_url": self.schema_registry_url,
+            "topic_prefix": self.topic_prefix,
             **options,
         }
 

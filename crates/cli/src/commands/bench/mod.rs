@@ -139,7 +139,7 @@ impl Bench<'_> {
     /// This library's settings, writing to the bench's own topic.
     fn own_settings(&self) -> Settings {
         let mut settings = self.settings.clone();
-        settings.producer = settings.producer.topic_prefix(self.topic.prefix());
+        settings.connection = settings.connection.topic_prefix(self.topic.prefix());
         settings
     }
 

@@ -19,6 +19,7 @@ pub(super) struct Check {
     pub(super) topics: [Tally; Topic::ALL.len()],
     /// The first faults, in words.
     pub(super) faults: Vec<String>,
+    topic_prefix: String,
     scratch: Vec<u8>,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct Tally {
 }
 
 impl Check {
-    pub(super) fn new(events: Events, count: u64) -> Self {
+    pub(super) fn new(events: Events, count: u64, topic_prefix: String) -> Self {
         Check {
             events,
             seen: vec![0; count.div_ceil(64) as usize],
@@ -39,6 +40,7 @@ impl Check {
             wrong: 0,
             topics: [Tally::default(); Topic::ALL.len()],
             faults: Vec::new(),
+            topic_prefix,
             scratch: Vec::new(),
         }
     }
@@ -87,7 +89,7 @@ impl Check {
         let Ok(sent) = self.events.event(index) else {
             return Some("the event cannot be built again".to_owned());
         };
-        if record.topic() != sent.topic().name() {
+        if record.topic().strip_prefix(&*self.topic_prefix) != Some(sent.topic().name()) {
             return Some(format!("belongs on {}", sent.topic()));
         }
         self.scratch.clear();

@@ -87,6 +87,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         producer: producer(&settings)?,
         consumer: consumer(&settings, platform.is_some(), now_ms)?,
         events,
+        topic_prefix: settings.connection.topic_prefix.clone(),
         bulk: options.events,
         total: options.events + steady,
         rate: options.rate,
@@ -157,6 +158,7 @@ struct Demo {
     producer: EventProducer,
     consumer: EventConsumer,
     events: Events,
+    topic_prefix: String,
     /// How many are sent as fast as it goes.
     bulk: u64,
     /// How many are sent at all.
@@ -260,7 +262,7 @@ impl Demo {
     /// Reads and checks until everything that was sent is back, or nothing comes any more. Gives
     /// also how long the fast part took.
     fn read(&self, started: Instant) -> anyhow::Result<(Check, Duration)> {
-        let mut check = Check::new(self.events, self.total);
+        let mut check = Check::new(self.events, self.total, self.topic_prefix.clone());
         let mut bulk_took = None;
         let mut heard = Instant::now();
         loop {

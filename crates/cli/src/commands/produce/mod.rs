@@ -134,6 +134,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let patience = tried_for.saturating_add(EXTRA);
     let silence = Silence::new(cli, &settings.connection, tried_for);
     let service = settings.connection.service_name.clone();
+    let topic_prefix = settings.connection.topic_prefix.clone();
     settings.connection.check_files()?;
     let producer = EventProducer::builder().settings(settings).build()?;
     interrupt::catch()?;
@@ -165,7 +166,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         bar,
         waiting: VecDeque::new(),
         silence,
-        summary: Summary::default(),
+        summary: Summary::new(topic_prefix),
         scratch: Vec::new(),
     };
     let started = Instant::now();

@@ -20,6 +20,8 @@ pub(super) struct Summary {
     pub(super) undelivered: u64,
     pub(super) interrupted: bool,
     pub(super) took: Duration,
+    /// What stands before the topics' names.
+    topic_prefix: String,
     /// By topic: accepted and delivered.
     topics: BTreeMap<Topic, (u64, u64)>,
     /// Whether nothing but what may pass kept lines from being delivered.
@@ -27,6 +29,13 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    pub(super) fn new(topic_prefix: String) -> Self {
+        Summary {
+            topic_prefix,
+            ..Summary::default()
+        }
+    }
+
     pub(super) fn accepted(&mut self, topic: Topic) {
         self.topics.entry(topic).or_default().0 += 1;
     }
@@ -68,7 +77,11 @@ impl Summary {
         }
         for (topic, (accepted, delivered)) in &self.topics {
             let shown = if dry_run { *accepted } else { *delivered };
-            output::line(format!("{topic}: {}", counted(shown, "event", "events")))?;
+            output::line(format!(
+                "{}{topic}: {}",
+                self.topic_prefix,
+                counted(shown, "event", "events")
+            ))?;
         }
         let good = if dry_run {
             self.lines - self.rejected
@@ -111,7 +124,7 @@ impl Summary {
             .iter()
             .map(|(topic, (accepted, delivered))| {
                 let counts = json!({ "accepted": accepted, "delivered": delivered });
-                (topic.name().to_owned(), counts)
+                (format!("{}{topic}", self.topic_prefix), counts)
             })
             .collect();
         output::json_line(&json!({
