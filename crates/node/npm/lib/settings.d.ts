@@ -102,6 +102,12 @@ export interface ConnectionSettings {
    */
   serviceNamespace?: string | undefined;
   /**
+   * What stands before the names of the twelve topics on this cluster, for one that several
+   * environments share. Typed events, consumers and the topic table go by it; raw records
+   * and topics of other names are named in full.
+   */
+  topicPrefix?: string | undefined;
+  /**
    * librdkafka properties by name. They win over every other setting; a name that librdkafka
    * does not know is refused with the nearest one that it does.
    */
@@ -288,11 +294,6 @@ export interface ProducerSettings {
    * Default: `5`.
    */
   lingerMs?: number | undefined;
-  /**
-   * What stands before the names of the twelve topics on this cluster, for one that several
-   * environments share. Raw records name their topic in full.
-   */
-  topicPrefix?: string | undefined;
 }
 
 /** What is read, by which group, from where and with how much memory. */
