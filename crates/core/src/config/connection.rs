@@ -54,17 +54,38 @@ type TokenFn = dyn Fn() -> Result<OAuthToken> + Send + Sync;
 
 /// Gives a fresh [`OAuthToken`] whenever librdkafka asks; called on a background thread.
 #[derive(Clone)]
-pub struct TokenProvider(Arc<TokenFn>);
+pub struct TokenProvider {
+    provide: Arc<TokenFn>,
+    /// Shared by the provider's clones, but for those that are for a client's own use.
+    holders: Option<Arc<()>>,
+}
 
 impl TokenProvider {
     /// A provider that calls `provide`.
     pub fn new(provide: impl Fn() -> Result<OAuthToken> + Send + Sync + 'static) -> Self {
-        TokenProvider(Arc::new(provide))
+        TokenProvider {
+            provide: Arc::new(provide),
+            holders: Some(Arc::default()),
+        }
+    }
+
+    /// The same provider, which does not count as a holder.
+    pub(crate) fn for_client(&self) -> Self {
+        TokenProvider {
+            provide: Arc::clone(&self.provide),
+            holders: None,
+        }
+    }
+
+    /// Whether this is the last clone that could be given to another client.
+    pub(crate) fn is_last_holder(&self) -> bool {
+        let holders = self.holders.as_ref();
+        holders.is_none_or(|holders| Arc::strong_count(holders) == 1)
     }
 
     /// Asks for a token.
     pub fn token(&self) -> Result<OAuthToken> {
-        (self.0)()
+        (self.provide)()
     }
 }
 
@@ -76,7 +97,7 @@ impl fmt::Debug for TokenProvider {
 
 impl PartialEq for TokenProvider {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.provide, &other.provide)
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -16,6 +16,7 @@ use super::budget::Budget;
 use super::delivery::Delivery;
 use super::handover::produce;
 use super::lane::{Lane, LaneState};
+use super::late::{GATHERS, LateRecords};
 use super::opening::{Opening, Openings};
 use super::partitioner::Partitioner;
 use super::session::Succession;
@@ -62,6 +63,9 @@ pub(crate) struct Engine {
     pub(crate) closing: AtomicBool,
     /// Set when all is settled: the threads end.
     pub(crate) stopping: AtomicBool,
+    /// Set where another engine has taken this one's place.
+    pub(super) superseded: AtomicBool,
+    pub(super) late: LateRecords,
     pub(crate) flushing: AtomicUsize,
     /// Records that librdkafka has and has not reported on.
     pub(crate) in_flight: AtomicUsize,
@@ -81,6 +85,7 @@ pub(crate) struct Engine {
     pub(super) openings: Openings,
     /// Set by a fatal error; see [`super::session`].
     pub(super) failed: AtomicBool,
+    pub(super) failed_at: OnceLock<Instant>,
     pub(super) succession: Mutex<Succession>,
     /// Whether any record was delivered.
     pub(super) has_delivered: AtomicBool,
@@ -110,6 +115,8 @@ impl Engine {
             generation,
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
+            late: LateRecords::default(),
             flushing: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             resolver: Mutex::default(),
@@ -122,6 +129,7 @@ impl Engine {
             pool: Mutex::default(),
             is_idempotent: config.get("enable.idempotence") == Some("true"),
             openings: Openings::default(),
+            failed_at: OnceLock::new(),
             failed: AtomicBool::new(false),
             succession: Mutex::new(succession),
             has_delivered: AtomicBool::new(false),
@@ -287,12 +295,7 @@ impl Engine {
             owner: head.owner,
         };
         // A slab expires as a whole, so a waiting one gathers for a moment only.
-        if state
-            .open()
-            .is_some_and(|slab| slab.opened.elapsed() > Duration::from_millis(250))
-        {
-            state.seal();
-        }
+        state.seal_if_older(GATHERS);
         let (delivery, cost) = state
             .append(topic, MIXED, || self.buffers(), parts, write)
             .inspect_err(|_| self.budget.release(1, 0))?;

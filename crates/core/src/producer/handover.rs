@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
@@ -50,9 +51,20 @@ pub(super) fn produce(
             refuse_all(engine, &slab, next, &error, &mut settling);
             next = count;
         }
-        (None, Some(topic)) => MESSAGES.with_borrow_mut(|messages| {
-            next = produce_from(engine, topic, &slab, next..to, messages, &mut settling);
-        }),
+        (None, Some(topic)) => {
+            let watched = engine.before_handover(&slab, next, to);
+            let of = watched.is_some().then(|| {
+                let slab = slab.slab();
+                (Arc::clone(&slab.topic), (slab.partition, slab.opened))
+            });
+            MESSAGES.with_borrow_mut(|messages| {
+                next = produce_from(engine, topic, &slab, next..to, messages, &mut settling);
+            });
+            if let (Some(mut watched), Some((topic, of))) = (watched, of) {
+                watched.truncate(next - from);
+                engine.watch(&topic, of, watched);
+            }
+        }
     }
     engine.book_last(&mut settling);
     (next < count).then_some((slab, next))
@@ -231,7 +243,7 @@ fn produce_with_headers(
     }
 }
 
-fn refuse_all(
+pub(super) fn refuse_all(
     engine: &Engine,
     slab: &InFlight,
     from: usize,

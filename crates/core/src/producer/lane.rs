@@ -55,6 +55,17 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Keeps an empty lane's records from going, as a thread that hands them over does; whether it
+    /// is empty.
+    pub(crate) fn hold_back(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_free = state.is_empty() && !state.handing_over;
+        state.handing_over |= is_free;
+        is_free
+    }
+}
+
 impl LaneState {
     /// Appends a record to the open slab, and seals the slab if that filled it.
     pub(crate) fn append(
@@ -88,6 +99,13 @@ impl LaneState {
     /// Ends the open slab, so that it goes with the sealed ones.
     pub(crate) fn seal(&mut self) {
         self.sealed.extend(self.open.take());
+    }
+
+    /// Ends an open slab that has gathered for longer than that: a slab expires as a whole.
+    pub(crate) fn seal_if_older(&mut self, age: std::time::Duration) {
+        if self.open().is_some_and(|slab| slab.opened.elapsed() > age) {
+            self.seal();
+        }
     }
 
     pub(crate) fn open(&self) -> Option<&Slab> {

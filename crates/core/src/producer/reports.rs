@@ -1,7 +1,8 @@
 //! The event thread: settles records from their delivery reports, hands over what has gathered
 //! meanwhile, and watches deadlines.
 
-use std::ffi::CStr;
+use std::collections::HashSet;
+use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
-use super::slab::{Settling, count_for_owner};
+use super::slab::{Settling, count_for_owner, has_expired};
+use crate::Error;
 use crate::kafka::broker_error;
-use crate::{Error, ErrorKind};
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -58,7 +59,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
         let now = Instant::now();
         if now - expired >= EXPIRY_EVERY {
             expired = now;
-            engine.expire_waiting();
+            engine.expire();
         }
         if now - refreshed >= REFRESH_EVERY {
             refreshed = now;
@@ -75,10 +76,14 @@ impl Engine {
     fn settle(&self, reports: &[&RDKafkaMessage]) {
         let mut settling = Settling::default();
         let mut failure: Option<(_, Error)> = None;
-        let delivered = reports.iter().filter(|one| self.delivered(one)).count();
-        self.count(delivered as u64, (reports.len() - delivered) as u64);
+        let expired = self.expired(reports);
+        let is_new = |report: &RDKafkaMessage| !expired.contains(&report._private);
+        let delivered = |one: &&&RDKafkaMessage| self.delivered(one) && is_new(one);
+        let delivered = reports.iter().filter(delivered).count();
+        let failed = reports.len() - delivered - expired.len();
+        self.count(delivered as u64, failed as u64);
         if self.has_owners() {
-            for report in reports {
+            for report in reports.iter().filter(|one| is_new(one)) {
                 // SAFETY: the opaque is the one that was handed over; the loop below settles it.
                 unsafe { count_for_owner(report._private, self.delivered(report)) };
             }
@@ -114,14 +119,27 @@ impl Engine {
             }
         }
         self.book_last(&mut settling);
-        if let Some((_, error)) = &failure {
-            let records = reports.len() - delivered;
+        self.late.reported(expired.len());
+        if let Some((_, error)) = failure.filter(|_| failed > 0) {
+            let records = failed;
             tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
         }
         if delivered > 0 {
             self.has_delivered.store(true, Ordering::Relaxed);
             self.health.recovered();
         }
+    }
+
+    /// Those of the reports' records that have had their outcome: see [`super::late`].
+    fn expired(&self, reports: &[&RDKafkaMessage]) -> HashSet<*mut c_void> {
+        if !self.late.has_expired() {
+            return HashSet::new();
+        }
+        let opaques = reports.iter().map(|report| report._private);
+        // SAFETY: the opaques are those that were handed over; nothing of the event is settled yet.
+        opaques
+            .filter(|opaque| unsafe { has_expired(*opaque) })
+            .collect()
     }
 
     /// Whether a report is about a record that is in the log. An idempotent session's report without
@@ -163,31 +181,6 @@ impl Engine {
     pub(super) fn book_last(&self, settling: &mut Settling) {
         if let Some(settled) = settling.finish() {
             self.book(settled);
-        }
-    }
-
-    /// Fails the records that have waited for their topic or schema id as long as a delivery may
-    /// take, with the reason why it is not known.
-    fn expire_waiting(&self) {
-        let timeout = self.settings.delivery_timeout;
-        for topic in self.topics() {
-            loop {
-                let mut state = topic.waiting.state.lock();
-                let late = state
-                    .oldest()
-                    .is_some_and(|slab| slab.opened.elapsed() >= timeout);
-                let Some(slab) = (if late { state.take(true) } else { None }) else {
-                    break;
-                };
-                drop(state);
-                let cause = topic.resolution.lock().last_error.clone();
-                let cause = cause.unwrap_or_else(|| {
-                    let message = "no broker answered within the delivery timeout";
-                    let silence = Error::new(ErrorKind::Timeout, message);
-                    self.health.explain(silence.with("topic", topic.name()))
-                });
-                self.fail(slab, &cause);
-            }
         }
     }
 }

@@ -330,6 +330,17 @@ impl InFlight {
         unsafe { self.0.as_ref() }
     }
 
+    /// The records from `from` up to `to`, to be watched once librdkafka has them.
+    pub(crate) fn watched(&self, from: usize, to: usize) -> Vec<Watched> {
+        let slab = self.slab();
+        let watched = slab.records[from..to].iter().map(|record| Watched {
+            outcomes: Arc::clone(&slab.outcomes),
+            index: record.index,
+            opaque: std::ptr::from_ref(record).cast_mut().cast(),
+        });
+        watched.collect()
+    }
+
     /// The records from `from` on, as librdkafka takes them.
     pub(crate) fn outgoing(&self, from: usize) -> impl Iterator<Item = Outgoing<'_>> {
         let slab = self.slab();
@@ -369,11 +380,14 @@ pub(crate) struct Settling {
     owner: u16,
     run: u32,
     failed: u32,
+    /// Records of the run that had their outcome already: see [`super::late`].
+    late: u32,
     cost: u64,
 }
 
 /// What a run of settled records adds up to.
 pub(crate) struct Settled {
+    /// Without those that were booked when they expired.
     pub(crate) records: u64,
     /// What the records took of the queue's budget.
     pub(crate) cost: u64,
@@ -397,6 +411,62 @@ pub(crate) unsafe fn count_for_owner(opaque: *mut std::ffi::c_void, delivered: b
     let slab = unsafe { &*record.slab };
     if let Some(owner) = slab.owners.get(record.owner) {
         owner.count(u64::from(delivered), u64::from(!delivered));
+    }
+}
+
+/// Whether the record behind `opaque` has its outcome, although librdkafka still has it.
+///
+/// # Safety
+/// `opaque` came from [`InFlight::outgoing`], and librdkafka's report on it is not settled yet.
+pub(crate) unsafe fn has_expired(opaque: *mut std::ffi::c_void) -> bool {
+    // SAFETY: by this function's contract the record and its slab are alive.
+    let record = unsafe { &*opaque.cast_const().cast::<Record>() };
+    // SAFETY: as above.
+    let slab = unsafe { &*record.slab };
+    slab.outcomes.is_settled(record.index)
+}
+
+/// A record in librdkafka whose time is running, and the outcomes that it has a slot in.
+pub(crate) struct Watched {
+    outcomes: Arc<Outcomes>,
+    index: u32,
+    opaque: *mut std::ffi::c_void,
+}
+
+// SAFETY: the pointer is followed by `expire` alone, under its contract.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    pub(crate) fn is_settled(&self) -> bool {
+        self.outcomes.is_settled(self.index)
+    }
+
+    /// Fails a record that librdkafka has and has not reported on; its report counts for nothing
+    /// then. Returns its partition and what it adds up to, to be booked.
+    ///
+    /// # Safety
+    /// Called where librdkafka's reports are settled, so that none is meanwhile.
+    pub(crate) unsafe fn expire(&self, error: &crate::Error) -> Option<Settled> {
+        if self.is_settled() {
+            return None;
+        }
+        // SAFETY: its report is not settled, so the record and its slab are alive.
+        let record = unsafe { &*self.opaque.cast_const().cast::<Record>() };
+        // SAFETY: as above.
+        let slab = unsafe { &*record.slab };
+        slab.topic.metrics.failed(error.kind(), 1);
+        let owner = slab.owners.get(record.owner).map(Arc::clone);
+        if let Some(owner) = &owner {
+            owner.count(0, 1);
+        }
+        self.outcomes.fail(self.index, error);
+        self.outcomes.wake();
+        Some(Settled {
+            records: 1,
+            cost: record.cost(),
+            owner,
+            buffers: None,
+        })
     }
 }
 
@@ -425,6 +495,10 @@ impl Settling {
         self.slab = Some(record.slab);
         self.owner = record.owner;
         self.run += 1;
+        if slab.outcomes.is_settled(record.index) {
+            self.late += 1;
+            return before;
+        }
         self.cost += record.cost();
         match outcome {
             Ok((partition, offset, timestamp_ms)) => {
@@ -448,11 +522,12 @@ impl Settling {
             std::mem::take(&mut self.cost),
         );
         let failed = std::mem::take(&mut self.failed);
-        let delivered = u64::from(run - failed);
+        let booked = run - std::mem::take(&mut self.late);
+        let delivered = u64::from(booked - failed);
         // SAFETY: `run` records of this slab are not counted down yet, so nobody has freed it.
         let slab = unsafe { &*at };
         if delivered > 0 {
-            let bytes = cost.saturating_sub(u64::from(run) * RECORD_OVERHEAD_BYTES);
+            let bytes = cost.saturating_sub(u64::from(booked) * RECORD_OVERHEAD_BYTES);
             slab.topic
                 .metrics
                 .delivered(delivered, bytes, slab.opened.elapsed());
@@ -473,7 +548,7 @@ impl Settling {
             Buffers { bytes, records }
         });
         Some(Settled {
-            records: u64::from(run),
+            records: u64::from(booked),
             cost,
             owner,
             buffers,

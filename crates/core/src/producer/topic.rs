@@ -109,6 +109,13 @@ pub(crate) struct Resolution {
     pub(crate) last_error: Option<crate::Error>,
 }
 
+impl Resolution {
+    pub(crate) fn resolved(&mut self) {
+        self.running = false;
+        self.last_error = None;
+    }
+}
+
 impl Topic {
     pub(crate) fn new(
         name: Arc<str>,
