@@ -12,6 +12,7 @@ mod metadata;
 mod partitions;
 #[cfg(unix)]
 mod resolve;
+mod tls;
 
 pub(crate) use errors::{broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
