@@ -13,6 +13,7 @@ use rdkafka_sys as sys;
 
 use super::engine::Engine;
 use super::slab::{InFlight, MIXED, Outgoing, Settling, count_for_owner};
+use super::topic::Topic;
 use crate::kafka::{TopicHandle, broker_error};
 use crate::{Error, ErrorKind};
 
@@ -52,7 +53,8 @@ pub(super) fn produce(
             next = count;
         }
         (None, Some(topic)) => {
-            let watched = engine.before_handover(&slab, next, to);
+            let opened = slab.slab().opened;
+            let watched = engine.before_handover(opened, || slab.watched(next, to));
             let of = watched.is_some().then(|| {
                 let slab = slab.slab();
                 (Arc::clone(&slab.topic), (slab.partition, slab.opened))
@@ -176,6 +178,21 @@ fn produce_run(
     full
 }
 
+/// Hands over one record, which may have headers.
+pub(super) fn produce_one(
+    engine: &Engine,
+    topic: &Topic,
+    record: &Outgoing<'_>,
+) -> Result<(), Error> {
+    match topic.native.get() {
+        Some(topic) => produce_with_headers(engine, topic, record),
+        None => Err(Error::new(
+            ErrorKind::Internal,
+            "the topic has no librdkafka handle",
+        )),
+    }
+}
+
 fn produce_with_headers(
     engine: &Engine,
     topic: &TopicHandle,
@@ -256,7 +273,13 @@ pub(super) fn refuse_all(
 }
 
 /// Settles a record that librdkafka did not take.
-fn settle_refused(engine: &Engine, opaque: *mut c_void, error: &Error, settling: &mut Settling) {
+pub(super) fn settle_refused(
+    engine: &Engine,
+    opaque: *mut c_void,
+    error: &Error,
+    settling: &mut Settling,
+) {
+    engine.withdraw(opaque);
     engine.count(0, 1);
     engine.opened(opaque, false);
     // SAFETY: the record was not taken, so nobody else settles it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::Delivery;
+use super::limit::Window;
 use super::opening::Opening;
 use super::slab::{Buffers, InFlight, Parts, Slab};
 use super::topic::Topic;
@@ -18,6 +19,7 @@ pub(crate) const SLAB_MAX_BYTES: usize = 512 << 10;
 /// One partition's lane; its lock is held to append and to take slabs, never to hand them over.
 pub(crate) struct Lane {
     pub(crate) opening: Opening,
+    pub(crate) window: Window,
     pub(crate) state: Mutex<LaneState>,
 }
 
@@ -42,6 +44,7 @@ impl Lane {
     pub(crate) fn new(opening: Opening) -> Arc<Self> {
         Arc::new(Lane {
             opening,
+            window: Window::default(),
             state: Mutex::new(LaneState {
                 open: None,
                 sealed: VecDeque::new(),

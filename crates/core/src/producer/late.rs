@@ -68,16 +68,14 @@ impl Engine {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Notes the records of a slab that are about to be handed over, if they are late: before, for
+    /// The records of a slab that are about to be handed over, if they are late: before, for
     /// afterwards the slab may be gone.
     pub(super) fn before_handover(
         &self,
-        slab: &InFlight,
-        from: usize,
-        to: usize,
+        opened: Instant,
+        records: impl FnOnce() -> Vec<Watched>,
     ) -> Option<Vec<Watched>> {
-        let is_late = slab.slab().opened.elapsed() > TOLERANCE;
-        is_late.then(|| slab.watched(from, to))
+        (opened.elapsed() > TOLERANCE).then(records)
     }
 
     /// Watches the late records that librdkafka took.

@@ -54,6 +54,7 @@ mod engine;
 mod handover;
 mod lane;
 mod late;
+mod limit;
 mod opening;
 mod partitioner;
 mod record;

@@ -11,7 +11,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
-use super::slab::{Settling, count_for_owner, has_expired};
+use super::slab::{Settling, count_for_owner, look_up};
 use crate::Error;
 use crate::kafka::broker_error;
 
@@ -55,6 +55,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
         } else if !busy {
             engine.trim_pool();
         }
+        engine.send_again();
         engine.hand_over_gathered();
         let now = Instant::now();
         if now - expired >= EXPIRY_EVERY {
@@ -77,10 +78,13 @@ impl Engine {
         let mut settling = Settling::default();
         let mut failure: Option<(_, Error)> = None;
         let expired = self.expired(reports);
-        let is_new = |report: &RDKafkaMessage| !expired.contains(&report._private);
+        let kept = self.note_windows(reports, |report| self.delivered(report));
+        let is_new = |report: &RDKafkaMessage| {
+            !expired.contains(&report._private) && !kept.opaques.contains(&report._private)
+        };
         let delivered = |one: &&&RDKafkaMessage| self.delivered(one) && is_new(one);
         let delivered = reports.iter().filter(delivered).count();
-        let failed = reports.len() - delivered - expired.len();
+        let failed = reports.len() - delivered - expired.len() - kept.opaques.len();
         self.count(delivered as u64, failed as u64);
         if self.has_owners() {
             for report in reports.iter().filter(|one| is_new(one)) {
@@ -95,7 +99,10 @@ impl Engine {
         }
         // Before the records settle: whoever wakes and sends again finds nothing on its way.
         self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
-        for report in reports {
+        for (index, report) in reports.iter().enumerate() {
+            if kept.opaques.contains(&report._private) {
+                continue;
+            }
             let settled = if self.delivered(report) {
                 // SAFETY: the report is alive; a null pointer is allowed for the type.
                 let timestamp_ms =
@@ -107,7 +114,7 @@ impl Engine {
                 let about = (report.err, report.rkt, report.partition);
                 let error = match failure.take() {
                     Some((same, error)) if same == about => error,
-                    _ => self.undelivered(report),
+                    _ => self.undelivered(report, &reports[index..]),
                 };
                 // SAFETY: as above.
                 let settled = unsafe { settling.settle(report._private, Err(&error)) };
@@ -119,6 +126,7 @@ impl Engine {
             }
         }
         self.book_last(&mut settling);
+        self.settle_lost(kept);
         self.late.reported(expired.len());
         if let Some((_, error)) = failure.filter(|_| failed > 0) {
             let records = failed;
@@ -138,7 +146,7 @@ impl Engine {
         let opaques = reports.iter().map(|report| report._private);
         // SAFETY: the opaques are those that were handed over; nothing of the event is settled yet.
         opaques
-            .filter(|opaque| unsafe { has_expired(*opaque) })
+            .filter(|opaque| unsafe { look_up(*opaque) }.is_settled())
             .collect()
     }
 
@@ -150,7 +158,17 @@ impl Engine {
     }
 
     /// Why a record was not delivered.
-    fn undelivered(&self, report: &RDKafkaMessage) -> Error {
+    fn undelivered(&self, report: &RDKafkaMessage, from_there: &[&RDKafkaMessage]) -> Error {
+        if report.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE {
+            let about = |one: &RDKafkaMessage| (one.err, one.rkt, one.partition);
+            let run = from_there
+                .iter()
+                .take_while(|one| about(one) == about(report));
+            let (count, bytes) = run.fold((0, 0), |(count, bytes), one| {
+                (count + 1, bytes + one.len + one.key_len)
+            });
+            return self.refused_as_too_large(report, (count, bytes));
+        }
         // An idempotent producer that cannot go on (without the right to write, say) purges what it
         // has: the reason is not in the report.
         let purged = matches!(

@@ -18,6 +18,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the cluster may take; `close` waits for no longer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the first records of a topic wait for the cluster to say how large its batches may be.
+const LIMIT_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often it is looked whether the registry is waited for in vain.
 const REGISTRY_STEP: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
@@ -158,7 +160,10 @@ impl Engine {
         let Some(native) = topic.native.get() else {
             return Ok(());
         };
-        let partitions = self.handle.partition_count(native, METADATA_TIMEOUT)?;
+        let (partitions, leader) = self.handle.partitions_of(native, METADATA_TIMEOUT)?;
+        let limit = self
+            .handle
+            .ask_topic_config(native, leader, c"max.message.bytes");
         let needs_schema_id = topic
             .waiting
             .state
@@ -167,6 +172,10 @@ impl Engine {
             .any(|slab| slab.awaits_schema_id());
         if needs_schema_id && let Framing::Confluent(subject) = &topic.framing {
             self.schema_id(subject)?;
+        }
+        // Where it takes longer or we may not ask, the limit is found out as records go.
+        if let Some(limit) = limit.and_then(|asked| asked.answer(LIMIT_TIMEOUT)) {
+            topic.limit.state(limit.parse().unwrap_or_default());
         }
         self.publish(topic, partitions);
         Ok(())
@@ -258,7 +267,8 @@ impl Engine {
         }
         slab.assign_partitions(|key| routes.partition(key, None));
         self.refuse_partitions(&mut slab, routes);
-        let mut rest = (slab.len() > 0).then(|| (InFlight::new(slab), 0));
+        let count = slab.len();
+        let mut rest = (count > 0).then(|| (InFlight::new(slab), 0));
         let mut seen = self.openings.ended();
         while let Some((slab, from)) = rest {
             rest = self.produce_allowed(slab, from, |partition| routes.lane(partition));
@@ -266,10 +276,27 @@ impl Engine {
                 let error = self.timed_out(&slab.slab().topic, MIXED);
                 self.refuse_rest(&slab, from, &error);
             }
-            if rest.is_some() {
-                seen = self.wait_for_librdkafka(seen);
-            }
+            rest = match rest {
+                // Not the slab's length: it may be gone with its last record.
+                Some((slab, from)) if self.leaves_first(routes, &slab, from) => {
+                    (from + 1 < count).then_some((slab, from + 1))
+                }
+                Some(blocked) => {
+                    seen = self.wait_for_librdkafka(seen);
+                    Some(blocked)
+                }
+                None => None,
+            };
         }
+    }
+
+    fn leaves_first(&self, routes: &Routes, slab: &InFlight, from: usize) -> bool {
+        let first = slab.outgoing(from).next();
+        let lane = first
+            .as_ref()
+            .and_then(|record| routes.lane(record.partition));
+        let left = first.zip(lane);
+        left.is_some_and(|(record, lane)| self.leave(lane, record.opaque))
     }
 
     /// Hands over what a lane holds; whether all of it went.

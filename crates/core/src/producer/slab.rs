@@ -229,6 +229,29 @@ impl Slab {
         }
     }
 
+    #[inline]
+    fn partition_of(&self, record: &Record) -> i32 {
+        if self.partition == MIXED {
+            record.partition
+        } else {
+            self.partition
+        }
+    }
+
+    #[inline]
+    fn outgoing<'a>(&'a self, record: &'a Record, headers: &'a [Header]) -> Outgoing<'a> {
+        let key_start = record.start as usize;
+        let value_start = key_start + record.key_len.max(0) as usize;
+        let value = |len| &self.bytes[value_start..value_start + len as usize];
+        Outgoing {
+            partition: self.partition_of(record),
+            key: (record.key_len >= 0).then(|| &self.bytes[key_start..value_start]),
+            value: (record.value_len >= 0).then(|| value(record.value_len)),
+            headers,
+            opaque: std::ptr::from_ref(record).cast_mut().cast(),
+        }
+    }
+
     /// Counts the slab's records as accepted; once, when it leaves its lane.
     fn count(&self) {
         let bytes = self.bytes.len() as u64;
@@ -309,6 +332,17 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) opaque: *mut std::ffi::c_void,
 }
 
+impl Outgoing<'_> {
+    /// No fewer bytes than it has in a batch (`DefaultRecord` in Kafka's protocol).
+    pub(crate) fn wire_len(&self) -> usize {
+        const FIELDS: usize = 36;
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter();
+        let headers = headers.map(|one| one.name.len() + len(one.value.as_deref()) + 10);
+        FIELDS + len(self.key) + len(self.value) + headers.sum::<usize>()
+    }
+}
+
 impl InFlight {
     /// Freezes a slab: from here on its memory neither moves nor changes.
     pub(crate) fn new(slab: Slab) -> Self {
@@ -351,21 +385,8 @@ impl InFlight {
         let first = slab.headers.partition_point(|(index, _)| *index < first);
         let mut headers = slab.headers[first..].iter().peekable();
         slab.records[from..].iter().map(move |record| {
-            let key_start = record.start as usize;
-            let value_start = key_start + record.key_len.max(0) as usize;
             let own = headers.next_if(|(index, _)| *index == record.index);
-            Outgoing {
-                partition: if slab.partition == MIXED {
-                    record.partition
-                } else {
-                    slab.partition
-                },
-                key: (record.key_len >= 0).then(|| &slab.bytes[key_start..value_start]),
-                value: (record.value_len >= 0)
-                    .then(|| &slab.bytes[value_start..value_start + record.value_len as usize]),
-                headers: own.map_or(&[], |(_, headers)| headers),
-                opaque: std::ptr::from_ref(record).cast_mut().cast(),
-            }
+            slab.outgoing(record, own.map_or(&[], |(_, headers)| headers))
         })
     }
 }
@@ -414,16 +435,58 @@ pub(crate) unsafe fn count_for_owner(opaque: *mut std::ffi::c_void, delivered: b
     }
 }
 
-/// Whether the record behind `opaque` has its outcome, although librdkafka still has it.
+/// A record of a slab that was handed over.
+pub(crate) struct Found<'a> {
+    record: &'a Record,
+    slab: &'a Slab,
+}
+
+/// The record behind `opaque`.
 ///
 /// # Safety
-/// `opaque` came from [`InFlight::outgoing`], and librdkafka's report on it is not settled yet.
-pub(crate) unsafe fn has_expired(opaque: *mut std::ffi::c_void) -> bool {
+/// `opaque` came from [`InFlight::outgoing`], and the record is not settled for as long as what this
+/// returns lives.
+pub(crate) unsafe fn look_up<'a>(opaque: *mut std::ffi::c_void) -> Found<'a> {
     // SAFETY: by this function's contract the record and its slab are alive.
     let record = unsafe { &*opaque.cast_const().cast::<Record>() };
     // SAFETY: as above.
     let slab = unsafe { &*record.slab };
-    slab.outcomes.is_settled(record.index)
+    Found { record, slab }
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn topic(&self) -> &'a Arc<Topic> {
+        &self.slab.topic
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.slab.opened
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.slab.partition_of(self.record)
+    }
+
+    /// Whether it has its outcome, although librdkafka's report on it is not settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.slab.outcomes.is_settled(self.record.index)
+    }
+
+    pub(crate) fn outgoing(&self) -> Outgoing<'a> {
+        let index = self.record.index;
+        let headers = &self.slab.headers;
+        let own = headers.binary_search_by_key(&index, |(index, _)| *index);
+        let own = own.ok().map_or(&[][..], |at| &headers[at].1);
+        self.slab.outgoing(self.record, own)
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        Watched {
+            outcomes: Arc::clone(&self.slab.outcomes),
+            index: self.record.index,
+            opaque: std::ptr::from_ref(self.record).cast_mut().cast(),
+        }
+    }
 }
 
 /// A record in librdkafka whose time is running, and the outcomes that it has a slot in.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::lane::Lane;
+use super::limit::BatchLimit;
 use super::opening::Opening;
 use super::partitioner::Partitioner;
 use crate::codec::frame::{write_confluent_header, write_single_object_header};
@@ -91,6 +92,7 @@ pub(crate) struct Topic {
     /// Typed events of this topic's record that were handed over.
     pub(crate) events: Option<Arc<Counter>>,
     pub(crate) native: OnceLock<TopicHandle>,
+    pub(crate) limit: BatchLimit,
     /// `None` until the partitions (and the schema id, where one is needed) are known.
     pub(crate) routes: ArcSwapOption<Routes>,
     /// The lanes that `routes` had last: they stay, and what is in them goes first.
@@ -121,6 +123,7 @@ impl Topic {
         name: Arc<str>,
         framing: Framing,
         event: Option<EventTopic>,
+        limit: BatchLimit,
         metrics: &Metrics,
     ) -> Arc<Self> {
         Arc::new(Topic {
@@ -129,6 +132,7 @@ impl Topic {
             name,
             framing,
             native: OnceLock::new(),
+            limit,
             routes: ArcSwapOption::empty(),
             lanes: ArcSwapOption::empty(),
             waiting: Lane::new(Opening::not_needed()),

@@ -34,7 +34,7 @@ fn the_time_that_a_record_waited_for_its_topic_counts_towards_its_delivery_timeo
     let delivery = producer.send(&event("a")).unwrap();
     // The partitions are known by then, and the schema id is not.
     std::thread::park_timeout(TIMEOUT / 2);
-    broker.delay(Duration::from_secs(10)).unwrap();
+    broker.delay(TIMEOUT * 2).unwrap();
     times_out(&delivery, sent);
     // librdkafka still has it: nothing waits for that.
     producer.flush(Duration::from_millis(100)).unwrap();
@@ -55,7 +55,7 @@ fn the_time_that_a_record_waited_for_the_first_of_its_partition_counts_as_well()
     let producer = builder(&broker).producer(settings()).build().unwrap();
     let send = |partition| producer.raw(TOPIC).partition(partition).send().unwrap();
     send(0).wait_timeout(SOON).unwrap();
-    broker.delay(Duration::from_secs(10)).unwrap();
+    broker.delay(TIMEOUT * 2).unwrap();
     let sent = Instant::now();
     let deliveries = [send(1), send(1), send(1)];
     for delivery in &deliveries[1..] {
@@ -85,7 +85,7 @@ fn a_record_that_librdkafkas_queue_has_no_room_for_times_out_too() {
         record.value(vec![0; size]).send().unwrap()
     };
     send(1).wait_timeout(SOON).unwrap();
-    broker.delay(Duration::from_secs(10)).unwrap();
+    broker.delay(TIMEOUT * 2).unwrap();
     let sent = Instant::now();
     // Ours is as large, but bounded by what it has, not by what it would have.
     let deliveries = [send(900_000), send(100_000), send(900_000)];

@@ -175,7 +175,7 @@ fn a_topic_becomes_known_while_threads_send_without_end() {
             let (producer, stop) = (&producer, &stop);
             scope.spawn(move || {
                 let key = [thread];
-                for _ in 0..50_000 {
+                for _ in 0..20_000 {
                     drop(producer.raw(TOPIC).key(&key[..]).send().unwrap());
                     if stop.load(std::sync::atomic::Ordering::Relaxed) {
                         break;
