@@ -113,12 +113,13 @@ settings! {
         /// How the connection is protected.
         security_protocol: SecurityProtocol = SecurityProtocol::Ssl, env "KAFKA_SECURITY_PROTOCOL";
         /// A PEM file (or a directory) of the authorities that sign the brokers' certificates.
-        /// Without one, those of the system.
+        /// Without one, those of the system. A file that is replaced holds for new connections.
         ssl_ca_location: Option<String> as String = None,
             env "KAFKA_SSL_CA_LOCATION", clears [ssl_ca_pem];
         /// The authorities' certificates as PEM text.
         ssl_ca_pem: Option<String> as String = None, clears [ssl_ca_location];
-        /// A PEM file with our certificate, for clusters that ask for one.
+        /// A PEM file with our certificate, for clusters that ask for one. One that is replaced,
+        /// with its key, holds for new connections.
         ssl_certificate_location: Option<String> as String = None,
             env "KAFKA_SSL_CERTIFICATE_LOCATION",
             clears [ssl_certificate_pem, ssl_keystore_location];
@@ -133,7 +134,8 @@ settings! {
             clears [ssl_key_location, ssl_keystore_location];
         /// The password of the private key.
         ssl_key_password: Option<Secret> as Secret = None, env "KAFKA_SSL_KEY_PASSWORD";
-        /// A PKCS#12 file with our certificate and its key, instead of the two PEM files.
+        /// A PKCS#12 file with our certificate and its key, instead of the two PEM files. One that is
+        /// replaced holds for new connections.
         ssl_keystore_location: Option<String> as String = None,
             env "KAFKA_SSL_KEYSTORE_LOCATION",
             clears [ssl_certificate_location, ssl_certificate_pem, ssl_key_location, ssl_key_pem];

@@ -47,8 +47,8 @@ pub(crate) struct AskedConfig {
 }
 
 impl AskedConfig {
-    /// The value in force; `None` where no answer comes in `timeout`, or we may not ask.
-    pub(crate) fn answer(self, timeout: Duration) -> Option<String> {
+    /// The answer, if it comes in `timeout`: the value in force, or `None` where we may not ask.
+    pub(crate) fn answer(&self, timeout: Duration) -> Option<Option<String>> {
         // SAFETY: the queue is live; what is not null is an answer to DescribeConfigs or an error of
         // it, and lives until it is destroyed here. Its texts are copied.
         unsafe {
@@ -56,7 +56,7 @@ impl AskedConfig {
             let answer = NonNull::new(answer)?;
             let value = config_value(answer.as_ptr(), self.name);
             sys::rd_kafka_event_destroy(answer.as_ptr());
-            value
+            Some(value)
         }
     }
 }

@@ -18,5 +18,5 @@ pub(crate) use errors::{broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
 pub(crate) use message::{FetchBuffer, Message, Messages, millis};
-pub(crate) use metadata::Asked;
+pub(crate) use metadata::{Asked, AskedConfig};
 pub(crate) use partitions::{PartitionEntry, PartitionList, logical};

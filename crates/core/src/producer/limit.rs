@@ -23,6 +23,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
 
@@ -317,6 +318,16 @@ impl Engine {
             self.wake_resolver();
         }
         kept
+    }
+
+    /// Notes what the cluster says late of topics' limits.
+    pub(super) fn note_limits(&self) {
+        for topic in self.topics() {
+            let asked = topic.asked_limit.lock().take();
+            if let Some(asked) = asked {
+                topic.note_limit(asked, Duration::ZERO);
+            }
+        }
     }
 
     /// Decides what becomes of a window's refused records.

@@ -61,6 +61,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
         if now - expired >= EXPIRY_EVERY {
             expired = now;
             engine.expire();
+            engine.note_limits();
         }
         if now - refreshed >= REFRESH_EVERY {
             refreshed = now;

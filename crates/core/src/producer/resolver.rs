@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, Result};
 /// How long one question to the cluster may take; `close` waits for no longer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the first records of a topic wait for the cluster to say how large its batches may be.
-const LIMIT_TIMEOUT: Duration = Duration::from_millis(100);
+const LIMIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often it is looked whether the registry is waited for in vain.
 const REGISTRY_STEP: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
@@ -174,8 +174,8 @@ impl Engine {
             self.schema_id(subject)?;
         }
         // Where it takes longer or we may not ask, the limit is found out as records go.
-        if let Some(limit) = limit.and_then(|asked| asked.answer(LIMIT_TIMEOUT)) {
-            topic.limit.state(limit.parse().unwrap_or_default());
+        if let Some(asked) = limit {
+            topic.note_limit(asked, LIMIT_TIMEOUT);
         }
         self.publish(topic, partitions);
         Ok(())
