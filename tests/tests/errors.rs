@@ -97,33 +97,39 @@ fn a_record_too_large_for_its_topic_fails_alone() {
     assert_eq!(read_all(kafka(), None, [topic]).len(), 2);
 }
 
+/// With librdkafka's bound alone, all of a batch would fail that is larger than the topic takes.
 #[test]
-fn batches_no_larger_than_the_topic_allows_keep_one_too_large_from_failing_others() {
-    let topic = "small-records-in-a-burst";
-    kafka()
-        .create_topic(topic, 1, &[("max.message.bytes", "20000")])
-        .unwrap();
-    let producer = producer(kafka(), None, "")
-        .producer(ProducerSettings::default().batch_max_bytes(16_000))
-        .build()
-        .unwrap();
-    let deliveries: Vec<_> = (0..200)
-        .map(|number| {
-            let value = noise(if number == 100 { 50_000 } else { 500 });
-            let sent = producer.raw(topic).key(&b"k"[..]).value(value).send();
-            sent.unwrap()
-        })
-        .collect();
-    for (number, delivery) in deliveries.into_iter().enumerate() {
-        match delivery.wait() {
-            Ok(_) => assert_ne!(number, 100),
-            Err(error) => {
-                assert_eq!(number, 100, "{error}");
-                assert_kind(&error, ErrorKind::RecordTooLarge);
+fn a_topic_of_small_batches_gets_every_record_in_order_and_refuses_one_too_large_alone() {
+    for (topic, idempotence) in [("small-batches", true), ("small-batches-again", false)] {
+        kafka()
+            .create_topic(topic, 1, &[("max.message.bytes", "20000")])
+            .unwrap();
+        let settings = ProducerSettings::default().idempotence(idempotence);
+        let producer = producer(kafka(), None, "")
+            .producer(settings)
+            .build()
+            .unwrap();
+        let deliveries: Vec<_> = (0..500)
+            .map(|number| {
+                let value = noise(if number == 100 { 50_000 } else { 1_600 });
+                let sent = producer.raw(topic).key(&b"k"[..]).value(value).send();
+                sent.unwrap()
+            })
+            .collect();
+        let mut offsets = Vec::new();
+        for (number, delivery) in deliveries.into_iter().enumerate() {
+            match delivery.wait() {
+                Ok(report) => offsets.push(report.offset),
+                Err(error) => {
+                    assert_eq!(number, 100, "{error}");
+                    assert_kind(&error, ErrorKind::RecordTooLarge);
+                    assert_eq!(error.get("max.message.bytes"), Some("20000"), "{error}");
+                }
             }
         }
+        assert_eq!(offsets, (0..499).collect::<Vec<i64>>());
+        assert_eq!(read_all(kafka(), None, [topic]).len(), 499);
     }
-    assert_eq!(read_all(kafka(), None, [topic]).len(), 199);
 }
 
 #[test]

@@ -12,14 +12,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use carbon_events::admin::Admin;
 use carbon_events::config::{
     ConnectionSettings, OAuthToken, ProducerSettings, RegistrySettings, SaslMechanism,
-    SecurityProtocol, TokenProvider,
+    SecurityProtocol, StartPosition, TokenProvider,
 };
 use carbon_events::{DeliveryReport, Error, ErrorKind, EventConsumer, EventProducer, Topic};
 use carbon_events_services::{
     CLIENT, Certs, Identity, KEY_PASSWORD, Kafka, READER_USER, Registry, User, WRITER_USER, shared,
 };
 use carbon_events_tests::{assert_kind, read_to_end, reading_error, typical};
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -246,6 +246,17 @@ fn ec() -> PKey<Private> {
 
 /// A certificate that `issuer` signs with its key, by SHA-256 as every algorithm here can.
 fn certificate(name: &str, key: &PKey<Private>, issuer: (&X509, &PKey<Private>), ca: bool) -> X509 {
+    let end = Asn1Time::days_from_now(2).expect("a time");
+    certificate_until(&end, name, key, issuer, ca)
+}
+
+fn certificate_until(
+    end: &Asn1TimeRef,
+    name: &str,
+    key: &PKey<Private>,
+    issuer: (&X509, &PKey<Private>),
+    ca: bool,
+) -> X509 {
     let make = || -> Result<X509, openssl::error::ErrorStack> {
         let mut subject = X509NameBuilder::new()?;
         subject.append_entry_by_text("CN", name)?;
@@ -259,7 +270,7 @@ fn certificate(name: &str, key: &PKey<Private>, issuer: (&X509, &PKey<Private>),
         made.set_issuer_name(issuer.0.subject_name())?;
         made.set_pubkey(key)?;
         made.set_not_before(&*Asn1Time::days_from_now(0)?)?;
-        made.set_not_after(&*Asn1Time::days_from_now(2)?)?;
+        made.set_not_after(end)?;
         let mut constraints = BasicConstraints::new();
         if ca {
             constraints.ca();
@@ -665,4 +676,74 @@ fn a_registry_over_tls_is_trusted_by_its_authority_alone() {
         let error = send(wrong.username("me").password(WRONG_PASSWORD)).unwrap_err();
         assert_refused(&error, ErrorKind::Authentication);
     }
+}
+
+/// As cert-manager does: the files are replaced while the process runs, and then the first
+/// certificate ends.
+#[test]
+fn clients_outlive_a_certificate_that_is_renewed_on_disk() {
+    let kafka = Kafka::builder().tls(true).start().expect("a broker");
+    let certs = kafka.certs().expect("certificates");
+    let topic = "renewed";
+    kafka.create_topic(topic, 1, &[]).expect("a topic");
+    let ca = X509::from_pem(text(&certs.ca()).as_bytes()).expect("a certificate");
+    let ca_key = PKey::private_key_from_pem(text(&certs.ca_key()).as_bytes()).expect("a key");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate_file, key_file) =
+        (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let issue = |key: PKey<Private>, seconds: u64| {
+        let since_1970 = std::time::UNIX_EPOCH.elapsed().expect("a time");
+        let end = Asn1Time::from_unix((since_1970.as_secs() + seconds) as i64).expect("a time");
+        let one = certificate_until(&end, CLIENT, &key, (&ca, &ca_key), false);
+        fs::write(&certificate_file, one.to_pem().expect("PEM")).expect("a file");
+        let key = key.private_key_to_pem_pkcs8().expect("PEM");
+        fs::write(&key_file, key).expect("a file");
+    };
+    let connection = || {
+        ConnectionSettings::new(kafka.tls_bootstrap_servers())
+            .security_protocol(SecurityProtocol::Ssl)
+            .ssl_ca_location(path(&certs.ca()))
+            .ssl_certificate_location(path(&certificate_file))
+            .ssl_key_location(path(&key_file))
+            .service_name("tests")
+    };
+    let lifetime = Duration::from_secs(8);
+    issue(rsa(), lifetime.as_secs());
+    let began = Instant::now();
+    let producer = EventProducer::builder().connection(connection()).build();
+    let producer = producer.expect("a producer");
+    let consumer = EventConsumer::builder()
+        .connection(connection())
+        .topic(topic)
+        .start(StartPosition::Earliest)
+        .standalone()
+        .build()
+        .expect("a consumer");
+    let read = |what: &[u8]| {
+        let deadline = Instant::now() + 4 * DEADLINE;
+        loop {
+            assert!(Instant::now() < deadline, "nothing was read");
+            match consumer.next_batch(DEADLINE) {
+                Ok(Some(batch)) => {
+                    return assert_eq!(batch.iter().next().and_then(|one| one.value()), Some(what));
+                }
+                Ok(None) => {}
+                Err(error) => assert!(error.retryable(), "{error}"),
+            }
+        }
+    };
+    let send = |value: &'static [u8]| producer.raw(topic).value(value).send();
+    send(b"before")
+        .and_then(|sent| sent.wait())
+        .expect("a delivery");
+    read(b"before");
+    // Another kind of key, too.
+    issue(ec(), 3600);
+    std::thread::sleep((lifetime + Duration::from_secs(1)).saturating_sub(began.elapsed()));
+    // Every connection ends with the broker.
+    kafka.restart(1).expect("a broker");
+    send(b"after")
+        .and_then(|sent| sent.wait())
+        .expect("a delivery");
+    read(b"after");
 }

@@ -55,17 +55,38 @@ type TokenFn = dyn Fn() -> Result<OAuthToken> + Send + Sync;
 
 /// Gives a fresh [`OAuthToken`] whenever librdkafka asks; called on a background thread.
 #[derive(Clone)]
-pub struct TokenProvider(Arc<TokenFn>);
+pub struct TokenProvider {
+    provide: Arc<TokenFn>,
+    /// Shared by the provider's clones, but for those that are for a client's own use.
+    holders: Option<Arc<()>>,
+}
 
 impl TokenProvider {
     /// A provider that calls `provide`.
     pub fn new(provide: impl Fn() -> Result<OAuthToken> + Send + Sync + 'static) -> Self {
-        TokenProvider(Arc::new(provide))
+        TokenProvider {
+            provide: Arc::new(provide),
+            holders: Some(Arc::default()),
+        }
+    }
+
+    /// The same provider, which does not count as a holder.
+    pub(crate) fn for_client(&self) -> Self {
+        TokenProvider {
+            provide: Arc::clone(&self.provide),
+            holders: None,
+        }
+    }
+
+    /// Whether this is the last clone that could be given to another client.
+    pub(crate) fn is_last_holder(&self) -> bool {
+        let holders = self.holders.as_ref();
+        holders.is_none_or(|holders| Arc::strong_count(holders) == 1)
     }
 
     /// Asks for a token.
     pub fn token(&self) -> Result<OAuthToken> {
-        (self.0)()
+        (self.provide)()
     }
 }
 
@@ -77,7 +98,7 @@ impl fmt::Debug for TokenProvider {
 
 impl PartialEq for TokenProvider {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.provide, &other.provide)
     }
 }
 
@@ -93,12 +114,13 @@ settings! {
         /// How the connection is protected.
         security_protocol: SecurityProtocol = SecurityProtocol::Ssl, env "KAFKA_SECURITY_PROTOCOL";
         /// A PEM file (or a directory) of the authorities that sign the brokers' certificates.
-        /// Without one, those of the system.
+        /// Without one, those of the system. A file that is replaced holds for new connections.
         ssl_ca_location: Option<String> as String = None,
             env "KAFKA_SSL_CA_LOCATION", clears [ssl_ca_pem];
         /// The authorities' certificates as PEM text.
         ssl_ca_pem: Option<String> as String = None, clears [ssl_ca_location];
-        /// A PEM file with our certificate, for clusters that ask for one.
+        /// A PEM file with our certificate, for clusters that ask for one. One that is replaced,
+        /// with its key, holds for new connections.
         ssl_certificate_location: Option<String> as String = None,
             env "KAFKA_SSL_CERTIFICATE_LOCATION",
             clears [ssl_certificate_pem, ssl_keystore_location];
@@ -113,7 +135,8 @@ settings! {
             clears [ssl_key_location, ssl_keystore_location];
         /// The password of the private key.
         ssl_key_password: Option<Secret> as Secret = None, env "KAFKA_SSL_KEY_PASSWORD";
-        /// A PKCS#12 file with our certificate and its key, instead of the two PEM files.
+        /// A PKCS#12 file with our certificate and its key, instead of the two PEM files. One that is
+        /// replaced holds for new connections.
         ssl_keystore_location: Option<String> as String = None,
             env "KAFKA_SSL_KEYSTORE_LOCATION",
             clears [ssl_certificate_location, ssl_certificate_pem, ssl_key_location, ssl_key_pem];

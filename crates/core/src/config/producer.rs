@@ -52,8 +52,8 @@ settings! {
         format: Option<EventFormat> as EventFormat = None;
         /// The format of the environment, which stands above `format` and every other choice.
         format_override: Option<EventFormat> as EventFormat = None, env "KAFKA_EVENT_FORMAT";
-        /// How long a record may take from being accepted to its acknowledgement, retries included,
-        /// before it fails with `Timeout`.
+        /// How long a record may take from being accepted to its acknowledgement, its time in the
+        /// queue and retries included, before it fails with `Timeout`, at most a second later.
         delivery_timeout: Duration = Duration::from_secs(120), key "delivery_timeout_ms";
         /// How long a send waits for room in a full queue before it fails with `QueueFull`.
         block_timeout: Duration = Duration::from_secs(60), key "block_timeout_ms";
@@ -70,7 +70,8 @@ settings! {
         acks: Acks = Acks::All;
         /// Whether a retry never writes a record twice nor out of order.
         idempotence: bool = true;
-        /// The largest batch of one partition, in bytes before compression.
+        /// The largest batch of one partition, in bytes before compression. Batches of a topic with a
+        /// lower `max.message.bytes` are no larger than that.
         batch_max_bytes: u64 = 1_000_000;
         /// The most records in one batch of one partition.
         batch_max_records: u32 = 10_000;

@@ -114,7 +114,7 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
             "; create the topic (`carbon-events topics apply`) or mend its name"
         }
         Code::MessageSizeTooLarge => {
-            "; make the record smaller or raise message.max.bytes on topic and client"
+            "; make the record smaller or raise the topic's max.message.bytes"
         }
         Code::TopicAuthorizationFailed => "; ask for access to the topic",
         Code::GroupAuthorizationFailed => "; ask for access to the consumer group",

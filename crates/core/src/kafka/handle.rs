@@ -30,6 +30,7 @@ struct Instance {
     /// librdkafka's threads use it until the end.
     #[cfg(unix)]
     lookups: Box<super::resolve::Lookups>,
+    _files: Option<Box<super::tls::Files>>,
 }
 
 // SAFETY: librdkafka locks inside every call on an instance ("completely thread-safe", its
@@ -65,6 +66,7 @@ impl Handle {
         let mut why = [0 as c_char; 512];
         #[cfg(unix)]
         let lookups = Box::<super::resolve::Lookups>::default();
+        let files = super::tls::Files::of(config);
         let events = events
             | sys::RD_KAFKA_EVENT_ERROR
             | sys::RD_KAFKA_EVENT_LOG
@@ -83,7 +85,9 @@ impl Handle {
                 why.as_mut_ptr(),
                 why.len(),
             );
-            sys::rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len())
+            super::tls::with_files(files.as_deref(), || {
+                sys::rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len())
+            })
         };
         let Some(ptr) = NonNull::new(ptr) else {
             // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
@@ -99,6 +103,7 @@ impl Handle {
                 ptr,
                 #[cfg(unix)]
                 lookups,
+                _files: files,
             }),
             drops_behind: kind == RDKafkaType::RD_KAFKA_CONSUMER,
         }))

@@ -12,10 +12,11 @@ mod metadata;
 mod partitions;
 #[cfg(unix)]
 mod resolve;
+mod tls;
 
 pub(crate) use errors::{broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
 pub(crate) use message::{FetchBuffer, Message, Messages, millis};
-pub(crate) use metadata::Asked;
+pub(crate) use metadata::{Asked, AskedConfig};
 pub(crate) use partitions::{PartitionEntry, PartitionList, logical};

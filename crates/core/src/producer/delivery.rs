@@ -77,6 +77,11 @@ impl Outcomes {
         self.slots.len()
     }
 
+    /// Whether a slot has its outcome.
+    pub(crate) fn is_settled(&self, index: u32) -> bool {
+        self.slots[index as usize].state.load(Ordering::Acquire) != PENDING
+    }
+
     /// Settles a slot as delivered. [`wake`](Self::wake) must follow.
     pub(crate) fn deliver(&self, index: u32, partition: i32, offset: i64, timestamp_ms: i64) {
         let slot = &self.slots[index as usize];
@@ -158,7 +163,8 @@ impl Outcomes {
 
 /// The fate of one accepted record: await it, wait for it, look at it, keep it or drop it.
 ///
-/// It settles exactly once, within the delivery timeout. As a future it gives the same answer
+/// It settles exactly once, within the delivery timeout (up to a second later: librdkafka looks once
+/// a second). As a future it gives the same answer
 /// however often it is polled, and dropping it (a cancelled task, say) does not recall the record.
 #[must_use = "a record's failure is seen only here and in the counters; drop it on purpose with `drop`"]
 #[derive(Clone)]

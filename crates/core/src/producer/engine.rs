@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -16,6 +16,8 @@ use super::budget::Budget;
 use super::delivery::Delivery;
 use super::handover::produce;
 use super::lane::{Lane, LaneState};
+use super::late::{GATHERS, LateRecords};
+use super::limit::{BatchLimit, Windows};
 use super::opening::{Opening, Openings};
 use super::partitioner::Partitioner;
 use super::session::Succession;
@@ -62,6 +64,12 @@ pub(crate) struct Engine {
     pub(crate) closing: AtomicBool,
     /// Set when all is settled: the threads end.
     pub(crate) stopping: AtomicBool,
+    /// Set where another engine has taken this one's place.
+    pub(super) superseded: AtomicBool,
+    pub(super) late: LateRecords,
+    pub(super) windows: Windows,
+    /// The largest batch that librdkafka makes.
+    largest_batch: usize,
     pub(crate) flushing: AtomicUsize,
     /// Records that librdkafka has and has not reported on.
     pub(crate) in_flight: AtomicUsize,
@@ -82,6 +90,7 @@ pub(crate) struct Engine {
     pub(super) openings: Openings,
     /// Set by a fatal error; see [`super::session`].
     pub(super) failed: AtomicBool,
+    pub(super) failed_at: OnceLock<Instant>,
     pub(super) succession: Mutex<Succession>,
     /// Whether any record was delivered.
     pub(super) has_delivered: AtomicBool,
@@ -111,6 +120,10 @@ impl Engine {
             generation,
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
+            late: LateRecords::default(),
+            windows: Windows::default(),
+            largest_batch: super::settings::largest_batch(&config),
             flushing: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             resolver: Mutex::default(),
@@ -123,6 +136,7 @@ impl Engine {
             pool: Mutex::default(),
             is_idempotent: config.get("enable.idempotence") == Some("true"),
             openings: Openings::default(),
+            failed_at: OnceLock::new(),
             failed: AtomicBool::new(false),
             succession: Mutex::new(succession),
             has_delivered: AtomicBool::new(false),
@@ -173,7 +187,8 @@ impl Engine {
             .and_then(EventTopic::from_name);
         let name: Arc<str> = name.into();
         let framing = self.framing(&name, event);
-        let added = Topic::new(Arc::clone(&name), framing, event, &self.metrics);
+        let limit = BatchLimit::new(self.largest_batch);
+        let added = Topic::new(Arc::clone(&name), framing, event, limit, &self.metrics);
         self.topics.rcu(|topics| {
             let mut topics = HashMap::clone(topics);
             topics
@@ -289,12 +304,7 @@ impl Engine {
             owner: head.owner,
         };
         // A slab expires as a whole, so a waiting one gathers for a moment only.
-        if state
-            .open()
-            .is_some_and(|slab| slab.opened.elapsed() > Duration::from_millis(250))
-        {
-            state.seal();
-        }
+        state.seal_if_older(GATHERS);
         let (delivery, cost) = state
             .append(topic, MIXED, || self.buffers(), parts, write)
             .inspect_err(|_| self.budget.release(1, 0))?;
@@ -371,15 +381,23 @@ impl Engine {
         let is_open = |lane: Option<&Arc<Lane>>| lane.is_some_and(|lane| lane.opening.is_over());
         let all = self.gave_up.get().is_some()
             || (records.partition != MIXED && is_open(lane_of(records.partition)));
-        let to = if all {
+        let mut to = if all {
             records.len()
         } else {
-            self.openings.reach(&slab, from, lane_of)
+            self.openings.reach(&slab, from, &lane_of)
         };
+        if self.gave_up.get().is_none() {
+            to = self.within_limit(&slab, from, to, &lane_of);
+        }
         if to == from {
             return Some((slab, from));
         }
-        produce(self, slab, from, to)
+        let rest = produce(self, slab, from, to);
+        if let Some((slab, next)) = &rest {
+            let not_taken = slab.outgoing(*next).take(to.saturating_sub(*next));
+            not_taken.for_each(|record| self.withdraw(record.opaque));
+        }
+        rest
     }
 
     /// What the lane of a new partition begins with.
@@ -395,10 +413,16 @@ impl Engine {
     /// no other record's.
     pub(super) fn opened(&self, opaque: *mut std::ffi::c_void, delivered: bool) {
         if !self.openings.is_empty() && self.openings.end(opaque, delivered) {
-            // Under the lock: the resolver may be about to wait.
-            let _resolver = self.resolver.lock();
-            self.resolver_wakes.notify_all();
+            self.wake_resolver();
         }
+    }
+
+    /// Wakes the resolver where it waits for what is in flight.
+    pub(super) fn wake_resolver(&self) {
+        // Under the lock: it may be about to wait.
+        let _resolver = self.resolver.lock();
+        self.openings.note_end();
+        self.resolver_wakes.notify_all();
     }
 
     /// Hands over what has gathered: all of it where nothing is on its way or somebody flushes,

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
@@ -12,6 +13,7 @@ use rdkafka_sys as sys;
 
 use super::engine::Engine;
 use super::slab::{InFlight, MIXED, Outgoing, Settling, count_for_owner};
+use super::topic::Topic;
 use crate::kafka::{TopicHandle, broker_error};
 use crate::{Error, ErrorKind};
 
@@ -50,9 +52,21 @@ pub(super) fn produce(
             refuse_all(engine, &slab, next, &error, &mut settling);
             next = count;
         }
-        (None, Some(topic)) => MESSAGES.with_borrow_mut(|messages| {
-            next = produce_from(engine, topic, &slab, next..to, messages, &mut settling);
-        }),
+        (None, Some(topic)) => {
+            let opened = slab.slab().opened;
+            let watched = engine.before_handover(opened, || slab.watched(next, to));
+            let of = watched.is_some().then(|| {
+                let slab = slab.slab();
+                (Arc::clone(&slab.topic), (slab.partition, slab.opened))
+            });
+            MESSAGES.with_borrow_mut(|messages| {
+                next = produce_from(engine, topic, &slab, next..to, messages, &mut settling);
+            });
+            if let (Some(mut watched), Some((topic, of))) = (watched, of) {
+                watched.truncate(next - from);
+                engine.watch(&topic, of, watched);
+            }
+        }
     }
     engine.book_last(&mut settling);
     (next < count).then_some((slab, next))
@@ -164,6 +178,21 @@ fn produce_run(
     full
 }
 
+/// Hands over one record, which may have headers.
+pub(super) fn produce_one(
+    engine: &Engine,
+    topic: &Topic,
+    record: &Outgoing<'_>,
+) -> Result<(), Error> {
+    match topic.native.get() {
+        Some(topic) => produce_with_headers(engine, topic, record),
+        None => Err(Error::new(
+            ErrorKind::Internal,
+            "the topic has no librdkafka handle",
+        )),
+    }
+}
+
 fn produce_with_headers(
     engine: &Engine,
     topic: &TopicHandle,
@@ -231,7 +260,7 @@ fn produce_with_headers(
     }
 }
 
-fn refuse_all(
+pub(super) fn refuse_all(
     engine: &Engine,
     slab: &InFlight,
     from: usize,
@@ -244,7 +273,13 @@ fn refuse_all(
 }
 
 /// Settles a record that librdkafka did not take.
-fn settle_refused(engine: &Engine, opaque: *mut c_void, error: &Error, settling: &mut Settling) {
+pub(super) fn settle_refused(
+    engine: &Engine,
+    opaque: *mut c_void,
+    error: &Error,
+    settling: &mut Settling,
+) {
+    engine.withdraw(opaque);
     engine.count(0, 1);
     engine.opened(opaque, false);
     // SAFETY: the record was not taken, so nobody else settles it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::Delivery;
+use super::limit::Window;
 use super::opening::Opening;
 use super::slab::{Buffers, InFlight, Parts, Slab};
 use super::topic::Topic;
@@ -18,6 +19,7 @@ pub(crate) const SLAB_MAX_BYTES: usize = 512 << 10;
 /// One partition's lane; its lock is held to append and to take slabs, never to hand them over.
 pub(crate) struct Lane {
     pub(crate) opening: Opening,
+    pub(crate) window: Window,
     pub(crate) state: Mutex<LaneState>,
 }
 
@@ -42,6 +44,7 @@ impl Lane {
     pub(crate) fn new(opening: Opening) -> Arc<Self> {
         Arc::new(Lane {
             opening,
+            window: Window::default(),
             state: Mutex::new(LaneState {
                 open: None,
                 sealed: VecDeque::new(),
@@ -52,6 +55,17 @@ impl Lane {
                 record_bytes: 0,
             }),
         })
+    }
+}
+
+impl Lane {
+    /// Keeps an empty lane's records from going, as a thread that hands them over does; whether it
+    /// is empty.
+    pub(crate) fn hold_back(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_free = state.is_empty() && !state.handing_over;
+        state.handing_over |= is_free;
+        is_free
     }
 }
 
@@ -88,6 +102,13 @@ impl LaneState {
     /// Ends the open slab, so that it goes with the sealed ones.
     pub(crate) fn seal(&mut self) {
         self.sealed.extend(self.open.take());
+    }
+
+    /// Ends an open slab that has gathered for longer than that: a slab expires as a whole.
+    pub(crate) fn seal_if_older(&mut self, age: std::time::Duration) {
+        if self.open().is_some_and(|slab| slab.opened.elapsed() > age) {
+            self.seal();
+        }
     }
 
     pub(crate) fn open(&self) -> Option<&Slab> {

@@ -53,6 +53,8 @@ mod delivery;
 mod engine;
 mod handover;
 mod lane;
+mod late;
+mod limit;
 mod opening;
 mod partitioner;
 mod record;
@@ -479,13 +481,16 @@ impl Shared {
                 counts.delivered.load(Ordering::Relaxed) + counts.failed.load(Ordering::Relaxed);
             counts.released.store(settled, Ordering::Relaxed);
         }
-        let succession = failed.map_or_else(Succession::first, Succession::after);
-        let started = Engine::start(self, generation, succession);
+        let succession = failed.map_or_else(|| Ok(Succession::first()), Succession::after);
+        let started = succession.and_then(|next| Engine::start(self, generation, next));
         let outcome = started.map(|engine| {
-            // An engine of the parent's is left alone for ever: its threads are not here, and
-            // librdkafka would wait for them.
             let before = self.engine.swap(Some(engine));
-            std::mem::forget(before.filter(|engine| engine.generation != generation));
+            match before {
+                Some(before) if before.generation == generation => before.supersede(),
+                // An engine of the parent's is left alone for ever: its threads are not here, and
+                // librdkafka would wait for them.
+                parents => std::mem::forget(parents),
+            }
         });
         self.starting.store(0, Ordering::SeqCst);
         if self.closed.load(Ordering::SeqCst) {

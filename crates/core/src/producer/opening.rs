@@ -61,7 +61,7 @@ impl Openings {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// How many have ended.
+    /// How many have ended, and windows (see [`super::limit`]).
     pub(crate) fn ended(&self) -> usize {
         self.ended.load(Ordering::Acquire)
     }
@@ -76,18 +76,26 @@ impl Openings {
         let mut to = from;
         for record in slab.outgoing(from) {
             if let Some(lane) = lane_of(record.partition)
-                && !lane.opening.is_over()
+                && !self.admits(lane, record.opaque)
             {
-                match lane.opening.alone.load(Ordering::Acquire) {
-                    0 => self.begin(lane, record.opaque as usize),
-                    // librdkafka's queue was full for it.
-                    alone if alone == record.opaque as usize => {}
-                    _ => return to,
-                }
+                return to;
             }
             to += 1;
         }
         to
+    }
+
+    /// Whether a record may go now.
+    pub(crate) fn admits(&self, lane: &Arc<Lane>, opaque: *mut std::ffi::c_void) -> bool {
+        if lane.opening.is_over() {
+            return true;
+        }
+        match lane.opening.alone.load(Ordering::Acquire) {
+            0 => self.begin(lane, opaque as usize),
+            // librdkafka's queue was full for it.
+            alone => return alone == opaque as usize,
+        }
+        true
     }
 
     fn begin(&self, lane: &Arc<Lane>, opaque: usize) {
@@ -111,7 +119,11 @@ impl Openings {
             lane.opening.acknowledged.store(true, Ordering::Release);
         }
         lane.opening.alone.store(0, Ordering::Release);
-        self.ended.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    /// Notes that something has ended that the resolver may wait for.
+    pub(crate) fn note_end(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
     }
 }

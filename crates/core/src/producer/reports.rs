@@ -1,7 +1,8 @@
 //! The event thread: settles records from their delivery reports, hands over what has gathered
 //! meanwhile, and watches deadlines.
 
-use std::ffi::CStr;
+use std::collections::HashSet;
+use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaMessage, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use super::engine::Engine;
-use super::slab::{Settling, count_for_owner};
+use super::slab::{Settling, count_for_owner, look_up};
+use crate::Error;
 use crate::kafka::broker_error;
-use crate::{Error, ErrorKind};
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -54,11 +55,13 @@ pub(super) fn run(engine: &Arc<Engine>) {
         } else if !busy {
             engine.trim_pool();
         }
+        engine.send_again();
         engine.hand_over_gathered();
         let now = Instant::now();
         if now - expired >= EXPIRY_EVERY {
             expired = now;
-            engine.expire_waiting();
+            engine.expire();
+            engine.note_limits();
         }
         if now - refreshed >= REFRESH_EVERY {
             refreshed = now;
@@ -75,10 +78,17 @@ impl Engine {
     fn settle(&self, reports: &[&RDKafkaMessage]) {
         let mut settling = Settling::default();
         let mut failure: Option<(_, Error)> = None;
-        let delivered = reports.iter().filter(|one| self.delivered(one)).count();
-        self.count(delivered as u64, (reports.len() - delivered) as u64);
+        let expired = self.expired(reports);
+        let kept = self.note_windows(reports, |report| self.delivered(report));
+        let is_new = |report: &RDKafkaMessage| {
+            !expired.contains(&report._private) && !kept.opaques.contains(&report._private)
+        };
+        let delivered = |one: &&&RDKafkaMessage| self.delivered(one) && is_new(one);
+        let delivered = reports.iter().filter(delivered).count();
+        let failed = reports.len() - delivered - expired.len() - kept.opaques.len();
+        self.count(delivered as u64, failed as u64);
         if self.has_owners() {
-            for report in reports {
+            for report in reports.iter().filter(|one| is_new(one)) {
                 // SAFETY: the opaque is the one that was handed over; the loop below settles it.
                 unsafe { count_for_owner(report._private, self.delivered(report)) };
             }
@@ -90,7 +100,10 @@ impl Engine {
         }
         // Before the records settle: whoever wakes and sends again finds nothing on its way.
         self.in_flight.fetch_sub(reports.len(), Ordering::Relaxed);
-        for report in reports {
+        for (index, report) in reports.iter().enumerate() {
+            if kept.opaques.contains(&report._private) {
+                continue;
+            }
             let settled = if self.delivered(report) {
                 // SAFETY: the report is alive; a null pointer is allowed for the type.
                 let timestamp_ms =
@@ -102,7 +115,7 @@ impl Engine {
                 let about = (report.err, report.rkt, report.partition);
                 let error = match failure.take() {
                     Some((same, error)) if same == about => error,
-                    _ => self.undelivered(report),
+                    _ => self.undelivered(report, &reports[index..]),
                 };
                 // SAFETY: as above.
                 let settled = unsafe { settling.settle(report._private, Err(&error)) };
@@ -114,14 +127,28 @@ impl Engine {
             }
         }
         self.book_last(&mut settling);
-        if let Some((_, error)) = &failure {
-            let records = reports.len() - delivered;
+        self.settle_lost(kept);
+        self.late.reported(expired.len());
+        if let Some((_, error)) = failure.filter(|_| failed > 0) {
+            let records = failed;
             tracing::error!(target: "carbon_events", records, %error, "records were not delivered");
         }
         if delivered > 0 {
             self.has_delivered.store(true, Ordering::Relaxed);
             self.health.recovered();
         }
+    }
+
+    /// Those of the reports' records that have had their outcome: see [`super::late`].
+    fn expired(&self, reports: &[&RDKafkaMessage]) -> HashSet<*mut c_void> {
+        if !self.late.has_expired() {
+            return HashSet::new();
+        }
+        let opaques = reports.iter().map(|report| report._private);
+        // SAFETY: the opaques are those that were handed over; nothing of the event is settled yet.
+        opaques
+            .filter(|opaque| unsafe { look_up(*opaque) }.is_settled())
+            .collect()
     }
 
     /// Whether a report is about a record that is in the log. An idempotent session's report without
@@ -132,7 +159,17 @@ impl Engine {
     }
 
     /// Why a record was not delivered.
-    fn undelivered(&self, report: &RDKafkaMessage) -> Error {
+    fn undelivered(&self, report: &RDKafkaMessage, from_there: &[&RDKafkaMessage]) -> Error {
+        if report.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE {
+            let about = |one: &RDKafkaMessage| (one.err, one.rkt, one.partition);
+            let run = from_there
+                .iter()
+                .take_while(|one| about(one) == about(report));
+            let (count, bytes) = run.fold((0, 0), |(count, bytes), one| {
+                (count + 1, bytes + one.len + one.key_len)
+            });
+            return self.refused_as_too_large(report, (count, bytes));
+        }
         // An idempotent producer that cannot go on (without the right to write, say) purges what it
         // has: the reason is not in the report.
         let purged = matches!(
@@ -163,31 +200,6 @@ impl Engine {
     pub(super) fn book_last(&self, settling: &mut Settling) {
         if let Some(settled) = settling.finish() {
             self.book(settled);
-        }
-    }
-
-    /// Fails the records that have waited for their topic or schema id as long as a delivery may
-    /// take, with the reason why it is not known.
-    fn expire_waiting(&self) {
-        let timeout = self.settings.delivery_timeout;
-        for topic in self.topics() {
-            loop {
-                let mut state = topic.waiting.state.lock();
-                let late = state
-                    .oldest()
-                    .is_some_and(|slab| slab.opened.elapsed() >= timeout);
-                let Some(slab) = (if late { state.take(true) } else { None }) else {
-                    break;
-                };
-                drop(state);
-                let cause = topic.resolution.lock().last_error.clone();
-                let cause = cause.unwrap_or_else(|| {
-                    let message = "no broker answered within the delivery timeout";
-                    let silence = Error::new(ErrorKind::Timeout, message);
-                    self.health.explain(silence.with("topic", topic.name()))
-                });
-                self.fail(slab, &cause);
-            }
         }
     }
 }

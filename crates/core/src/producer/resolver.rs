@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::{Engine, closed};
 use super::lane::Lane;
-use super::slab::{InFlight, Slab};
+use super::slab::{InFlight, MIXED, Slab};
 use super::topic::{Framing, Routes, Topic};
 use crate::kafka::TopicHandle;
 use crate::registry::SubjectId;
@@ -18,6 +18,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the cluster may take; `close` waits for no longer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the first records of a topic wait for the cluster to say how large its batches may be.
+const LIMIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often it is looked whether the registry is waited for in vain.
 const REGISTRY_STEP: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
@@ -158,7 +160,10 @@ impl Engine {
         let Some(native) = topic.native.get() else {
             return Ok(());
         };
-        let partitions = self.handle.partition_count(native, METADATA_TIMEOUT)?;
+        let (partitions, leader) = self.handle.partitions_of(native, METADATA_TIMEOUT)?;
+        let limit = self
+            .handle
+            .ask_topic_config(native, leader, c"max.message.bytes");
         let needs_schema_id = topic
             .waiting
             .state
@@ -167,6 +172,10 @@ impl Engine {
             .any(|slab| slab.awaits_schema_id());
         if needs_schema_id && let Framing::Confluent(subject) = &topic.framing {
             self.schema_id(subject)?;
+        }
+        // Where it takes longer or we may not ask, the limit is found out as records go.
+        if let Some(asked) = limit {
+            topic.note_limit(asked, LIMIT_TIMEOUT);
         }
         self.publish(topic, partitions);
         Ok(())
@@ -184,49 +193,70 @@ impl Engine {
         }
     }
 
-    /// Hands over what waited for the topic and opens its lanes.
+    /// Opens the topic's lanes, and hands over what waited for it before anything that they get.
     fn publish(&self, topic: &Arc<Topic>, partitions: u32) {
         let before = topic.lanes.load_full();
         let opening = self.opening();
         let routes = Routes::new(partitions, self.partitioner, opening, before.as_deref());
         let routes = Arc::new(routes);
         topic.lanes.store(Some(Arc::clone(&routes)));
-        if topic.routes.load().is_none() {
-            // What went to the lanes before has precedence over what waited.
-            for lane in routes.lanes() {
-                let mut seen = self.openings.ended();
-                while !self.has_handed_over(lane) {
-                    seen = self.wait_for_librdkafka(seen);
+        let slabs = loop {
+            if topic.routes.load().is_none() {
+                // What went to the lanes before has precedence over what waited.
+                for lane in routes.lanes() {
+                    let mut seen = self.openings.ended();
+                    while !self.has_handed_over(lane) {
+                        seen = self.wait_for_librdkafka(seen);
+                    }
                 }
             }
-        }
-        loop {
             let mut state = topic.waiting.state.lock();
             if !topic.knows_schema() && state.slabs_mut().any(|slab| slab.awaits_schema_id()) {
                 // A typed event came in after the look above: ask once more for its schema id.
-                let asked = Asked {
-                    topic: Arc::clone(topic),
-                    since: Instant::now(),
-                    pause: FIRST_PAUSE,
-                };
-                self.resolver.lock().topics.push_back(asked);
+                self.ask_again(topic);
                 return;
             }
-            let slabs: Vec<_> = std::iter::from_fn(|| state.take(true)).collect();
-            if slabs.is_empty() {
-                // Under the lock: what a sender that waits for it sends goes after all of this.
+            if state.is_empty() {
                 topic.routes.store(Some(routes));
-                let mut resolution = topic.resolution.lock();
-                resolution.running = false;
-                resolution.last_error = None;
+                topic.resolution.lock().resolved();
                 return;
             }
-            // Not under it: this may take as long as librdkafka's queue is full.
-            drop(state);
-            for slab in slabs {
-                self.hand_over_waiting(&routes, slab);
+            let lanes = routes.lanes();
+            let held = lanes.iter().take_while(|lane| lane.hold_back()).count();
+            if held == lanes.len() {
+                // Under the lock: what a sender that waits for it sends goes to the lanes.
+                topic.routes.store(Some(Arc::clone(&routes)));
+                break std::iter::from_fn(|| state.take(true)).collect::<Vec<_>>();
             }
+            drop(state);
+            lanes[..held].iter().for_each(|lane| self.let_go(lane));
+        };
+        for slab in slabs {
+            self.hand_over_waiting(&routes, slab);
         }
+        routes.lanes().iter().for_each(|lane| self.let_go(lane));
+        let state = topic.waiting.state.lock();
+        if state.is_empty() {
+            topic.resolution.lock().resolved();
+        } else {
+            self.ask_again(topic);
+        }
+    }
+
+    /// Puts a topic on the list once more that is being resolved.
+    fn ask_again(&self, topic: &Arc<Topic>) {
+        self.resolver.lock().topics.push_back(Asked {
+            topic: Arc::clone(topic),
+            since: Instant::now(),
+            pause: FIRST_PAUSE,
+        });
+    }
+
+    /// Hands over what a lane got while it was held back, and what it gets.
+    fn let_go(&self, lane: &Arc<Lane>) {
+        let mut state = lane.state.lock();
+        state.handing_over = false;
+        self.hand_over(lane, state, true);
     }
 
     fn hand_over_waiting(&self, routes: &Routes, mut slab: Slab) {
@@ -237,14 +267,36 @@ impl Engine {
         }
         slab.assign_partitions(|key| routes.partition(key, None));
         self.refuse_partitions(&mut slab, routes);
-        let mut rest = (slab.len() > 0).then(|| (InFlight::new(slab), 0));
+        let count = slab.len();
+        let mut rest = (count > 0).then(|| (InFlight::new(slab), 0));
         let mut seen = self.openings.ended();
         while let Some((slab, from)) = rest {
             rest = self.produce_allowed(slab, from, |partition| routes.lane(partition));
-            if rest.is_some() {
-                seen = self.wait_for_librdkafka(seen);
+            if let Some((slab, from)) = rest.take_if(|(slab, _)| self.is_late(slab.slab().opened)) {
+                let error = self.timed_out(&slab.slab().topic, MIXED);
+                self.refuse_rest(&slab, from, &error);
             }
+            rest = match rest {
+                // Not the slab's length: it may be gone with its last record.
+                Some((slab, from)) if self.leaves_first(routes, &slab, from) => {
+                    (from + 1 < count).then_some((slab, from + 1))
+                }
+                Some(blocked) => {
+                    seen = self.wait_for_librdkafka(seen);
+                    Some(blocked)
+                }
+                None => None,
+            };
         }
+    }
+
+    fn leaves_first(&self, routes: &Routes, slab: &InFlight, from: usize) -> bool {
+        let first = slab.outgoing(from).next();
+        let lane = first
+            .as_ref()
+            .and_then(|record| routes.lane(record.partition));
+        let left = first.zip(lane);
+        left.is_some_and(|(record, lane)| self.leave(lane, record.opaque))
     }
 
     /// Hands over what a lane holds; whether all of it went.

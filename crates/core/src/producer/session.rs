@@ -41,7 +41,13 @@ impl Succession {
         }
     }
 
-    pub(super) fn after(before: Arc<Engine>) -> Self {
+    /// One that follows on `before`, which is over. From the third session in a row that ends
+    /// without a delivery on, none is made before its time.
+    ///
+    /// # Errors
+    ///
+    /// What ended the last one, until then.
+    pub(super) fn after(before: Arc<Engine>) -> Result<Self> {
         let in_vain = if before.has_delivered.load(Ordering::Relaxed) {
             0
         } else {
@@ -51,11 +57,19 @@ impl Succession {
             0 => Duration::ZERO,
             times => (FIRST_PAUSE * (1 << times.min(8))).min(LONGEST_PAUSE),
         };
-        Succession {
-            before: Some(before).filter(|before| before.unsettled() > 0),
-            starts_at: Instant::now() + pause,
-            in_vain,
+        let ended = before.failed_at.get().copied();
+        let starts_at = ended.unwrap_or_else(Instant::now) + pause;
+        if in_vain > 1
+            && Instant::now() < starts_at
+            && let Some(fatal) = before.gave_up.get()
+        {
+            return Err(fatal.clone());
         }
+        Ok(Succession {
+            before: Some(before).filter(|before| before.holds_records()),
+            starts_at,
+            in_vain,
+        })
     }
 }
 
@@ -99,6 +113,14 @@ impl Engine {
         before + self.budget.records()
     }
 
+    /// Whether it or a session before it has records, those included that librdkafka has not
+    /// reported on although their time is up.
+    pub(super) fn holds_records(&self) -> bool {
+        self.budget.records() > 0
+            || self.in_flight.load(Ordering::Relaxed) > 0
+            || self.before().is_some_and(|before| before.holds_records())
+    }
+
     pub(super) fn before(&self) -> Option<Arc<Engine>> {
         self.succession.lock().before.clone()
     }
@@ -115,13 +137,20 @@ impl Engine {
         let _ = self.gave_up.set(fatal);
         // Nothing gathers any longer.
         self.flushing.fetch_add(1, Ordering::SeqCst);
+        let _ = self.failed_at.set(Instant::now());
         self.failed.store(true, Ordering::SeqCst);
         self.closing.store(true, Ordering::SeqCst);
         self.budget.wake_all();
     }
 
-    /// Fails what a session that is over holds; whether all of it is settled. On the event thread,
-    /// until then. Requests on the wire end as they end: only then is it known what became of them.
+    /// Notes that another engine has taken this one's place, and lets its threads end.
+    pub(super) fn supersede(&self) {
+        self.superseded.store(true, Ordering::SeqCst);
+        self.queue.wake();
+    }
+
+    /// Fails what a session that is over holds; whether all of it is settled and another session has
+    /// begun. Until then its events are served, on the event thread. Requests on the wire end as they end: only then is it known what became of them.
     pub(super) fn is_over(&self) -> bool {
         if !self.has_failed() {
             return false;
@@ -135,7 +164,7 @@ impl Engine {
         let purge = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the instance is live.
         unsafe { sys::rd_kafka_purge(self.handle.ptr(), purge) };
-        if self.budget.records() > 0 {
+        if self.holds_records() || !self.superseded.load(Ordering::SeqCst) {
             return false;
         }
         self.stopping.store(true, Ordering::SeqCst);
@@ -146,7 +175,7 @@ impl Engine {
     /// Blocks the resolver until this session may hand something over.
     pub(super) fn wait_for_the_session_before(&self) {
         while !self.stopping.load(Ordering::SeqCst) && self.gave_up.get().is_none() {
-            if self.before().is_none_or(|before| before.unsettled() == 0) {
+            if self.before().is_none_or(|before| !before.holds_records()) {
                 let mut succession = self.succession.lock();
                 let (before, starts_at) = (succession.before.take(), succession.starts_at);
                 // To destroy it takes its time.

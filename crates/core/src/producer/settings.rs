@@ -40,3 +40,13 @@ pub(super) fn max_record_bytes(connection: &ConnectionSettings) -> usize {
         .find_map(|name| connection.properties.get(name)?.parse().ok());
     given.unwrap_or(DEFAULT)
 }
+
+/// The largest batch that librdkafka makes with this configuration, in bytes.
+pub(super) fn largest_batch(config: &ClientConfig) -> usize {
+    const DEFAULT: usize = 1_000_000;
+    let bytes = |names: &[&str]| {
+        let given = names.iter().find_map(|name| config.get(name)?.parse().ok());
+        given.unwrap_or(DEFAULT)
+    };
+    bytes(&["message.max.bytes"]).min(bytes(&["batch.size"]))
+}

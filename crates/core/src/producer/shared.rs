@@ -414,7 +414,7 @@ impl Source {
     fn build(&self) -> Result<EventProducer> {
         let mut builder = EventProducer::builder().settings(self.settings.clone());
         if let Some(tokens) = &self.tokens {
-            builder = builder.token_provider(tokens.clone());
+            builder = builder.token_provider(tokens.for_client());
         }
         if let Some(observer) = &self.observer {
             builder = builder.shared_observer(observer.clone());
@@ -522,7 +522,15 @@ impl Entry {
     /// Whether nobody can ever ask for it again. A service may make a producer with callbacks of its
     /// own for every event.
     fn is_orphaned(&self) -> bool {
-        self.source.is_private() && Arc::strong_count(&self.source) == 1
+        let Source {
+            tokens, observer, ..
+        } = &*self.source;
+        // An observer is one producer's; a token provider may be given to the next one.
+        let is_known = match tokens {
+            Some(tokens) if observer.is_none() => !tokens.is_last_holder(),
+            _ => observer.is_none(),
+        };
+        !is_known && Arc::strong_count(&self.source) == 1
     }
 
     /// Closes it within `timeout`, less what its last close has waited in vain: with no record

@@ -94,7 +94,7 @@ impl Engine {
 
     /// Ends the threads; where not all is settled, what is left is given up before.
     fn end(&self, is_settled: bool) {
-        if !is_settled {
+        if !is_settled || self.in_flight.load(Ordering::Relaxed) > 0 {
             self.give_up_all();
         }
         self.stopping.store(true, Ordering::SeqCst);
@@ -108,7 +108,8 @@ impl Engine {
         }
     }
 
-    /// Fails every record that is not settled, wherever it is.
+    /// Fails every record that is not settled, wherever it is, and takes back those that librdkafka
+    /// still has although their time is up.
     fn give_up_all(&self) {
         let error = Error::new(
             ErrorKind::Aborted,
@@ -122,7 +123,11 @@ impl Engine {
         self.handle.give_up_lookups();
         let deadline = Instant::now() + PURGE_TIMEOUT;
         let purge = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
-        while self.flushed().is_none() && Instant::now() < deadline {
+        let given_up = || {
+            let in_flight = self.in_flight.load(Ordering::Relaxed);
+            self.flushed().filter(|()| in_flight == 0)
+        };
+        while given_up().is_none() && Instant::now() < deadline {
             for topic in self.topics() {
                 self.give_up(&topic, &error);
             }
@@ -130,7 +135,7 @@ impl Engine {
             // SAFETY: the instance is live.
             unsafe { sys::rd_kafka_purge(self.handle.ptr(), purge) };
             let soon = Instant::now() + Duration::from_millis(50);
-            self.budget.wait(soon.min(deadline), || self.flushed());
+            self.budget.wait(soon.min(deadline), given_up);
         }
     }
 }

@@ -229,6 +229,29 @@ impl Slab {
         }
     }
 
+    #[inline]
+    fn partition_of(&self, record: &Record) -> i32 {
+        if self.partition == MIXED {
+            record.partition
+        } else {
+            self.partition
+        }
+    }
+
+    #[inline]
+    fn outgoing<'a>(&'a self, record: &'a Record, headers: &'a [Header]) -> Outgoing<'a> {
+        let key_start = record.start as usize;
+        let value_start = key_start + record.key_len.max(0) as usize;
+        let value = |len| &self.bytes[value_start..value_start + len as usize];
+        Outgoing {
+            partition: self.partition_of(record),
+            key: (record.key_len >= 0).then(|| &self.bytes[key_start..value_start]),
+            value: (record.value_len >= 0).then(|| value(record.value_len)),
+            headers,
+            opaque: std::ptr::from_ref(record).cast_mut().cast(),
+        }
+    }
+
     /// Counts the slab's records as accepted; once, when it leaves its lane.
     fn count(&self) {
         let bytes = self.bytes.len() as u64;
@@ -309,6 +332,17 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) opaque: *mut std::ffi::c_void,
 }
 
+impl Outgoing<'_> {
+    /// No fewer bytes than it has in a batch (`DefaultRecord` in Kafka's protocol).
+    pub(crate) fn wire_len(&self) -> usize {
+        const FIELDS: usize = 36;
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter();
+        let headers = headers.map(|one| one.name.len() + len(one.value.as_deref()) + 10);
+        FIELDS + len(self.key) + len(self.value) + headers.sum::<usize>()
+    }
+}
+
 impl InFlight {
     /// Freezes a slab: from here on its memory neither moves nor changes.
     pub(crate) fn new(slab: Slab) -> Self {
@@ -330,6 +364,17 @@ impl InFlight {
         unsafe { self.0.as_ref() }
     }
 
+    /// The records from `from` up to `to`, to be watched once librdkafka has them.
+    pub(crate) fn watched(&self, from: usize, to: usize) -> Vec<Watched> {
+        let slab = self.slab();
+        let watched = slab.records[from..to].iter().map(|record| Watched {
+            outcomes: Arc::clone(&slab.outcomes),
+            index: record.index,
+            opaque: std::ptr::from_ref(record).cast_mut().cast(),
+        });
+        watched.collect()
+    }
+
     /// The records from `from` on, as librdkafka takes them.
     pub(crate) fn outgoing(&self, from: usize) -> impl Iterator<Item = Outgoing<'_>> {
         let slab = self.slab();
@@ -340,21 +385,8 @@ impl InFlight {
         let first = slab.headers.partition_point(|(index, _)| *index < first);
         let mut headers = slab.headers[first..].iter().peekable();
         slab.records[from..].iter().map(move |record| {
-            let key_start = record.start as usize;
-            let value_start = key_start + record.key_len.max(0) as usize;
             let own = headers.next_if(|(index, _)| *index == record.index);
-            Outgoing {
-                partition: if slab.partition == MIXED {
-                    record.partition
-                } else {
-                    slab.partition
-                },
-                key: (record.key_len >= 0).then(|| &slab.bytes[key_start..value_start]),
-                value: (record.value_len >= 0)
-                    .then(|| &slab.bytes[value_start..value_start + record.value_len as usize]),
-                headers: own.map_or(&[], |(_, headers)| headers),
-                opaque: std::ptr::from_ref(record).cast_mut().cast(),
-            }
+            slab.outgoing(record, own.map_or(&[], |(_, headers)| headers))
         })
     }
 }
@@ -369,11 +401,14 @@ pub(crate) struct Settling {
     owner: u16,
     run: u32,
     failed: u32,
+    /// Records of the run that had their outcome already: see [`super::late`].
+    late: u32,
     cost: u64,
 }
 
 /// What a run of settled records adds up to.
 pub(crate) struct Settled {
+    /// Without those that were booked when they expired.
     pub(crate) records: u64,
     /// What the records took of the queue's budget.
     pub(crate) cost: u64,
@@ -397,6 +432,104 @@ pub(crate) unsafe fn count_for_owner(opaque: *mut std::ffi::c_void, delivered: b
     let slab = unsafe { &*record.slab };
     if let Some(owner) = slab.owners.get(record.owner) {
         owner.count(u64::from(delivered), u64::from(!delivered));
+    }
+}
+
+/// A record of a slab that was handed over.
+pub(crate) struct Found<'a> {
+    record: &'a Record,
+    slab: &'a Slab,
+}
+
+/// The record behind `opaque`.
+///
+/// # Safety
+/// `opaque` came from [`InFlight::outgoing`], and the record is not settled for as long as what this
+/// returns lives.
+pub(crate) unsafe fn look_up<'a>(opaque: *mut std::ffi::c_void) -> Found<'a> {
+    // SAFETY: by this function's contract the record and its slab are alive.
+    let record = unsafe { &*opaque.cast_const().cast::<Record>() };
+    // SAFETY: as above.
+    let slab = unsafe { &*record.slab };
+    Found { record, slab }
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn topic(&self) -> &'a Arc<Topic> {
+        &self.slab.topic
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.slab.opened
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.slab.partition_of(self.record)
+    }
+
+    /// Whether it has its outcome, although librdkafka's report on it is not settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.slab.outcomes.is_settled(self.record.index)
+    }
+
+    pub(crate) fn outgoing(&self) -> Outgoing<'a> {
+        let index = self.record.index;
+        let headers = &self.slab.headers;
+        let own = headers.binary_search_by_key(&index, |(index, _)| *index);
+        let own = own.ok().map_or(&[][..], |at| &headers[at].1);
+        self.slab.outgoing(self.record, own)
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        Watched {
+            outcomes: Arc::clone(&self.slab.outcomes),
+            index: self.record.index,
+            opaque: std::ptr::from_ref(self.record).cast_mut().cast(),
+        }
+    }
+}
+
+/// A record in librdkafka whose time is running, and the outcomes that it has a slot in.
+pub(crate) struct Watched {
+    outcomes: Arc<Outcomes>,
+    index: u32,
+    opaque: *mut std::ffi::c_void,
+}
+
+// SAFETY: the pointer is followed by `expire` alone, under its contract.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    pub(crate) fn is_settled(&self) -> bool {
+        self.outcomes.is_settled(self.index)
+    }
+
+    /// Fails a record that librdkafka has and has not reported on; its report counts for nothing
+    /// then. Returns its partition and what it adds up to, to be booked.
+    ///
+    /// # Safety
+    /// Called where librdkafka's reports are settled, so that none is meanwhile.
+    pub(crate) unsafe fn expire(&self, error: &crate::Error) -> Option<Settled> {
+        if self.is_settled() {
+            return None;
+        }
+        // SAFETY: its report is not settled, so the record and its slab are alive.
+        let record = unsafe { &*self.opaque.cast_const().cast::<Record>() };
+        // SAFETY: as above.
+        let slab = unsafe { &*record.slab };
+        slab.topic.metrics.failed(error.kind(), 1);
+        let owner = slab.owners.get(record.owner).map(Arc::clone);
+        if let Some(owner) = &owner {
+            owner.count(0, 1);
+        }
+        self.outcomes.fail(self.index, error);
+        self.outcomes.wake();
+        Some(Settled {
+            records: 1,
+            cost: record.cost(),
+            owner,
+            buffers: None,
+        })
     }
 }
 
@@ -425,6 +558,10 @@ impl Settling {
         self.slab = Some(record.slab);
         self.owner = record.owner;
         self.run += 1;
+        if slab.outcomes.is_settled(record.index) {
+            self.late += 1;
+            return before;
+        }
         self.cost += record.cost();
         match outcome {
             Ok((partition, offset, timestamp_ms)) => {
@@ -448,11 +585,12 @@ impl Settling {
             std::mem::take(&mut self.cost),
         );
         let failed = std::mem::take(&mut self.failed);
-        let delivered = u64::from(run - failed);
+        let booked = run - std::mem::take(&mut self.late);
+        let delivered = u64::from(booked - failed);
         // SAFETY: `run` records of this slab are not counted down yet, so nobody has freed it.
         let slab = unsafe { &*at };
         if delivered > 0 {
-            let bytes = cost.saturating_sub(u64::from(run) * RECORD_OVERHEAD_BYTES);
+            let bytes = cost.saturating_sub(u64::from(booked) * RECORD_OVERHEAD_BYTES);
             slab.topic
                 .metrics
                 .delivered(delivered, bytes, slab.opened.elapsed());
@@ -473,7 +611,7 @@ impl Settling {
             Buffers { bytes, records }
         });
         Some(Settled {
-            records: u64::from(run),
+            records: u64::from(booked),
             cost,
             owner,
             buffers,

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
 use super::lane::Lane;
+use super::limit::BatchLimit;
 use super::opening::Opening;
 use super::partitioner::Partitioner;
 use crate::codec::frame::{write_confluent_header, write_single_object_header};
 use crate::events::Topic as EventTopic;
-use crate::kafka::TopicHandle;
+use crate::kafka::{AskedConfig, TopicHandle};
 use crate::metrics::{Counter, Metrics, TopicMetrics};
 use crate::registry::SubjectId;
 use crate::sync::Mutex;
@@ -91,6 +93,9 @@ pub(crate) struct Topic {
     /// Typed events of this topic's record that were handed over.
     pub(crate) events: Option<Arc<Counter>>,
     pub(crate) native: OnceLock<TopicHandle>,
+    pub(crate) limit: BatchLimit,
+    /// The question for that, where the answer is late.
+    pub(crate) asked_limit: Mutex<Option<AskedConfig>>,
     /// `None` until the partitions (and the schema id, where one is needed) are known.
     pub(crate) routes: ArcSwapOption<Routes>,
     /// The lanes that `routes` had last: they stay, and what is in them goes first.
@@ -109,11 +114,19 @@ pub(crate) struct Resolution {
     pub(crate) last_error: Option<crate::Error>,
 }
 
+impl Resolution {
+    pub(crate) fn resolved(&mut self) {
+        self.running = false;
+        self.last_error = None;
+    }
+}
+
 impl Topic {
     pub(crate) fn new(
         name: Arc<str>,
         framing: Framing,
         event: Option<EventTopic>,
+        limit: BatchLimit,
         metrics: &Metrics,
     ) -> Arc<Self> {
         Arc::new(Topic {
@@ -122,6 +135,8 @@ impl Topic {
             name,
             framing,
             native: OnceLock::new(),
+            limit,
+            asked_limit: Mutex::default(),
             routes: ArcSwapOption::empty(),
             lanes: ArcSwapOption::empty(),
             waiting: Lane::new(Opening::not_needed()),
@@ -131,6 +146,18 @@ impl Topic {
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Notes how large the topic's batches may be; later, if the answer does not come in that time.
+    pub(crate) fn note_limit(&self, asked: AskedConfig, timeout: Duration) {
+        match asked.answer(timeout) {
+            Some(answer) => {
+                if let Some(stated) = answer.and_then(|limit| limit.parse().ok()) {
+                    self.limit.state(stated);
+                }
+            }
+            None => *self.asked_limit.lock() = Some(asked),
+        }
     }
 
     /// Whether a typed event can be framed right now.

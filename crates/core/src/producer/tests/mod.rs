@@ -16,6 +16,7 @@ use crate::testkit::{Api, Broker, BrokerError, MockRegistry, RegistryFault};
 use crate::{Error, ErrorKind};
 
 mod ending;
+mod late;
 mod sending;
 mod sessions;
 mod sharing;

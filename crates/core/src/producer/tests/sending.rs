@@ -365,3 +365,66 @@ fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
     }
     producer.close(SOON).unwrap();
 }
+
+/// As where a topic's max.message.bytes is below the largest batch, and we may not ask for it.
+#[test]
+fn records_whose_batch_is_too_large_for_the_topic_go_again_in_smaller_ones() {
+    use rdkafka::types::RDKafkaRespErr;
+    for idempotence in [true, false] {
+        let broker = broker();
+        let settings = ProducerSettings::default().idempotence(idempotence);
+        let producer = builder(&broker).producer(settings).build().unwrap();
+        let send = || {
+            let record = producer.raw(TOPIC).partition(0);
+            record.value(vec![0; 1_000]).send().unwrap()
+        };
+        send().wait_timeout(SOON).unwrap();
+        broker.delay(Duration::from_millis(20)).unwrap();
+        // A record that goes at once, and three batches.
+        broker.fail_next_with_code(Api::Produce, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+        broker.fail_next(Api::Produce, 3, BrokerError::MessageTooLarge);
+        let sent: Vec<_> = (0..100).map(|_| send()).collect();
+        let mut failed = 0;
+        for delivery in &sent {
+            if let Err(error) = delivery.wait_timeout(SOON) {
+                assert_eq!(error.kind(), ErrorKind::RecordTooLarge, "{error}");
+                failed += 1;
+            }
+        }
+        // At most the records that librdkafka had made a batch of their own of.
+        assert!(failed <= 3, "{failed}");
+        let stats = producer.stats();
+        assert_eq!(
+            (stats.delivered, stats.failed, stats.queued),
+            (101 - failed, failed, 0)
+        );
+        producer.close(SOON).unwrap();
+    }
+}
+
+#[test]
+fn closing_settles_records_that_are_to_go_again() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let send = || {
+        producer
+            .raw(TOPIC)
+            .partition(0)
+            .value(vec![0; 1_000])
+            .send()
+            .unwrap()
+    };
+    send().wait_timeout(SOON).unwrap();
+    broker.delay(Duration::from_millis(20)).unwrap();
+    broker.fail_next(Api::Produce, 1_000, BrokerError::MessageTooLarge);
+    let sent: Vec<_> = (0..100).map(|_| send()).collect();
+    let began = Instant::now();
+    let _ = producer.close(Duration::from_millis(100));
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(sent.iter().all(|sent| sent.outcome().unwrap().is_err()));
+    assert_eq!((producer.stats().failed, producer.stats().queued), (100, 0));
+}

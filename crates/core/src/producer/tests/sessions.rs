@@ -112,9 +112,61 @@ fn a_session_that_can_never_write_fails_its_records_at_a_bounded_rate() {
         1000,
         BrokerError::ClusterAuthorizationFailed,
     );
-    for _ in 0..3 {
-        let error = failure(&send(&producer, "no"));
+    let began = Instant::now();
+    let mut engines = Vec::new();
+    while began.elapsed() < Duration::from_millis(1500) {
+        let sent = producer.raw(TOPIC).key(&b"one key"[..]).send();
+        let error = sent.map_or_else(|refused| refused, |sent| failure(&sent));
         assert_eq!(error.kind(), ErrorKind::Authorization, "{error}");
+        let engine = producer.shared.running().unwrap();
+        if !engines
+            .iter()
+            .any(|known| std::sync::Arc::ptr_eq(known, &engine))
+        {
+            engines.push(engine);
+        }
+    }
+    assert!(
+        (2..=4).contains(&engines.len()),
+        "{} engines",
+        engines.len()
+    );
+    assert_eq!(producer.stats().queued, 0);
+}
+
+#[test]
+fn what_a_session_held_when_it_ended_fails_without_another_send() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    send(&producer, "first").wait_timeout(SOON).unwrap();
+    broker.delay(Duration::from_millis(200)).unwrap();
+    let mut sent = vec![send(&producer, "on the wire")];
+    std::thread::park_timeout(Duration::from_millis(50));
+    sent.extend((0..100).map(|_| send(&producer, "held")));
+    sent.push(producer.raw("not-known-yet").send().unwrap());
+    end_session(&producer);
+    for delivery in &sent[1..] {
+        assert!(failure(delivery).message().contains("a test"));
+    }
+    // What was on the wire ends as it ends.
+    let outcome = sent[0].wait_timeout(Duration::from_secs(2));
+    assert!(outcome.is_ok() || sent[0].outcome().is_some());
+    // Its events are served until the next session.
+    let engine = producer.shared.running().unwrap();
+    let is_served = || {
+        engine
+            .event_thread
+            .lock()
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    };
+    std::thread::park_timeout(Duration::from_millis(50));
+    assert!(is_served());
+    send(&producer, "next").wait_timeout(SOON).unwrap();
+    let deadline = Instant::now() + SOON;
+    while is_served() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
     }
 }
 

@@ -225,3 +225,26 @@ fn an_engine_that_nobody_can_ask_for_again_ends_at_once() {
     std::thread::park_timeout(IDLE / 2);
     assert_eq!(known(), 1);
 }
+
+#[test]
+fn an_engine_whose_token_provider_is_still_held_waits_for_the_next_producer() {
+    let broker = broker();
+    let known = || SharedProducer::engines(&settings(&broker));
+    let tokens = crate::config::TokenProvider::new(|| {
+        Err(Error::new(ErrorKind::Unavailable, "not asked for"))
+    });
+    let made = || SharedProducer::new(settings(&broker), Some(tokens.clone())).unwrap();
+    let other = made();
+    let run = |producer: SharedProducer| {
+        send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
+        producer.close(SOON).unwrap();
+    };
+    for _ in 0..3 {
+        run(made());
+        std::thread::park_timeout(IDLE / 3);
+        assert_eq!(known(), 1, "the application can ask for it again");
+    }
+    run(other);
+    drop(tokens);
+    wait_until("the engine to end", || known() == 0);
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::metrics::Metrics;
 use crate::producer::Header;
+use crate::producer::limit::BatchLimit;
 use crate::producer::slab::{Buffers, InFlight, Parts, Settling, Slab};
 use crate::producer::topic::{Framing, Topic};
 use crate::{Delivery, Error, ErrorKind};
@@ -18,7 +19,13 @@ unsafe impl Send for Opaque {}
 /// A slab whose records have keys, values and headers of all kinds, and their deliveries.
 fn filled(buffers: Buffers) -> (Slab, Vec<Delivery>) {
     let name = Arc::from("system-health");
-    let topic = Topic::new(name, Framing::SingleObject, None, &Metrics::default());
+    let topic = Topic::new(
+        name,
+        Framing::SingleObject,
+        None,
+        BatchLimit::new(0),
+        &Metrics::default(),
+    );
     let mut slab = Slab::new(topic, 3, RECORDS, 1, buffers);
     let mut deliveries = Vec::new();
     for index in 0..RECORDS {

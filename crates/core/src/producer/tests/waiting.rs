@@ -160,3 +160,71 @@ fn a_schema_that_the_registry_refuses_fails_its_records_with_its_kind() {
     assert_eq!(error.kind(), ErrorKind::IncompatibleSchema);
     assert_eq!(producer.stats().failed, 1);
 }
+
+/// Senders that are quicker than the resolver must not keep it for ever.
+#[test]
+fn a_topic_becomes_known_while_threads_send_without_end() {
+    let broker = broker();
+    let settings = ProducerSettings::default()
+        .queue_max_records(0u64)
+        .queue_max_bytes(u64::MAX);
+    let producer = builder(&broker).producer(settings).build().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (producer, stop) = (&producer, &stop);
+            scope.spawn(move || {
+                let key = [thread];
+                for _ in 0..20_000 {
+                    drop(producer.raw(TOPIC).key(&key[..]).send().unwrap());
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+        }
+        let known = || {
+            let engine = producer.shared.running()?;
+            let routes = engine.topic(TOPIC).routes.load_full();
+            routes.map(drop)
+        };
+        let deadline = Instant::now() + SOON;
+        while known().is_none() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(known().is_some());
+    });
+    producer.flush(SOON).unwrap();
+    assert_eq!(producer.stats().failed, 0);
+}
+
+#[test]
+fn raw_and_typed_records_of_one_key_keep_their_order_while_a_topic_becomes_known() {
+    const RECORDS: usize = 400;
+    for _ in 0..5 {
+        let broker = broker();
+        let registry = MockRegistry::start().unwrap();
+        registry.fail(RegistryFault::Slow(Duration::from_millis(30)));
+        let producer = builder(&broker)
+            .registry(registry.settings())
+            .build()
+            .unwrap();
+        let typed = event("one key");
+        let sent: Vec<_> = (0..RECORDS)
+            .map(|number| match number % 3 {
+                // The first raw records open the topic, the first typed one closes it again.
+                0 if number > 30 => producer.send(&typed).unwrap(),
+                _ => {
+                    std::thread::park_timeout(Duration::from_micros(100));
+                    producer.raw(TOPIC).key(&b"one key"[..]).send().unwrap()
+                }
+            })
+            .collect();
+        let offsets: Vec<_> = sent
+            .iter()
+            .map(|sent| sent.wait_timeout(SOON).unwrap().offset)
+            .collect();
+        assert_eq!(offsets, (0..RECORDS as i64).collect::<Vec<_>>());
+    }
+}

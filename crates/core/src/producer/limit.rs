@@ -1,0 +1,493 @@
+//! Batches no larger than their topic takes.
+//!
+//! librdkafka has one bound for the batches of all topics, and a broker refuses a batch as a whole
+//! that is larger than its topic's own `max.message.bytes`. librdkafka makes its batches of what it
+//! has of a partition. So where a topic takes less than our largest batch, librdkafka gets no more
+//! of a partition at once, and the next records once those have their reports.
+//!
+//! ```text
+//!  a lane's records ──▶ window: in flight together, within the topic's limit
+//!                         │ all reported                │ refused as too large, with others
+//!                         ▼                             ▼
+//!                       the next window               again: in smaller windows, before all others
+//! ```
+//!
+//! The cluster is asked for a topic's limit when the topic is resolved. Where it does not answer, or
+//! we may not ask, the limit begins low and doubles with every full window that is delivered, until
+//! it is no limit any more. A record that is refused alone has failed.
+//!
+//! Nothing overtakes what is sent again: the lane's later records wait for it. librdkafka may make two
+//! batches of one window; a refused record behind which one of the same key was delivered fails.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
+
+use super::engine::Engine;
+use super::handover::{produce_one, settle_refused};
+use super::lane::Lane;
+use super::slab::{Found, InFlight, Settling, look_up};
+use super::topic::Topic;
+use crate::kafka::broker_error;
+use crate::sync::Mutex;
+use crate::{Error, ErrorKind};
+
+const TOO_LARGE: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+const NO_LIMIT: usize = usize::MAX;
+/// What is sent at once to a topic of which nothing is known.
+const FIRST: usize = 16 << 10;
+/// What a batch has besides its records (61 bytes, `DefaultRecordBatch` in Kafka's protocol), rounded
+/// up.
+const BATCH_OVERHEAD: usize = 100;
+
+/// The largest batch that a topic takes, as far as is known.
+pub(crate) struct BatchLimit {
+    /// Our own largest batch.
+    largest: usize,
+    bytes: AtomicUsize,
+    /// The topic's `max.message.bytes`; 0 where the cluster does not say.
+    stated: AtomicUsize,
+    /// Whether a refusal has set it: then it does not grow.
+    found: AtomicBool,
+}
+
+impl BatchLimit {
+    pub(crate) fn new(largest: usize) -> Self {
+        BatchLimit {
+            largest,
+            bytes: AtomicUsize::new(if largest > FIRST { FIRST } else { NO_LIMIT }),
+            stated: AtomicUsize::new(0),
+            found: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The topic's `max.message.bytes`, where the cluster says.
+    fn stated(&self) -> Option<usize> {
+        Some(self.stated.load(Ordering::Relaxed)).filter(|stated| *stated > 0)
+    }
+
+    /// Notes what the cluster says.
+    pub(crate) fn state(&self, stated: usize) {
+        let before = self.stated.swap(stated, Ordering::Relaxed);
+        if before != stated {
+            self.found.store(false, Ordering::Relaxed);
+            self.set(stated.saturating_sub(BATCH_OVERHEAD).max(1));
+        }
+    }
+
+    fn set(&self, bytes: usize) {
+        let bytes = if bytes >= self.largest {
+            NO_LIMIT
+        } else {
+            bytes
+        };
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that a batch of several records was refused.
+    fn refused(&self, bytes: usize) {
+        self.found.store(true, Ordering::Relaxed);
+        self.bytes.fetch_min((bytes / 2).max(1), Ordering::Relaxed);
+    }
+
+    /// Notes that so much was delivered at once.
+    fn delivered(&self, bytes: usize) {
+        let limit = self.bytes();
+        let settled = self.found.load(Ordering::Relaxed) || self.stated().is_some();
+        if !settled && limit != NO_LIMIT && bytes > limit / 2 {
+            self.set(limit * 2);
+        }
+    }
+}
+
+/// What of a lane is in flight while its topic has a limit.
+#[derive(Default)]
+pub(crate) struct Window(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The hand-over that it began with: only its records join.
+    pass: u64,
+    /// The opaques of the records in flight, in order.
+    records: VecDeque<usize>,
+    count: usize,
+    bytes: usize,
+    /// Those that were refused together with others, and their bytes.
+    refused: Vec<usize>,
+    refused_bytes: usize,
+    /// The keys of records that were delivered behind a refused one.
+    overtaken: HashSet<Box<[u8]>>,
+    /// Those that go next: refused ones of earlier windows, and those that waited for their topic.
+    again: VecDeque<usize>,
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        !(self.records.is_empty() && self.refused.is_empty() && self.again.is_empty())
+    }
+
+    /// Takes a record in, unless it would be too much or is of another hand-over.
+    fn admit(&mut self, pass: u64, opaque: usize, bytes: usize, limit: usize) -> bool {
+        if self.records.is_empty() {
+            (self.pass, self.count, self.bytes) = (pass, 0, 0);
+        } else if self.pass != pass || self.bytes + bytes > limit {
+            return false;
+        }
+        self.records.push_back(opaque);
+        self.count += 1;
+        self.bytes += bytes;
+        true
+    }
+
+    fn remove(&mut self, opaque: usize) -> bool {
+        let index = self.records.iter().position(|one| *one == opaque);
+        index.and_then(|index| self.records.remove(index)).is_some()
+    }
+}
+
+/// The lanes with a window.
+#[derive(Default)]
+pub(crate) struct Windows {
+    /// How many have something in it; looked at with every report.
+    open: AtomicUsize,
+    passes: AtomicU64,
+    /// Those with records to be sent again.
+    again: Mutex<Vec<Arc<Lane>>>,
+    has_again: AtomicBool,
+}
+
+impl Windows {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+
+    fn next_pass(&self) -> u64 {
+        self.passes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn with<T>(&self, lane: &Lane, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = lane.window.0.lock();
+        let was_open = state.is_open();
+        let outcome = change(&mut state);
+        match (was_open, state.is_open()) {
+            (false, true) => drop(self.open.fetch_add(1, Ordering::AcqRel)),
+            (true, false) => drop(self.open.fetch_sub(1, Ordering::AcqRel)),
+            _ => {}
+        }
+        outcome
+    }
+}
+
+/// What of an event's reports is not an outcome.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// The opaques of records that are sent again.
+    pub(super) opaques: HashSet<*mut c_void>,
+    /// Records of earlier events that were overtaken.
+    lost: Vec<(*mut c_void, Error)>,
+}
+
+fn lane_of(found: &Found<'_>) -> Option<Arc<Lane>> {
+    let routes = found.topic().lanes.load();
+    routes.as_ref()?.lane(found.partition()).map(Arc::clone)
+}
+
+impl Engine {
+    /// The index up to which the records of `slab` may go now, from `from` on and up to `to`.
+    #[inline]
+    pub(super) fn within_limit<'lane>(
+        &self,
+        slab: &InFlight,
+        from: usize,
+        to: usize,
+        lane_of: impl Fn(i32) -> Option<&'lane Arc<Lane>>,
+    ) -> usize {
+        let limit = slab.slab().topic.limit.bytes();
+        if limit == NO_LIMIT && self.windows.is_empty() {
+            return to;
+        }
+        let pass = self.windows.next_pass();
+        for (index, record) in slab.outgoing(from).take(to - from).enumerate() {
+            let Some(lane) = lane_of(record.partition) else {
+                continue;
+            };
+            let admitted = self.windows.with(lane, |state| {
+                let waits = !state.again.is_empty() || !state.refused.is_empty();
+                let unlimited = limit == NO_LIMIT && !waits;
+                unlimited
+                    || (!waits
+                        && state.admit(pass, record.opaque as usize, record.wire_len(), limit))
+            });
+            if !admitted {
+                return from + index;
+            }
+        }
+        to
+    }
+
+    /// Leaves a record that waited for its topic to the event thread, where its lane's window keeps it
+    /// from going: those of other lanes need not wait for that. Whether it does.
+    pub(super) fn leave(&self, lane: &Arc<Lane>, opaque: *mut c_void) -> bool {
+        let is_left = self.windows.with(lane, |state| {
+            let waits = state.is_open();
+            if waits {
+                state.again.push_back(opaque as usize);
+            }
+            waits
+        });
+        if is_left {
+            self.note_again(lane);
+        }
+        is_left
+    }
+
+    fn note_again(&self, lane: &Arc<Lane>) {
+        let mut lanes = self.windows.again.lock();
+        if !lanes.iter().any(|known| Arc::ptr_eq(known, lane)) {
+            lanes.push(Arc::clone(lane));
+        }
+        self.windows.has_again.store(true, Ordering::Release);
+    }
+
+    /// Takes records out of their windows that librdkafka did not take.
+    pub(super) fn withdraw(&self, opaque: *mut c_void) {
+        if self.windows.is_empty() {
+            return;
+        }
+        // SAFETY: the record is not settled.
+        let found = unsafe { look_up(opaque) };
+        if let Some(lane) = lane_of(&found) {
+            self.windows
+                .with(&lane, |state| state.remove(opaque as usize));
+        }
+    }
+
+    /// Notes reports on records that are not settled yet. On the event thread.
+    pub(super) fn note_windows(
+        &self,
+        reports: &[&RDKafkaMessage],
+        is_delivered: impl Fn(&RDKafkaMessage) -> bool,
+    ) -> Kept {
+        let mut kept = Kept::default();
+        if self.windows.is_empty() {
+            return kept;
+        }
+        let mut has_ended = false;
+        for report in reports {
+            let opaque = report._private;
+            // SAFETY: the opaque is the one that was handed over, and not settled yet.
+            let found = unsafe { look_up(opaque) };
+            let Some(lane) = lane_of(&found) else {
+                continue;
+            };
+            let has_again = self.windows.with(&lane, |state| {
+                if !state.remove(opaque as usize) {
+                    return false;
+                }
+                if report.err == TOO_LARGE && state.count > 1 && !found.is_settled() {
+                    state.refused.push(opaque as usize);
+                    state.refused_bytes += found.outgoing().wire_len();
+                    kept.opaques.insert(opaque);
+                } else if is_delivered(report)
+                    && !state.refused.is_empty()
+                    && let Some(key) = found.outgoing().key
+                {
+                    state.overtaken.insert(key.into());
+                }
+                if !state.records.is_empty() {
+                    return false;
+                }
+                has_ended = true;
+                self.end_window(state, found.topic(), &mut kept);
+                !state.again.is_empty()
+            });
+            if has_again {
+                self.note_again(&lane);
+            }
+        }
+        if has_ended {
+            self.wake_resolver();
+        }
+        kept
+    }
+
+    /// Notes what the cluster says late of topics' limits.
+    pub(super) fn note_limits(&self) {
+        for topic in self.topics() {
+            let asked = topic.asked_limit.lock().take();
+            if let Some(asked) = asked {
+                topic.note_limit(asked, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Decides what becomes of a window's refused records.
+    fn end_window(&self, state: &mut State, topic: &Topic, kept: &mut Kept) {
+        if state.refused.is_empty() {
+            topic.limit.delivered(state.bytes);
+            return;
+        }
+        topic
+            .limit
+            .refused(std::mem::take(&mut state.refused_bytes));
+        let overtaken = std::mem::take(&mut state.overtaken);
+        for opaque in std::mem::take(&mut state.refused).into_iter().rev() {
+            // SAFETY: a refused record is kept, and not settled yet.
+            let found = unsafe { look_up(opaque as *mut c_void) };
+            let is_lost = |key: &[u8]| overtaken.contains(key);
+            if found.outgoing().key.is_some_and(is_lost) {
+                let error = too_large(topic, found.partition(), 2);
+                // One of this event's reports is settled with it.
+                if !kept.opaques.remove(&(opaque as *mut c_void)) {
+                    kept.lost.push((opaque as *mut c_void, error));
+                }
+            } else {
+                state.again.push_front(opaque);
+            }
+        }
+    }
+
+    /// Fails what was overtaken, once the event's own reports are settled.
+    pub(super) fn settle_lost(&self, kept: Kept) {
+        self.refuse_each(kept.lost);
+    }
+
+    fn refuse_each(&self, records: Vec<(*mut c_void, Error)>) {
+        let mut settling = Settling::default();
+        for (opaque, error) in records {
+            settle_refused(self, opaque, &error, &mut settling);
+        }
+        self.book_last(&mut settling);
+    }
+
+    /// Sends refused records again, as far as their windows are free. On the event thread.
+    pub(super) fn send_again(&self) {
+        if !self.windows.has_again.load(Ordering::Acquire) {
+            return;
+        }
+        let lanes = std::mem::take(&mut *self.windows.again.lock());
+        for lane in lanes {
+            let (mut failed, mut expired) = (Vec::new(), Vec::new());
+            let is_left = self.windows.with(&lane, |state| {
+                self.send_lane_again(&lane, state, &mut failed, &mut expired);
+                !state.again.is_empty()
+            });
+            if is_left {
+                self.note_again(&lane);
+            }
+            self.late.reported(expired.len());
+            self.refuse_each(failed);
+            let mut settling = Settling::default();
+            for opaque in expired {
+                let error = Error::new(ErrorKind::Timeout, "expired");
+                // SAFETY: librdkafka does not have it any more, so this is its only settlement; its
+                // outcome and its counts were given when it expired.
+                if let Some(settled) = unsafe { settling.settle(opaque, Err(&error)) } {
+                    self.book(settled);
+                }
+            }
+            self.book_last(&mut settling);
+        }
+        let lanes = self.windows.again.lock();
+        self.windows
+            .has_again
+            .store(!lanes.is_empty(), Ordering::Release);
+        drop(lanes);
+        self.wake_resolver();
+    }
+
+    fn send_lane_again(
+        &self,
+        lane: &Arc<Lane>,
+        state: &mut State,
+        failed: &mut Vec<(*mut c_void, Error)>,
+        expired: &mut Vec<*mut c_void>,
+    ) {
+        let pass = self.windows.next_pass();
+        while let Some(first) = state.again.front().copied() {
+            let opaque = first as *mut c_void;
+            // SAFETY: it is kept, and not settled before it leaves this list.
+            let found = unsafe { look_up(opaque) };
+            let (topic, outgoing) = (found.topic(), found.outgoing());
+            let given_up = self.gave_up.get();
+            let error = if found.is_settled() {
+                expired.push(opaque);
+                None
+            } else if let Some(error) = given_up {
+                Some(super::session::about(error, topic))
+            } else if self.is_late(found.opened()) {
+                Some(self.timed_out(topic, found.partition()))
+            } else {
+                let admitted = self.openings.admits(lane, opaque)
+                    && state.admit(pass, first, outgoing.wire_len(), topic.limit.bytes());
+                if !admitted {
+                    return;
+                }
+                let watched = self.before_handover(found.opened(), || vec![found.watched()]);
+                let sent = produce_one(self, topic, &outgoing);
+                match sent {
+                    Ok(()) => {
+                        if let Some(watched) = watched {
+                            self.watch(topic, (found.partition(), found.opened()), watched);
+                        }
+                        None
+                    }
+                    Err(error) => {
+                        state.remove(first);
+                        if error.kind() == ErrorKind::QueueFull {
+                            return;
+                        }
+                        Some(error)
+                    }
+                }
+            };
+            state.again.pop_front();
+            failed.extend(error.map(|error| (opaque, error)));
+        }
+    }
+
+    /// The error of a record that a broker refused as too large, in a run of so many that were.
+    pub(super) fn refused_as_too_large(
+        &self,
+        report: &RDKafkaMessage,
+        run: (usize, usize),
+    ) -> Error {
+        // SAFETY: the report's record is not settled yet.
+        let found = unsafe { look_up(report._private) };
+        let (count, bytes) = run;
+        if count > 1 {
+            found.topic().limit.refused(bytes);
+        }
+        too_large(found.topic(), report.partition, count)
+    }
+}
+
+fn too_large(topic: &Topic, partition: i32, records: usize) -> Error {
+    let refusal = broker_error(TOO_LARGE, "deliver a record");
+    let error = if records > 1 {
+        let message = format!(
+            "{}; its batch was larger than the topic takes. Later batches are smaller: send it \
+             again, and set batch_max_bytes to the topic's max.message.bytes",
+            refusal.message()
+        );
+        Error::new(refusal.kind(), message).with_code(refusal.code().zip(refusal.code_name()))
+    } else {
+        refusal
+    };
+    let error = error
+        .with("topic", topic.name())
+        .with("partition", partition);
+    match topic.limit.stated() {
+        Some(stated) => error.with("max.message.bytes", stated),
+        None => error,
+    }
+}
