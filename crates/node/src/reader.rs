@@ -2,17 +2,20 @@
 //!
 //! ```text
 //!  EventConsumer ── batches ──▶ thread of its own: decodes, packs ──▶ up to AHEAD chunks
-//!                                                                      │ mailbox: ready
-//!  handled(sequence) ◀── JavaScript ◀── take() ◀─────────────────────┘
+//!                                                    ▲                 │ mailbox: ready
+//!  finish(sequence) ◀── JavaScript ◀── take() ◀─────┼─────────────────┘
+//!                            └── give_back(sequence) ─┘
 //! ```
 //!
-//! A batch stays in hand until JavaScript has said of its last chunk that it is handled, so that
-//! nothing is committed that JavaScript has not seen.
+//! A chunk is a [`Part`] of its batch: what JavaScript's readers acknowledge in any order is committed
+//! up to the first record that is not acknowledged, and a rebalance waits for no chunk but those that
+//! JavaScript has.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbon_events::consumer::Part;
 use carbon_events::sync::{Condvar, Mutex};
 use carbon_events::{Batch, ErrorKind, EventConsumer, Result};
 use napi::bindgen_prelude::{Either, Float64ArraySlice, Latin1String};
@@ -94,25 +97,38 @@ impl Consumer {
     #[napi(catch_unwind)]
     pub fn at_end(&self) -> bool {
         let state = self.reading.state.lock();
-        state.ended && state.packed.is_empty()
+        let is_empty = state.ended && state.packed.is_empty();
+        drop(state);
+        is_empty && self.reading.consumer.at_end()
     }
 
-    /// The first `records` of a chunk are handled; the others go back to the group.
+    /// Every record of a chunk is acknowledged.
     #[napi(catch_unwind)]
-    pub fn handled(&self, sequence: u32, records: u32) {
-        self.reading.handled(sequence, records);
+    pub fn finish(&self, sequence: u32) {
+        if let Some(part) = self.reading.end_holding(sequence) {
+            part.acknowledge(part.len());
+        }
     }
 
-    /// The first `records` of a chunk are handled; the others are still in JavaScript's hands.
+    /// The first `records` of a chunk are acknowledged; the others come again.
+    #[napi(catch_unwind)]
+    pub fn give_back(&self, sequence: u32, records: u32) {
+        if let Some(part) = self.reading.end_holding(sequence) {
+            part.acknowledge(records as usize);
+            self.reading.give_back(part, records as usize);
+        }
+    }
+
+    /// The first `records` of a chunk are acknowledged; the others are still in JavaScript's hands.
     #[napi(catch_unwind)]
     pub fn progress(&self, sequence: u32, records: u32) {
         let state = self.reading.state.lock();
         if let Some(held) = state.held.iter().find(|held| held.sequence == sequence) {
-            held.acknowledge(records);
+            held.part.acknowledge(records as usize);
         }
     }
 
-    /// Commits what is handled, and waits for the answer.
+    /// Commits what is acknowledged, and waits for the answer.
     #[napi(catch_unwind)]
     pub fn commit(&self, operation: u32, timeout_ms: f64) {
         let reading = Arc::clone(&self.reading);
@@ -123,7 +139,7 @@ impl Consumer {
         });
     }
 
-    /// Stops reading, commits what is handled and leaves the group: within the setting's time where
+    /// Stops reading, commits what is acknowledged and leaves the group: within the setting's time where
     /// none is given.
     #[napi(catch_unwind)]
     pub fn close(&self, operation: u32, timeout_ms: Option<f64>) {
@@ -187,16 +203,13 @@ struct State {
 
 struct Packed {
     chunk: Chunk,
-    held: Held,
+    part: Part,
 }
 
-/// Records of a batch in JavaScript's hands.
+/// Records in JavaScript's hands.
 struct Held {
     sequence: u32,
-    batch: Arc<Mutex<Option<Batch>>>,
-    first: usize,
-    records: u32,
-    last_of_batch: bool,
+    part: Part,
 }
 
 impl Reading {
@@ -213,14 +226,14 @@ impl Reading {
             }
             match self.consumer.next_batch(LOOK) {
                 Ok(Some(batch)) => self.pack(batch),
-                Ok(None) if self.consumer.at_end() => {
-                    let mut state = self.state.lock();
-                    if !std::mem::replace(&mut state.ended, true) {
-                        drop(state);
+                Ok(None) => {
+                    let at_end = self.consumer.at_end();
+                    self.state.lock().ended = at_end;
+                    // Again and again: there is no end during a rebalance, when JavaScript may look.
+                    if at_end {
                         self.post.ready(self.id);
                     }
                 }
-                Ok(None) => {}
                 Err(error) => {
                     let over = error.kind() == ErrorKind::Closed;
                     if !over {
@@ -244,40 +257,31 @@ impl Reading {
     }
 
     fn pack(&self, batch: Batch) {
-        let count = batch.len();
-        let shared = Arc::new(Mutex::new(None));
-        let mut packed = Vec::new();
-        let mut chunk = Chunk::default();
-        let mut first = 0;
-        for (index, record) in batch.iter().enumerate() {
-            chunk.record(&record);
-            let last = index + 1 == count;
-            if last || chunk.records >= CHUNK_RECORDS || chunk.text.len() >= CHUNK_BYTES {
-                let held = Held {
-                    sequence: 0,
-                    batch: Arc::clone(&shared),
-                    first,
-                    records: chunk.records,
-                    last_of_batch: last,
-                };
-                first = index + 1;
-                let chunk = std::mem::take(&mut chunk);
-                packed.push(Packed { chunk, held });
+        let mut chunks = vec![Chunk::default()];
+        for record in &batch {
+            if chunks.last().is_none_or(is_full) {
+                chunks.push(Chunk::default());
+            }
+            if let Some(chunk) = chunks.last_mut() {
+                chunk.record(&record);
             }
         }
-        *shared.lock() = Some(batch);
+        let mut end = 0;
+        let ends = chunks.iter().map(|chunk| {
+            let start = end;
+            end += chunk.records as usize;
+            start..end
+        });
+        let parts = batch.into_parts(ends.collect::<Vec<_>>());
         self.state.lock().ended = false;
-        for chunk in packed {
-            self.push(Ok(chunk));
+        for (chunk, part) in chunks.into_iter().zip(parts) {
+            self.push(Ok(Packed { chunk, part }));
         }
     }
 
     fn push(&self, packed: Result<Packed>) {
         let mut state = self.state.lock();
         if state.stopped {
-            if let Ok(Packed { held, .. }) = packed {
-                held.give_back();
-            }
             return;
         }
         state.packed.push_back(packed);
@@ -288,36 +292,57 @@ impl Reading {
         }
     }
 
+    /// The records behind the first `done` are taken before any that were fetched after them.
+    fn give_back(&self, mut part: Part, done: usize) {
+        part.leave(done);
+        if part.is_empty() {
+            return;
+        }
+        let chunk = packed(&part);
+        let mut state = self.state.lock();
+        if state.stopped {
+            return;
+        }
+        let is_later =
+            |one: &Result<Packed>| one.as_ref().is_ok_and(|one| part.is_before(&one.part));
+        let place = state.packed.iter().position(is_later);
+        let place = place.unwrap_or(state.packed.len());
+        state.packed.insert(place, Ok(Packed { chunk, part }));
+    }
+
     fn take(&self, cells: &mut [f64]) -> Result<Option<Taken>> {
         let mut state = self.state.lock();
-        let Some(next) = state.packed.pop_front() else {
-            return Ok(None);
-        };
-        let mut packed = match next {
-            Ok(packed) => packed,
-            Err(error) => {
-                self.taken.notify_all();
-                return Err(error);
-            }
-        };
-        let chunk = &packed.chunk;
-        let needed = chunk.cells.len();
-        let Some(room) = cells.get_mut(..needed) else {
-            let taken = Taken {
-                sequence: 0,
-                records: 0,
-                text: Either::B(String::new()),
-                topics: String::new(),
-                errors: None,
-                cells: needed as u32,
+        let (chunk, part) = loop {
+            let (mut chunk, mut part) = match state.packed.pop_front() {
+                None => return Ok(None),
+                Some(Ok(Packed { chunk, part })) => (chunk, part),
+                Some(Err(error)) => {
+                    self.taken.notify_all();
+                    return Err(error);
+                }
             };
-            state.packed.push_front(Ok(packed));
-            return Ok(Some(taken));
+            if chunk.cells.len() > cells.len() {
+                let needed = chunk.cells.len() as u32;
+                state.packed.push_front(Ok(Packed { chunk, part }));
+                return Ok(Some(Taken::nothing(needed)));
+            }
+            if part.take() {
+                chunk = packed(&part);
+            }
+            if !part.is_empty() {
+                break (chunk, part);
+            }
+            self.taken.notify_all();
         };
-        room.copy_from_slice(&chunk.cells);
+        let needed = chunk.cells.len();
+        if let Some(room) = cells.get_mut(..needed) {
+            room.copy_from_slice(&chunk.cells);
+        }
         state.sequence = state.sequence.wrapping_add(1);
-        packed.held.sequence = state.sequence;
-        let Packed { chunk, held } = packed;
+        let held = Held {
+            sequence: state.sequence,
+            part,
+        };
         let taken = Taken {
             sequence: held.sequence,
             records: chunk.records,
@@ -339,60 +364,47 @@ impl Reading {
         Ok(Some(taken))
     }
 
-    fn handled(&self, sequence: u32, records: u32) {
+    /// The chunk that JavaScript has in hand no longer.
+    fn end_holding(&self, sequence: u32) -> Option<Part> {
         let mut state = self.state.lock();
-        let found = state
-            .held
-            .iter()
-            .position(|held| held.sequence == sequence)
-            .and_then(|place| state.held.remove(place));
-        drop(state);
-        if let Some(held) = found {
-            held.handled(records);
-        }
+        let mut held = state.held.iter();
+        let place = held.position(|held| held.sequence == sequence)?;
+        state.held.remove(place).map(|held| held.part)
     }
 
     fn stop(&self) {
         let mut state = self.state.lock();
         state.stopped = true;
-        let packed = std::mem::take(&mut state.packed);
-        let held = std::mem::take(&mut state.held);
+        let left = (
+            std::mem::take(&mut state.packed),
+            std::mem::take(&mut state.held),
+        );
         drop(state);
         self.taken.notify_all();
-        let packed = packed.into_iter().flatten().map(|packed| packed.held);
-        packed.chain(held).for_each(Held::give_back);
+        drop(left);
     }
 }
 
-impl Held {
-    /// The first `records` are handled.
-    fn acknowledge(&self, records: u32) {
-        if let Some(batch) = &*self.batch.lock() {
-            for index in self.first..self.first + records as usize {
-                if let Some(record) = batch.get(index) {
-                    record.acknowledge();
-                }
-            }
+impl Taken {
+    /// A chunk needs so many cells.
+    fn nothing(cells: u32) -> Self {
+        Taken {
+            sequence: 0,
+            records: 0,
+            text: Either::B(String::new()),
+            topics: String::new(),
+            errors: None,
+            cells,
         }
     }
+}
 
-    fn handled(self, records: u32) {
-        if records == self.records && self.last_of_batch {
-            if let Some(batch) = self.batch.lock().take() {
-                batch.acknowledge();
-            }
-            return;
-        }
-        self.acknowledge(records);
-        if records < self.records {
-            self.give_back();
-        }
-    }
+fn is_full(chunk: &Chunk) -> bool {
+    chunk.records >= CHUNK_RECORDS || chunk.text.len() >= CHUNK_BYTES
+}
 
-    /// Nobody will handle it here: the group's next reader does.
-    fn give_back(self) {
-        if let Some(batch) = self.batch.lock().take() {
-            batch.abandon();
-        }
-    }
+fn packed(part: &Part) -> Chunk {
+    let mut chunk = Chunk::default();
+    part.iter().for_each(|record| chunk.record(&record));
+    chunk
 }

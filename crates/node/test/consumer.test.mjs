@@ -363,3 +363,69 @@ test('a header of any name is an ordinary entry', async (t) => {
   assert.equal(Object.getPrototypeOf(headers), Object.prototype);
   assert.equal(Object.getOwnPropertyDescriptor(headers, '__proto__').value.toString(), 'evil');
 });
+
+test('loops that share a batch are committed without a gap', async (t) => {
+  const topic = await filled(t, 2_000);
+  const groupId = name('g');
+  const consumer = reader(t, topic, { groupId, detectEnd: true });
+  const slow = consumer[Symbol.asyncIterator]();
+  await slow.next();
+  await slow.next();
+  let seen = 0;
+  await consumer.eachBatch((records) => {
+    seen += records.length;
+  });
+  assert.ok(seen > 0 && seen < 2_000);
+  await consumer.close();
+  // The slow loop has acknowledged the first record by asking for the second.
+  assert.deepEqual(await latencies(t, topic, groupId), [...Array(2_000).keys()].slice(1));
+});
+
+test('what a loop gives back is read before the rest and holds back what comes after it', async (t) => {
+  const topic = await filled(t, 2_000);
+  const groupId = name('g');
+  const consumer = reader(t, topic, { groupId, detectEnd: true });
+  const first = consumer[Symbol.asyncIterator]();
+  for (let i = 0; i < 10; i++) await first.next();
+  const second = consumer[Symbol.asyncIterator]();
+  const { value } = await second.next();
+  assert.ok(value.event.latencyMs >= 512);
+  await first.return();
+  const [again, ...others] = await consumer.nextBatch();
+  assert.equal(again.event.latencyMs, 9);
+  assert.ok(others.every(({ event }, i) => event.latencyMs === 10 + i));
+  // The second loop reads to the end while the records before are in hand.
+  for await (const _ of { [Symbol.asyncIterator]: () => second });
+  await consumer.close();
+  assert.equal((await latencies(t, topic, groupId))[0], 9);
+});
+
+test('an iterator that ends while it waits takes no record', async (t) => {
+  const topicPrefix = await platformTopics();
+  const topic = `${topicPrefix}system-health`;
+  const consumer = reader(t, topic, { groupId: name('g') });
+  await until('an assignment', () => consumer.assignment().length > 0);
+  const iterator = consumer[Symbol.asyncIterator]();
+  const waits = iterator.next();
+  await iterator.return();
+  assert.deepEqual(await waits, { done: true, value: undefined });
+  await typed(t, { topicPrefix }).send('ServiceHealthEvent', health(7));
+  const [{ event }] = await consumer.nextBatch();
+  assert.equal(event.latencyMs, 7);
+  assert.deepEqual(await iterator.next(), { done: true, value: undefined });
+});
+
+test('calls of next at once give a record each, in order', async (t) => {
+  const topic = await filled(t, 1_100);
+  const groupId = name('g');
+  const consumer = reader(t, topic, { groupId, detectEnd: true });
+  const iterator = consumer[Symbol.asyncIterator]();
+  const calls = Array.from({ length: 1_101 }, () => iterator.next());
+  const results = await Promise.all(calls);
+  assert.deepEqual(
+    results.map(({ value }) => value?.event.latencyMs),
+    [...Array(1_100).keys(), undefined],
+  );
+  await consumer.close();
+  assert.deepEqual(await latencies(t, topic, groupId), []);
+});

@@ -102,6 +102,19 @@ test('a registry outage fails the read and the same records come later', async (
   assert.equal(records.filter(({ event }) => event).length, 20);
 });
 
+test('a loop outlasts a short registry outage', async (t) => {
+  const platform = await start(t);
+  const producer = platform.producer();
+  await producer.sendMany('ServiceHealthEvent', Array.from({ length: 20 }, () => health));
+  platform.takeRegistryDown();
+  setTimeout(() => platform.bringRegistryUp(), 500);
+  const consumer = platform.consumer({ topics: 'system-health', groupId: 'g', detectEnd: true });
+  t.after(() => consumer.close());
+  const errors = [];
+  for await (const { error } of consumer) errors.push(error);
+  assert.deepEqual(errors, Array(20).fill(null));
+});
+
 test('the environment is enough to connect', async (t) => {
   const platform = await start(t);
   assert.deepEqual(Object.keys(platform.environment), [

@@ -95,6 +95,18 @@ def test_a_registry_outage_fails_the_read_and_the_same_records_come_later(
     assert all(record.error is None for record in records)
 
 
+def test_a_loop_outlasts_a_short_registry_outage(carbon_platform: Platform) -> None:
+    with carbon_platform.producer() as producer:
+        assert producer.send_many([quality() for _ in range(20)]).result(30) == 20
+    carbon_platform.registry_down()
+    up = threading.Timer(0.5, carbon_platform.registry_up)
+    up.start()
+    with carbon_platform.consumer("data-quality", group_id="g", detect_end=True) as consumer:
+        records = list(consumer)
+    up.join()
+    assert [record.error for record in records] == [None] * 20
+
+
 def test_a_registry_that_hangs_stops_no_thread_and_no_loop(carbon_platform: Platform) -> None:
     with carbon_platform.producer() as producer:
         producer.send(quality()).result(30)

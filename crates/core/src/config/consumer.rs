@@ -166,8 +166,9 @@ settings! {
         /// starves a consumer that does any work with its records.
         fetch_queue_backoff: Duration = Duration::from_millis(10), key "fetch_queue_backoff_ms";
         /// How long no broker may answer, or the schema registry not give the schemas of fetched records,
-        /// before reading fails. Both are tried again all the while, and the records stay.
-        unreachable_after: Duration = Duration::from_secs(10), key "unreachable_after_ms";
+        /// before reading fails. Both are tried again all the while, and the records stay: the next read
+        /// gives them. What only a person can mend, such as a refused login, fails sooner.
+        unreachable_after: Duration = Duration::from_secs(60), key "unreachable_after_ms";
         /// How long a rebalance waits for the batches in hand of partitions that are to be given up,
         /// so that their next owner does not read those records again.
         revoke_timeout: Duration = Duration::from_secs(5), key "revoke_timeout_ms";

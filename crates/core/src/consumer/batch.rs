@@ -213,6 +213,10 @@ impl Batch {
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 impl Drop for Batch {

@@ -65,12 +65,13 @@
 //! and what librdkafka calls fatal (a group member fenced by another of its name) stay.
 //!
 //! Retry topics and dead letters belong where a batch is acknowledged ([`progress`]), worker pools
-//! on top of [`EventConsumer::next_batch`], and transactions where offsets are stored ([`service`]).
+//! on top of [`EventConsumer::next_batch`] and [`Batch::into_parts`], and transactions where offsets are stored ([`service`]).
 
 mod batch;
 mod builder;
 mod decoding;
 mod owned;
+mod parts;
 mod position;
 mod progress;
 mod reader_id;
@@ -92,6 +93,7 @@ use std::time::{Duration, Instant};
 pub use batch::{Batch, Record, RecordHeader, Records};
 pub use builder::EventConsumerBuilder;
 pub use owned::{OwnedRecord, Undecodable};
+pub use parts::Part;
 pub use position::{Offsets, Position, TopicPartition};
 pub use reader_id::ReaderId;
 pub use stream::{Any, Cursor, Decode, EventStream, Iteration, One};
@@ -206,9 +208,21 @@ impl EventConsumer {
     }
 
     async fn receive(&self, reader: Option<&ReaderId>) -> Result<Option<Batch>> {
-        let next = poll_fn(|cx| match reader {
-            Some(reader) => self.shared.poll_next(reader, cx),
-            None => self.shared.poll_next(&ReaderId::polled(cx.waker()), cx),
+        let mut waits = false;
+        let next = poll_fn(|cx| {
+            let polled;
+            let reader = match reader {
+                Some(reader) => reader,
+                None => {
+                    polled = ReaderId::polled(cx.waker());
+                    &polled
+                }
+            };
+            // Once: what the reader is given meanwhile is not acknowledged by this read.
+            if !std::mem::replace(&mut waits, true) {
+                self.shared.progress.confirm(reader);
+            }
+            self.shared.poll_next(reader, cx)
         });
         match next.await? {
             Next::Batch(batch) => Ok(Some(batch)),

@@ -312,14 +312,17 @@ impl Service {
         });
         let (shared, handle) = (&self.shared, &self.handle);
         let mut reader = shared.reader();
-        let outcome = if handle.is_cooperative() {
-            handle.incremental_unassign(list)
-        } else {
+        let all = !handle.is_cooperative();
+        let outcome = if all {
             handle.assign(None)
+        } else {
+            handle.incremental_unassign(list)
         };
         shared.progress.revoked(&partitions);
-        reader.revoked(&partitions);
+        reader.revoked(&partitions, all);
         drop(reader);
+        // Records of other partitions, or an end, may have waited behind those that are gone.
+        shared.wake.wake();
         for TopicPartition { topic, partition } in &partitions {
             shared.metrics.lag_revoked(topic, *partition);
         }

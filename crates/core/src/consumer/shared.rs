@@ -145,11 +145,10 @@ impl Reader {
         }
     }
 
-    pub(super) fn revoked(&mut self, partitions: &[TopicPartition]) {
+    /// `all` tells that no partition is left until the next assignment.
+    pub(super) fn revoked(&mut self, partitions: &[TopicPartition], all: bool) {
         self.forget_waiting(partitions);
-        for partition in partitions {
-            self.end.unread.remove(partition);
-        }
+        self.end.given_up(partitions, all);
         self.forget(partitions);
     }
 
@@ -277,13 +276,12 @@ impl Shared {
         }
     }
 
-    /// As [`wait_next`](Self::wait_next), for a task.
+    /// As [`wait_next`](Self::wait_next), for a task, which confirms when it begins to wait.
     pub(super) fn poll_next(
         self: &Arc<Self>,
         reader: &ReaderId,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Next>> {
-        self.progress.confirm(reader);
         loop {
             let seen = self.wake.arrivals();
             match self.look(reader) {
@@ -667,6 +665,14 @@ impl End {
         }
     }
 
+    /// What is left may have been read to its end before. Between two assignments there is no end.
+    fn given_up(&mut self, partitions: &[TopicPartition], all: bool) {
+        self.assigned &= !all;
+        for partition in partitions {
+            self.read(partition);
+        }
+    }
+
     fn is_reached(&self) -> bool {
         self.assigned && self.unread.is_empty()
     }
@@ -674,4 +680,26 @@ impl End {
 
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the consumer is closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_reached_by_giving_up_what_is_unread_but_not_by_giving_up_all() {
+        let partitions = [0, 1].map(|number| TopicPartition::new("t", number));
+        let end = || End {
+            assigned: true,
+            unread: partitions.iter().cloned().collect(),
+            news: false,
+        };
+        let mut one_left = end();
+        one_left.read(&partitions[0]);
+        one_left.given_up(&partitions[1..], false);
+        assert!(one_left.is_reached() && one_left.news);
+        let mut all_gone = end();
+        all_gone.given_up(&partitions, true);
+        assert!(!all_gone.is_reached() && !all_gone.news);
+    }
 }

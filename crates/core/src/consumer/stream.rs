@@ -61,6 +61,8 @@ where
 pub struct EventStream<'c, D = Any> {
     consumer: &'c EventConsumer,
     current: Option<Cursor>,
+    /// Whether the next batch is being waited for.
+    waits: bool,
     ended: bool,
     decode: PhantomData<fn() -> D>,
 }
@@ -82,6 +84,7 @@ impl<'c, D> EventStream<'c, D> {
         EventStream {
             consumer,
             current: None,
+            waits: false,
             ended: false,
             decode: PhantomData,
         }
@@ -160,8 +163,13 @@ impl Cursor {
         let Some(batch) = self.batch.take() else {
             return;
         };
-        if reader_goes_on && let Some(last) = self.index.checked_sub(1) {
-            batch.release_to(last);
+        if let Some(last) = self.index.checked_sub(1) {
+            match batch.runs().get(self.run) {
+                _ if reader_goes_on => batch.release_to(last),
+                // No rebalance waits for a record that no reader has.
+                Some(run) => run.run.set_idle(true),
+                None => {}
+            }
         }
         batch.give_back_from(self.index);
     }
@@ -264,7 +272,13 @@ impl<D: Decode> Stream for EventStream<'_, D> {
                 return Poll::Ready(None);
             }
             let reader = ReaderId::polled(cx.waker());
-            match this.consumer.shared.poll_next(&reader, cx) {
+            let shared = &this.consumer.shared;
+            if !std::mem::replace(&mut this.waits, true) {
+                shared.progress.confirm(&reader);
+            }
+            let next = shared.poll_next(&reader, cx);
+            this.waits = next.is_pending();
+            match next {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => {
                     // Nothing comes behind these two.

@@ -44,7 +44,9 @@ pub(super) struct Waiting {
     pub(super) messages: Messages,
     /// Partitions whose end is behind these records.
     pub(super) ends: Vec<TopicPartition>,
-    pub(super) by_header: bool,
+    unknown: Unknown,
+    wake: Arc<Wake>,
+    patience: Duration,
     asking: Arc<Mutex<Asking>>,
 }
 
@@ -53,6 +55,8 @@ struct Asking {
     outcome: Option<HashMap<WireFormat, Error>>,
     /// To be shown to the next reader.
     failure: Option<Error>,
+    /// Whether it broke off, and is to begin again.
+    broke_off: bool,
 }
 
 impl Waiting {
@@ -63,21 +67,26 @@ impl Waiting {
         wake: Arc<Wake>,
         patience: Duration,
     ) -> Self {
-        let asking = Arc::default();
-        let Unknown {
-            registry,
-            formats,
-            by_header,
-        } = unknown;
-        let work = ask(registry, formats, Arc::downgrade(&asking), wake, patience);
-        // Dropping the future leaves the work running.
-        drop(background::spawn(work));
-        Waiting {
+        let waiting = Waiting {
             messages,
             ends,
-            by_header,
-            asking,
-        }
+            unknown,
+            wake,
+            patience: patience.max(PAUSE),
+            asking: Arc::default(),
+        };
+        waiting.ask();
+        waiting
+    }
+
+    fn ask(&self) {
+        let Unknown {
+            registry, formats, ..
+        } = &self.unknown;
+        let asker = Asker::new(&self.asking, &self.wake);
+        let work = ask(registry.clone(), formats.clone(), asker, self.patience);
+        // Dropping the future leaves the work running.
+        drop(background::spawn(work));
     }
 
     /// What the schemas came to, once: `None` while they are asked for, an error where that has
@@ -87,10 +96,18 @@ impl Waiting {
         if let Some(refused) = asking.outcome.take() {
             return Ok(Some(Prepared {
                 refused,
-                by_header: self.by_header,
+                by_header: self.unknown.by_header,
             }));
         }
-        asking.failure.take().map_or(Ok(None), Err)
+        if let Some(failure) = asking.failure.take() {
+            return Err(failure);
+        }
+        let again = std::mem::take(&mut asking.broke_off);
+        drop(asking);
+        if again {
+            self.ask();
+        }
+        Ok(None)
     }
 
     /// Drops the records of partitions that were given up or sought in.
@@ -112,12 +129,55 @@ pub(super) struct Unknown {
     pub(super) by_header: bool,
 }
 
+/// Has the records' readers know what became of asking, also where it panics or cannot begin.
+struct Asker {
+    asking: Weak<Mutex<Asking>>,
+    wake: Arc<Wake>,
+    ended: bool,
+}
+
+impl Asker {
+    fn new(asking: &Arc<Mutex<Asking>>, wake: &Arc<Wake>) -> Self {
+        Asker {
+            asking: Arc::downgrade(asking),
+            wake: Arc::clone(wake),
+            ended: false,
+        }
+    }
+
+    /// Notes what came of it; `false` where nobody waits any more.
+    fn tell(&self, tell: impl FnOnce(&mut Asking)) -> bool {
+        let Some(asking) = self.asking.upgrade() else {
+            return false;
+        };
+        tell(&mut asking.lock());
+        self.wake.wake();
+        true
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.asking.strong_count() > 0
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.tell(|asking| {
+            let message = "asking for a writer's schema broke off; the next read begins it again";
+            asking.failure = Some(Error::new(ErrorKind::Internal, message));
+            asking.broke_off = true;
+        });
+    }
+}
+
 /// Asks for schemas until each is known or refused, or until nobody waits for them any more.
 async fn ask(
     registry: SchemaRegistry,
     formats: Vec<WireFormat>,
-    asking: Weak<Mutex<Asking>>,
-    wake: Arc<Wake>,
+    mut asker: Asker,
     patience: Duration,
 ) {
     let mut show_at = Instant::now() + patience;
@@ -128,15 +188,11 @@ async fn ask(
     loop {
         let left = show_at.saturating_duration_since(Instant::now());
         let outcome = tokio::time::timeout(left, ask_once(&registry, &formats)).await;
-        let Some(asking) = asking.upgrade() else {
-            return;
-        };
         let mut due = Instant::now() >= show_at;
         let failed = match outcome {
             Ok(Ok(refused)) => {
-                asking.lock().outcome = Some(refused);
-                wake.wake();
-                return;
+                asker.tell(|asking| asking.outcome = Some(refused));
+                break;
             }
             Ok(Err(error)) => {
                 // What somebody must mend is shown at once, and not all the time.
@@ -148,14 +204,16 @@ async fn ask(
         };
         if due {
             show_at = Instant::now() + patience;
-            asking.lock().failure = Some(last.clone());
-            wake.wake();
+            asker.tell(|asking| asking.failure = Some(last.clone()));
         }
-        drop(asking);
+        if !asker.is_awaited() {
+            break;
+        }
         if failed {
             tokio::time::sleep(PAUSE).await;
         }
     }
+    asker.ended = true;
 }
 
 /// The schemas that cannot be had or read. Fails where that may pass or is the settings' fault.
@@ -196,4 +254,42 @@ async fn ask_once(
 async fn fetched(registry: &SchemaRegistry, key: SchemaKey) -> Result<()> {
     let schema = registry.start_schema(key).await?;
     schema.parsed().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::MockRegistry;
+
+    #[test]
+    fn asking_that_breaks_off_fails_the_read_and_begins_again() {
+        let registry = MockRegistry::start().unwrap();
+        let id = registry.register("greetings-value", r#""string""#).unwrap();
+        let wake = Arc::new(Wake::default());
+        let unknown = Unknown {
+            registry: SchemaRegistry::new(&registry.settings()).unwrap(),
+            formats: vec![WireFormat::Confluent { id }],
+            by_header: false,
+        };
+        registry.down();
+        let (nothing, ends) = (Messages::default(), Vec::new());
+        let patience = Duration::from_secs(3600);
+        let waiting = Waiting::new(nothing, ends, unknown, Arc::clone(&wake), patience);
+        // As a panic does, or a background thread that cannot be spawned.
+        drop(Asker::new(&waiting.asking, &wake));
+        assert_eq!(wake.arrivals(), 1);
+        let Err(error) = waiting.look() else {
+            panic!("no error")
+        };
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        registry.up();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let seen = wake.arrivals();
+            if waiting.look().unwrap().is_some() {
+                break;
+            }
+            assert!(wake.wait(seen, Some(deadline)), "not asked again");
+        }
+    }
 }

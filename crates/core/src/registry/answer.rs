@@ -154,6 +154,11 @@ pub(super) fn is_not_found(error: &Error) -> bool {
     error.get("status") == Some("404") && error.kind() != ErrorKind::Unavailable
 }
 
+/// Whether the answer was a 404 that may be no registry's.
+pub(super) fn is_a_page(error: &Error) -> bool {
+    error.get("status") == Some("404") && error.kind() == ErrorKind::Unavailable
+}
+
 /// Where an answer sends us instead, if it does. A redirect that would lose the request's body is an
 /// error (RFC 9110, section 15.4: clients ask again with GET after 301, 302 and 303).
 pub(super) fn redirect(response: &Response, from: &Url, call: &Call) -> Result<Option<Url>, Fault> {

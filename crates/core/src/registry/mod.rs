@@ -373,13 +373,48 @@ impl Inner {
 
     async fn fetch_schema(&self, key: SchemaKey) -> Result<RegisteredSchema> {
         let kind = match key {
+            // Registries number schemas with Java's `int`, and answer 404 without a code of their own.
+            SchemaKey::Id(id) if i32::try_from(id).is_err() => {
+                let message = "no schema registry has an id of this size: the value only begins as \
+                               one in the Confluent format does";
+                return Err(key.named(Error::new(ErrorKind::Undecodable, message)));
+            }
             SchemaKey::Id(_) => "ids",
             SchemaKey::Guid(_) => "guids",
         };
         // Records outlive the subject that their schema was registered under.
         let call = Call::get(&["schemas", kind, &key.to_string()]).query(&[("deleted", "true")]);
-        self.registered(self.http.call(&call.about_schema(key)).await?, key)
+        let answer = match self.http.call(&call.about_schema(key)).await {
+            Err(error) if answer::is_a_page(&error) => {
+                return Err(self.without_guids(error, key).await);
+            }
+            answer => answer?,
+        };
+        self.registered(answer, key).await
+    }
+
+    /// Why a GUID's schema was answered with a page that is not found: a registry that answers
+    /// other calls does not know GUIDs, and nothing but the page may come from a proxy without one.
+    async fn without_guids(&self, page: Error, key: SchemaKey) -> Error {
+        if !matches!(key, SchemaKey::Guid(_)) {
+            return page;
+        }
+        let subjects = Call::get(&["subjects"]).query(&[("limit", "1")]);
+        let answers = match self
+            .http
+            .call::<Vec<serde::de::IgnoredAny>>(&subjects)
             .await
+        {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::Authorization,
+        };
+        if !answers {
+            return page;
+        }
+        let message = "the record names its schema by a GUID in the header __value_schema_id, and \
+                       the schema registry does not know GUIDs: it has no /schemas/guids";
+        let error = Error::new(ErrorKind::Undecodable, message).with("status", 404);
+        key.named(error.with("url", page.get("url").unwrap_or_default()))
     }
 
     async fn registered(&self, answer: SchemaAnswer, key: SchemaKey) -> Result<RegisteredSchema> {

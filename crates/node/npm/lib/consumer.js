@@ -53,6 +53,11 @@ class Chunk {
 class Reader {
   /** What it was given last. */
   chunk = null;
+  /** Whether it reads no more. */
+  ended = false;
+  /** Calls of an iterator's `next` that wait, and the last of them. */
+  calls = 0;
+  turn = null;
 }
 
 /** Reads typed events: one by one (`for await`), or batch by batch. */
@@ -66,8 +71,6 @@ class EventConsumer {
   #reader = new Reader();
   /** Whether a call of `nextBatch` waits. */
   #waiting = false;
-  /** Chunks that were given back, in order: they come at the next read. */
-  #givenBack = [];
   #wakes = [];
   #closed = false;
 
@@ -88,9 +91,12 @@ class EventConsumer {
     const reader = new Reader();
     return {
       next: () => this.#nextRecord(reader),
-      // The record in the caller's hands comes again, to the next loop or to the group.
+      // The record in the caller's hands comes again, to the next loop or to the group, and a `next`
+      // that waits receives none.
       return: (value) => {
+        reader.ended = true;
         this.#giveBack(reader);
+        this.onReady();
         return Promise.resolve({ done: true, value });
       },
     };
@@ -159,9 +165,8 @@ class EventConsumer {
   async close({ timeoutMs } = {}) {
     if (this.#closed) return;
     this.#closed = true;
-    for (const reader of [...this.#readers]) this.#giveBack(reader);
-    for (const chunk of this.#givenBack) this.#native.handled(chunk.sequence, chunk.done);
-    this.#givenBack = [];
+    for (const { chunk } of this.#readers) this.#native.progress(chunk.sequence, chunk.done);
+    for (const reader of [...this.#readers]) this.#release(reader);
     clients.delete(this.#id);
     this.onReady();
     try {
@@ -178,14 +183,24 @@ class EventConsumer {
 
   #nextRecord(reader) {
     const { chunk } = reader;
-    if (chunk !== null && chunk.goesOn) return Promise.resolve(chunk.next());
-    return this.#nextRecordLater(reader);
+    if (reader.calls === 0 && chunk !== null && chunk.goesOn) return Promise.resolve(chunk.next());
+    reader.calls++;
+    reader.turn = this.#nextRecordLater(reader, reader.turn);
+    return reader.turn;
   }
 
-  async #nextRecordLater(reader) {
-    this.#finish(reader);
-    const chunk = await this.#nextChunk(reader);
-    return chunk === null ? { done: true, value: undefined } : chunk.next();
+  async #nextRecordLater(reader, before) {
+    try {
+      // One call after the other, so that none takes a chunk while another one does.
+      if (reader.calls > 1) await before.catch(() => {});
+      const { chunk } = reader;
+      if (chunk !== null && chunk.goesOn) return chunk.next();
+      this.#finish(reader);
+      const next = await this.#nextChunk(reader);
+      return next === null ? { done: true, value: undefined } : next.next();
+    } finally {
+      reader.calls--;
+    }
   }
 
   async #nextBatch(reader, signal) {
@@ -201,17 +216,15 @@ class EventConsumer {
     const { chunk } = reader;
     if (chunk === null || this.#closed) return;
     this.#release(reader);
-    this.#native.handled(chunk.sequence, chunk.given);
+    this.#native.finish(chunk.sequence);
   }
 
   /** The next read gives what this reader was given and has not acknowledged, and what is behind. */
   #giveBack(reader) {
     const { chunk } = reader;
-    if (chunk === null) return;
+    if (chunk === null || this.#closed) return;
     this.#release(reader);
-    chunk.given = chunk.done;
-    this.#givenBack.push(chunk);
-    this.#givenBack.sort((one, other) => one.sequence - other.sequence);
+    this.#native.giveBack(chunk.sequence, chunk.done);
     this.onReady();
   }
 
@@ -225,8 +238,8 @@ class EventConsumer {
     try {
       for (;;) {
         throwIfAborted(signal);
-        if (this.#closed) return null;
-        const chunk = this.#givenBack.shift() ?? this.#take();
+        if (this.#closed || reader.ended) return null;
+        const chunk = this.#take();
         if (chunk !== null) {
           reader.chunk = chunk;
           this.#readers.add(reader);

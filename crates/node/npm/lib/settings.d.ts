@@ -408,9 +408,10 @@ export interface ConsumerSettings {
   fetchQueueBackoffMs?: number | undefined;
   /**
    * How long no broker may answer, or the schema registry not give the schemas of fetched records,
-   * before reading fails. Both are tried again all the while, and the records stay.
+   * before reading fails. Both are tried again all the while, and the records stay: the next read
+   * gives them. What only a person can mend, such as a refused login, fails sooner.
    *
-   * Default: `10000`.
+   * Default: `60000`.
    */
   unreachableAfterMs?: number | undefined;
   /**

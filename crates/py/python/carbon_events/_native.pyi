@@ -148,12 +148,14 @@ class Record(Generic[E_co]):
 
     @property
     def event(self) -> E_co:
-        """The event; `None` of a tombstone, which `tombstone` tells.
+        """The event; `None` of a tombstone.
+
+        Tombstones are not in the type: they occur on compacted topics alone, and every other loop
+        would have to rule them out. Where they do, look at `tombstone` first.
 
         Raises:
             UndecodableError: the bytes are no event.
             IncompatibleSchemaError: an event of another writer that ours cannot stand for.
-            UnavailableError: the registry, asked for the writer's schema, did not answer.
         """
 
     @property

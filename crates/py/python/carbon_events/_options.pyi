@@ -199,7 +199,8 @@ class ConsumerOptions(ConnectionOptions, total=False):
     fetch_queue_backoff_ms: int | timedelta | None
     #: How long no broker may answer, or the schema registry not give the schemas of fetched
     #: records, before reading fails. Both are tried again all the while, and the records
-    #: stay. Default: `10000`.
+    #: stay: the next read gives them. What only a person can mend, such as a refused login,
+    #: fails sooner. Default: `60000`.
     unreachable_after_ms: int | timedelta | None
     #: How long a rebalance waits for the batches in hand of partitions that are to be given
     #: up, so that their next owner does not read those records again. Default: `5000`.

@@ -89,17 +89,17 @@ impl Options {
     }
 }
 
+/// How long brokers may be out of reach: a person waits for the answer.
+const TRIED_FOR: Duration = Duration::from_secs(10);
+
 pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let since_ms = options.since.map(|since| since.at(now_ms));
     let until_ms = options.until.map(|until| until.at(now_ms));
-    let settings = cli.connection.settings()?;
+    let mut settings = cli.connection.settings()?;
     settings.connection.check_files()?;
-    let silence = Silence::new(
-        cli,
-        &settings.connection,
-        settings.consumer.unreachable_after,
-    );
+    settings.consumer = settings.consumer.unreachable_after(TRIED_FOR);
+    let silence = Silence::new(cli, &settings.connection, TRIED_FOR);
     let mut builder = EventConsumer::builder()
         .settings(settings)
         .topics(options.topics())

@@ -518,3 +518,158 @@ fn nothing_is_committed_beyond_what_was_read_again_after_a_seek() {
     consumer.close(SOON).unwrap();
     assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, end)]));
 }
+
+#[test]
+fn a_read_that_waits_acknowledges_nothing_that_its_reader_gets_meanwhile() {
+    let broker = broker();
+    let consumer = builder(&broker, "g").build().unwrap();
+    let task = futures::task::noop_waker();
+    let mut cx = std::task::Context::from_waker(&task);
+    let mut waits = Box::pin(consumer.next_batch_async());
+    let mut stream = consumer.stream();
+    until("an assignment", || !consumer.assignment().is_empty());
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    assert!(stream.poll_next_unpin(&mut cx).is_pending());
+    write(&broker, 0, 0..4);
+    // The same task, by another read.
+    let mut other = Box::pin(consumer.next_batch_async());
+    let mut seen = 0;
+    until("the records", || match other.as_mut().poll(&mut cx) {
+        std::task::Poll::Pending => false,
+        std::task::Poll::Ready(batch) => {
+            seen += batch.unwrap().unwrap().len();
+            true
+        }
+    });
+    let _ = waits.as_mut().poll(&mut cx);
+    let _ = stream.poll_next_unpin(&mut cx);
+    assert_eq!(consumer.handled(), Offsets::default());
+    assert!(seen > 0);
+}
+
+#[test]
+fn no_close_or_rebalance_waits_for_the_record_of_a_reader_that_is_gone() {
+    use crate::consumer::{Cursor, ReaderId};
+    let broker = broker();
+    for partition in 0..3 {
+        write(&broker, partition, [partition.into()]);
+    }
+    let member = || {
+        let settings = settings(&broker, "g").revoke_timeout(Duration::from_secs(3600));
+        builder(&broker, "g").consumer(settings).build().unwrap()
+    };
+    let consumer = member();
+    has_buffered(&consumer, 3);
+    let mut cursor = Cursor::new(next(&consumer));
+    assert!(cursor.next_record().is_some());
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop(cursor));
+    });
+    let second = member();
+    until("both to have partitions", || {
+        !second.assignment().is_empty() && !consumer.assignment().is_empty()
+    });
+    // Nothing of it was acknowledged, by whichever reader.
+    consumer.acknowledge_of(&ReaderId::current());
+    second.close(SOON).unwrap();
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::new());
+}
+
+/// The parts of the batch that has all of these events, of so many records each.
+fn parts(consumer: &EventConsumer, records: usize, each: usize) -> Vec<crate::consumer::Part> {
+    has_buffered(consumer, records);
+    let batch = next(consumer);
+    assert_eq!(batch.len(), records);
+    let starts = (0..records).step_by(each);
+    batch.into_parts(starts.map(|start| start..records.min(start + each)))
+}
+
+fn offsets(part: &crate::consumer::Part) -> Vec<i64> {
+    part.iter().map(|record| record.offset()).collect()
+}
+
+#[test]
+fn parts_of_a_batch_are_acknowledged_without_a_gap() {
+    let broker = broker();
+    write(&broker, 0, 0..10);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let mut parts = parts(&consumer, 10, 4);
+    assert!(parts.iter_mut().all(|part| !part.take()));
+    assert_eq!(offsets(&parts[1]), [4, 5, 6, 7]);
+    let handled = || consumer.handled().iter().next().map(|it| it.next_offset);
+    parts[1].acknowledge(4);
+    parts[2].acknowledge(1);
+    assert_eq!(handled(), None, "the first part comes before");
+    parts[0].acknowledge(3);
+    assert_eq!(handled(), Some(3));
+    parts[0].acknowledge(4);
+    assert_eq!(handled(), Some(9));
+    drop(parts);
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 9)]));
+}
+
+#[test]
+fn a_part_that_is_left_and_taken_again_holds_back_what_comes_after_it() {
+    let broker = broker();
+    write(&broker, 0, 0..8);
+    let consumer = builder(&broker, "g").build().unwrap();
+    let mut parts = parts(&consumer, 8, 4);
+    let (second, mut first) = (parts.pop().unwrap(), parts.pop().unwrap());
+    assert!(first.is_before(&second) && !second.is_before(&first));
+    first.take();
+    first.acknowledge(1);
+    first.leave(1);
+    second.acknowledge(4);
+    drop(second);
+    let handled = || consumer.handled().iter().next().map(|it| it.next_offset);
+    assert_eq!(handled(), Some(1));
+    assert!(!first.take());
+    assert_eq!(offsets(&first), [1, 2, 3]);
+    first.acknowledge(2);
+    assert_eq!(handled(), Some(3));
+    first.acknowledge(3);
+    assert_eq!(handled(), Some(8));
+}
+
+#[test]
+fn a_rebalance_waits_for_parts_in_hand_alone_and_the_others_forget_what_was_given_up() {
+    let broker = broker();
+    for partition in 0..3 {
+        write(&broker, partition, 0..2);
+    }
+    let member = || builder(&broker, "g").build().unwrap();
+    let consumer = member();
+    let mut parts = parts(&consumer, 6, 3);
+    let is_waited_for = || {
+        let soon = Instant::now() + Duration::from_millis(20);
+        let progress = &consumer.shared.progress;
+        !progress.wait_until_handled(&consumer.assignment(), soon, || false)
+    };
+    assert!(!is_waited_for(), "nobody has a part");
+    parts.iter_mut().for_each(|part| drop(part.take()));
+    let mut part = parts.swap_remove(0);
+    drop(parts);
+    assert!(is_waited_for());
+    part.leave(0);
+    assert!(!is_waited_for());
+    let second = member();
+    until("both to have partitions", || {
+        !second.assignment().is_empty() && !consumer.assignment().is_empty()
+    });
+    // The eager protocol gives up all, and what was kept is fetched anew.
+    assert!(part.take() && part.is_empty());
+    let mut seen = Vec::new();
+    until("each record", || {
+        for one in [&consumer, &second] {
+            if let Some(batch) = one.next_batch(Duration::from_millis(50)).unwrap() {
+                seen.extend(batch.iter().map(|it| (it.partition(), it.offset())));
+            }
+        }
+        seen.len() >= 6
+    });
+    seen.sort_unstable();
+    let expected = (0..3).flat_map(|partition| [(partition, 0), (partition, 1)]);
+    assert_eq!(seen, Vec::from_iter(expected));
+}

@@ -371,6 +371,69 @@ fn a_schema_that_a_header_names_and_nobody_has_is_an_error_that_names_the_header
 }
 
 #[test]
+fn an_id_that_no_registry_gives_is_the_records_own_error() {
+    let (broker, registry) = (broker(), registry(1));
+    let garbage = vec![0, 0xff, 0xff, 0xff, 0xff];
+    write_values(&broker, TOPIC, 0, [garbage, confluent(1 << 31, 1)]);
+    write_values(&broker, TOPIC, 0, [confluent(1, 7)]);
+    let consumer = reader(&broker, quick(&registry), SOON);
+    let records = block_on(consumer.stream().take(3).collect::<Vec<_>>());
+    let events = records
+        .into_iter()
+        .map(|record| record.unwrap().into_event());
+    let outcomes: Vec<_> = events.collect();
+    let [Err(garbage), Err(beyond), Ok(_)] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(garbage.kind(), ErrorKind::Undecodable);
+    assert_eq!(garbage.get("schema_id"), Some("4294967295"));
+    assert_eq!(beyond.get("schema_id"), Some("2147483648"));
+    assert_eq!(registry.calls().schemas, 1, "only what may be there");
+}
+
+#[test]
+fn a_guid_that_the_registry_cannot_be_asked_for_is_the_records_own_error() {
+    let (broker, registry) = (broker(), registry(1));
+    let guid = guid_header(&registry.guid(1).unwrap());
+    write_by_header(&broker, &guid, confluent(0, 1).split_off(5));
+    // A proxy without a registry behind it answers everything so.
+    registry.fail(RegistryFault::Status(404));
+    let consumer = reader(&broker, quick(&registry), Duration::from_millis(300));
+    let page = error(&consumer);
+    assert_eq!(page.kind(), ErrorKind::Unavailable, "{page}");
+    consumer.close(SOON).unwrap();
+    registry.recover();
+    // A registry that is older than GUIDs answers what else it is asked.
+    registry.fail_next(1, RegistryFault::Status(404));
+    let consumer = reader(&broker, quick(&registry), SOON);
+    let record = block_on(consumer.stream().next()).unwrap().unwrap();
+    let error = record.into_event().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Undecodable, "{error}");
+    assert!(error.message().contains("__value_schema_id"), "{error}");
+    assert!(error.get("schema_guid").is_some(), "{error}");
+}
+
+#[test]
+fn no_patience_with_the_registry_is_a_little() {
+    let (broker, registry) = (broker(), registry(1));
+    write_values(&broker, TOPIC, 0, [confluent(1, 7)]);
+    registry.fail(RegistryFault::Slow(Duration::from_millis(50)));
+    let settings = settings(&broker, "g").unreachable_after(Duration::from_millis(0));
+    let builder = builder(&broker, "g").consumer(settings);
+    let consumer = builder.registry(registry.settings()).build().unwrap();
+    let mut latency_ms = None;
+    until("the record", || {
+        // Brokers are not waited for either.
+        if let Ok(Some(batch)) = consumer.next_batch(Duration::from_millis(100)) {
+            let record = batch.get(0).unwrap();
+            latency_ms = Some(record.typed::<ServiceHealthEvent>().unwrap().latency_ms);
+        }
+        latency_ms.is_some()
+    });
+    assert_eq!((latency_ms, registry.calls().schemas), (Some(7), 1));
+}
+
+#[test]
 fn threads_that_read_together_share_what_waits() {
     let (broker, registry) = (broker(), registry(1));
     write_values(&broker, TOPIC, 0, (0..10).map(|n| confluent(1, n)));
