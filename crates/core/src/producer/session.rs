@@ -118,6 +118,7 @@ impl Engine {
         self.failed.store(true, Ordering::SeqCst);
         self.closing.store(true, Ordering::SeqCst);
         self.budget.wake_all();
+        self.line.rouse();
     }
 
     /// Fails what a session that is over holds; whether all of it is settled. On the event thread,
