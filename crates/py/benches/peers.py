@@ -286,6 +286,7 @@ def asyncio_ours(count: int) -> None:
             bootstrap_servers=BOOTSTRAP,
             schema_registry_url=REGISTRY,
             security_protocol="PLAINTEXT",
+            linger_ms=10,
         )
 
         def one(number: int) -> Any:

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   delivery thread           file descriptor        the loop's own thread
-//!     waker: note the batch ─▶ written once a turn ─▶ add_reader: drain() looks at what is noted
-//!                                                     and sets the results of asyncio's futures
+//!     waker: note the batch ─▶ written once a turn ─▶ add_reader: drain() gives the outcomes that are
+//!                                                     known, `_loops` sets the futures' results
 //! ```
 //!
 //! One [`Port`] a loop. No thread of ours takes the GIL, a thousand outcomes wake the loop once,
@@ -23,17 +23,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use carbon_events::Delivery;
-use carbon_events::producer::Admission;
+use carbon_events::producer::{Admission, DeliveryReport};
 use carbon_events::sync::Mutex;
+use carbon_events::{Delivery, Result};
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use crate::delivery::outcome;
-use crate::errors::Raise;
+use crate::delivery::{outcome, report_object};
+use crate::errors::{self, Raise};
 use crate::wakeup::Wakeup;
 
 /// What a future gives: made into Python's objects on the loop's thread.
@@ -54,6 +54,9 @@ struct Task {
     /// asyncio's future.
     target: Py<PyAny>,
 }
+
+/// An asyncio future with the record's report, or with its error.
+type Completed = (Py<PyAny>, Option<Py<PyAny>>, Option<Py<PyAny>>);
 
 /// Deliveries of one batch and their asyncio futures.
 type Batch = Vec<(Delivery, Py<PyAny>)>;
@@ -111,13 +114,14 @@ impl Port {
         self.shared.wakeup.fileno()
     }
 
-    /// Looks at what is ready; called by the loop.
-    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+    /// Looks at what is ready: futures with a delivery report or an error each.
+    fn drain(&self, py: Python<'_>) -> PyResult<Vec<Completed>> {
         self.shared.wakeup.drain();
         let ready = mem::take(&mut *self.shared.ready.lock());
+        let mut completed = Vec::new();
         for what in ready {
             match what {
-                Ready::Batch(batch) => self.complete_batch(py, batch)?,
+                Ready::Batch(batch) => self.completed(py, batch, &mut completed)?,
                 Ready::Task(id) => {
                     // Taken out while it is polled: setting a result may run anything.
                     let task = self.tasks.lock().remove(&id);
@@ -127,7 +131,12 @@ impl Port {
                 }
             }
         }
-        Ok(())
+        Ok(completed)
+    }
+
+    /// Has the loop call again.
+    fn notify(&self) {
+        self.shared.wakeup.notify();
     }
 
     /// Takes a record out of the line, unless it is accepted.
@@ -183,7 +192,7 @@ impl Port {
     /// Sets the future's result when the record is delivered or has failed.
     fn watch(&self, py: Python<'_>, delivery: Delivery, target: Py<PyAny>) -> PyResult<()> {
         let batch = delivery.batch();
-        let is_known = match self.batches.lock().entry(batch) {
+        let settled = match self.batches.lock().entry(batch) {
             Entry::Occupied(mut known) => {
                 known.get_mut().push((delivery, target));
                 return Ok(());
@@ -191,43 +200,56 @@ impl Port {
             Entry::Vacant(new) => {
                 delivery.wake_with_batch(&self.waker(Ready::Batch(batch)));
                 // Between the send and this.
-                let is_known = delivery.outcome().is_some();
-                new.insert(vec![(delivery, target)]);
-                is_known
+                let Some(settled) = delivery.outcome() else {
+                    new.insert(vec![(delivery, target)]);
+                    return Ok(());
+                };
+                settled
             }
         };
-        if is_known {
-            self.complete_batch(py, batch)?;
+        complete(py, &target, outcome(py, settled))
+    }
+
+    /// Takes those records of a batch whose outcome is known.
+    fn completed(
+        &self,
+        py: Python<'_>,
+        batch: usize,
+        completed: &mut Vec<Completed>,
+    ) -> PyResult<()> {
+        // Nothing of Python's is made under the lock: collecting garbage runs anything.
+        let settled = self.settled(batch);
+        completed.reserve(settled.len());
+        for (target, settled) in settled {
+            completed.push(match settled {
+                Ok(report) => (target, Some(report_object(py, report)?), None),
+                Err(error) => {
+                    let error = errors::exception(py, &error)?.into_value(py).into_any();
+                    (target, None, Some(error))
+                }
+            });
         }
         Ok(())
     }
 
-    /// Sets the results of those records of a batch whose outcome is known.
-    fn complete_batch(&self, py: Python<'_>, batch: usize) -> PyResult<()> {
-        let mut completed = Vec::new();
-        {
-            let mut batches = self.batches.lock();
-            let Some(waiting) = batches.get_mut(&batch) else {
-                return Ok(());
-            };
-            completed.reserve(waiting.len());
-            let mut left = Vec::new();
-            for (delivery, target) in mem::take(waiting) {
-                match delivery.outcome() {
-                    Some(settled) => completed.push((settled, target)),
-                    None => left.push((delivery, target)),
-                }
-            }
-            if left.is_empty() {
-                batches.remove(&batch);
-            } else {
-                *waiting = left;
+    fn settled(&self, batch: usize) -> Vec<(Py<PyAny>, Result<DeliveryReport>)> {
+        let mut batches = self.batches.lock();
+        let Some(waiting) = batches.get_mut(&batch) else {
+            return Vec::new();
+        };
+        let (mut settled, mut left) = (Vec::with_capacity(waiting.len()), Vec::new());
+        for (delivery, target) in mem::take(waiting) {
+            match delivery.outcome() {
+                Some(outcome) => settled.push((target, outcome)),
+                None => left.push((delivery, target)),
             }
         }
-        for (settled, target) in completed {
-            complete(py, &target, outcome(py, settled))?;
+        if left.is_empty() {
+            batches.remove(&batch);
+        } else {
+            *waiting = left;
         }
-        Ok(())
+        settled
     }
 }
 
