@@ -91,24 +91,6 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// As [`new`](Self::new), where texts before `read` are read already.
-    pub(crate) fn resume(cells: &'a [f64], text: &'a Text, read: usize) -> Self {
-        Cells {
-            read,
-            ..Cells::new(cells, text)
-        }
-    }
-
-    /// How many cells are left.
-    pub(crate) fn left(&self) -> usize {
-        self.cells.len()
-    }
-
-    /// How far the texts are read.
-    pub(crate) fn read(&self) -> usize {
-        self.read
-    }
-
     /// The next event: its head, and its cells alone. Whatever becomes of it, the one after it
     /// comes next.
     pub(crate) fn event(&mut self) -> Result<(Head, Cells<'a>)> {

@@ -1,15 +1,17 @@
 //! The records that one call sent, on the way to their outcomes.
 //!
 //! Only the last record of each batch wakes the group: those before it in the batch are settled by
-//! then. A wake-up looks at the group's records and tells JavaScript of all that are settled.
+//! then. Of records in line, the first one does: it is accepted first, usually with many others. A
+//! wake-up looks at the group's records and tells JavaScript of all that are settled.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use carbon_events::producer::{Admission, DeliveryReport};
 use carbon_events::sync::Mutex;
-use carbon_events::{Delivery, Error};
+use carbon_events::{Delivery, Error, Result};
 
 use crate::mailbox::Post;
 
@@ -24,11 +26,39 @@ pub(crate) struct Group {
 }
 
 struct Records {
-    waiting: Vec<(u32, Delivery)>,
+    waiting: Vec<(u32, Fate)>,
     refused: Vec<(u32, Error)>,
     /// Records that JavaScript has not been told of.
     untold: u32,
     delivered: u32,
+}
+
+/// Where a record is that was sent.
+pub(crate) enum Fate {
+    InLine(Admission),
+    Accepted(Delivery),
+}
+
+impl Fate {
+    pub(crate) fn of(admission: Admission) -> Self {
+        match admission.at_once() {
+            Ok(delivery) => Fate::Accepted(delivery),
+            Err(admission) => Fate::InLine(admission),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<DeliveryReport>> {
+        if let Fate::InLine(admission) = self {
+            match admission.outcome()? {
+                Ok(delivery) => *self = Fate::Accepted(delivery),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        match self {
+            Fate::Accepted(delivery) => delivery.outcome(),
+            Fate::InLine(_) => None,
+        }
+    }
 }
 
 impl Group {
@@ -50,7 +80,7 @@ impl Group {
     }
 
     /// Records were sent, or refused.
-    pub(crate) fn add(self: &Arc<Self>, sent: Vec<(u32, Delivery)>, refused: Vec<(u32, Error)>) {
+    pub(crate) fn add(self: &Arc<Self>, sent: Vec<(u32, Fate)>, refused: Vec<(u32, Error)>) {
         let mut records = self.records.lock();
         let tell = !refused.is_empty();
         records.refused.extend(refused);
@@ -66,26 +96,28 @@ impl Group {
         }
     }
 
-    /// Has the last waiting record of each batch wake the group. True where one is settled.
+    /// Has the last waiting record of each batch wake the group, and the first one in line. True where
+    /// one is settled or accepted.
     fn watch(self: &Arc<Self>, records: &mut Records) -> bool {
         let waker = Waker::from(Arc::clone(self));
         let mut context = Context::from_waker(&waker);
-        let mut watched: Vec<usize> = Vec::with_capacity(16);
-        for index in (0..records.waiting.len()).rev() {
-            let delivery = &records.waiting[index].1;
-            let known = |other: &usize| records.waiting[*other].1.shares_batch(delivery);
-            if watched.iter().any(known) {
-                continue;
-            }
-            watched.push(index);
-            if Pin::new(&mut records.waiting[index].1)
-                .poll(&mut context)
-                .is_ready()
-            {
-                return true;
+        let mut watched: Vec<Delivery> = Vec::with_capacity(16);
+        let mut first_in_line = None;
+        for (_, fate) in records.waiting.iter_mut().rev() {
+            match fate {
+                Fate::InLine(admission) => first_in_line = Some(admission),
+                Fate::Accepted(delivery) => {
+                    if watched.iter().any(|other| other.shares_batch(delivery)) {
+                        continue;
+                    }
+                    if Pin::new(&mut *delivery).poll(&mut context).is_ready() {
+                        return true;
+                    }
+                    watched.push(delivery.clone());
+                }
             }
         }
-        false
+        first_in_line.is_some_and(|first| Pin::new(first).poll(&mut context).is_ready())
     }
 
     /// Writes the outcomes that are known into `rows`; false where there is no room for all, or the
@@ -106,7 +138,7 @@ impl Group {
             records.untold -= 1;
         }
         let mut full = false;
-        records.waiting.retain(|(index, delivery)| {
+        records.waiting.retain_mut(|(index, fate)| {
             if full {
                 return true;
             }
@@ -114,7 +146,7 @@ impl Group {
                 full = true;
                 return true;
             }
-            match delivery.outcome() {
+            match fate.outcome() {
                 None => return true,
                 Some(Err(error)) => rows.failed(self.id, *index, error),
                 Some(Ok(report)) => {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
 use carbon_events::compat::{event_from_call, protect_json};
-use carbon_events::producer::Header;
-use carbon_events::{Delivery, Envelope, Event, EventProducer, Result, Topic};
+use carbon_events::producer::{Admission, Header};
+use carbon_events::{Envelope, Event, EventProducer, Result, Topic};
 
 use crate::cells::{Cells, Head, options};
 use crate::flat::{self, Start};
@@ -33,8 +33,7 @@ macro_rules! send {
             outgoing = outgoing.headers(headers);
         }
         match $how {
-            How::Wait => outgoing.send().map(Some),
-            How::Try => outgoing.try_send().map(Some),
+            How::Send => outgoing.submit().map(Some),
             How::Check => outgoing.check().map(|()| None),
         }
     }};
@@ -49,10 +48,8 @@ pub(crate) struct Via<'a> {
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum How {
-    /// Waits while the queue is full.
-    Wait,
-    /// Refuses the record while the queue is full.
-    Try,
+    /// Sends it, or puts it in line where the queue is full.
+    Send,
     /// Sends nothing.
     Check,
 }
@@ -64,7 +61,7 @@ impl Sender {
         head: &Head,
         cells: &mut Cells<'_>,
         via: Via<'_>,
-    ) -> Result<Option<Delivery>> {
+    ) -> Result<Option<Admission>> {
         let options = Options::read(head.options, cells)?;
         match head.kind {
             -1 => {
@@ -100,7 +97,7 @@ impl Sender {
         cells: &mut Cells<'_>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Option<Delivery>> {
+    ) -> Result<Option<Admission>> {
         let json: Cow<'_, str> = cells.take()?;
         let topic = topic(number)?;
         self.with_fill(topic, |fill| {
@@ -119,7 +116,7 @@ impl Sender {
         mut options: Options<'a>,
         written: bool,
         via: Via<'_>,
-    ) -> Result<Option<Delivery>> {
+    ) -> Result<Option<Admission>> {
         let topic = topic(number)?;
         options.key = Some(cells.bytes()?);
         let start = Start {
@@ -184,7 +181,7 @@ impl Sender {
         event: &Event<'_>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Option<Delivery>> {
+    ) -> Result<Option<Admission>> {
         send!(options, via.producer.any(event), via.how)
     }
 
@@ -194,7 +191,7 @@ impl Sender {
         value: Option<Cow<'_, [u8]>>,
         options: Options<'_>,
         via: Via<'_>,
-    ) -> Result<Option<Delivery>> {
+    ) -> Result<Option<Admission>> {
         let mut outgoing = via.producer.raw(topic);
         if let Some(value) = value {
             outgoing = outgoing.value(value.into_owned());

@@ -1,21 +1,22 @@
 //! A producer as JavaScript has it.
 //!
 //! ```text
-//!  send(cells) ── room in the queue ──▶ EventProducer, at once, on JavaScript's thread
-//!      │ the queue is full, or the producer is not running yet
+//!  send(cells) ── records ──▶ EventProducer, at once, on JavaScript's thread; what finds the queue full
+//!      │                      is in the library's line
+//!      │ the producer does not run yet
 //!      ▼
-//!  backlog ── in order ──▶ feeder: a thread that lives while there is one, and may block
+//!  unsent calls ── in order ──▶ the thread that starts it, and ends then
 //! ```
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use carbon_events::codec::Rules;
 use carbon_events::config::EventFormat;
 use carbon_events::sync::{Condvar, Mutex};
-use carbon_events::{Delivery, Error, ErrorKind, Result};
+use carbon_events::{Error, ErrorKind, EventProducer, Result};
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
 use serde_json::Value;
@@ -23,7 +24,7 @@ use serde_json::Value;
 use crate::cells::{Cells, Text};
 use crate::engine::Engine;
 use crate::errors::thrown;
-use crate::group::Group;
+use crate::group::{Fate, Group};
 use crate::mailbox::{Mailbox, Post, in_background};
 use crate::outgoing::{How, Via};
 use crate::settings::{self, Client};
@@ -38,7 +39,7 @@ pub struct Producer {
 /// What became of the records so far.
 #[napi(object)]
 pub struct Stats {
-    /// Records that were taken, those that wait for room in the queue included.
+    /// Records that were taken, those in line for a full queue included.
     pub accepted: f64,
     /// Records that the brokers acknowledged.
     pub delivered: f64,
@@ -61,8 +62,8 @@ impl Producer {
         })
     }
 
-    /// Sends `count` records; with `whole` all of them, or none where one is refused. Returns how many
-    /// wait for room in the queue now.
+    /// Sends `count` records; with `whole` all of them, or none where one is refused. Returns
+    /// whether the queue is full now; the mailbox tells when it is not any more.
     #[napi(catch_unwind)]
     pub fn send(
         &self,
@@ -72,10 +73,10 @@ impl Producer {
         group: u32,
         quiet: bool,
         whole: bool,
-    ) -> f64 {
+    ) -> bool {
         let group = Group::new(group, count, quiet, Arc::clone(&self.post));
         let text = Text::new(&text);
-        self.sender.send(cells, text, count, whole, group) as f64
+        self.sender.send(cells, text, count, whole, group)
     }
 
     /// Refuses the JSON of an event that `send` would refuse.
@@ -111,12 +112,12 @@ impl Producer {
     #[napi(catch_unwind)]
     pub fn close(&self, operation: u32, timeout_ms: Option<f64>) {
         let sender = Arc::clone(&self.sender);
-        let feeding = {
+        let starting = {
             let mut state = sender.state.lock();
             state.closed = true;
-            state.feeding
+            state.starting
         };
-        if !feeding && !sender.engine.ends_with_its_owner() && sender.engine.stats().queued == 0 {
+        if !starting && !sender.engine.ends_with_its_owner() && sender.engine.stats().queued == 0 {
             // There is nothing to wait for.
             let closed = sender.engine.close(Duration::ZERO);
             self.post.answer(operation, closed.map(|()| Value::Null));
@@ -147,7 +148,7 @@ impl Producer {
     #[napi(catch_unwind)]
     pub fn stats(&self) -> Stats {
         let stats = self.sender.engine.stats();
-        let waiting = self.sender.state.lock().waiting;
+        let waiting = self.sender.state.lock().unsent_records;
         Stats {
             accepted: (stats.accepted + waiting) as f64,
             delivered: stats.delivered as f64,
@@ -181,8 +182,6 @@ pub(crate) fn duration(ms: f64) -> Duration {
 }
 
 pub(crate) struct Sender {
-    id: u32,
-    post: Arc<Post>,
     engine: Engine,
     /// The `source` of events that name none.
     pub(crate) service: String,
@@ -192,42 +191,44 @@ pub(crate) struct Sender {
     json: bool,
     pub(crate) topic_prefix: String,
     close_timeout: Duration,
-    max_waiting: u64,
+    /// Woken when a full queue has capacity again.
+    ready: Waker,
     state: Mutex<State>,
-    /// The backlog has become empty.
-    fed: Condvar,
+    /// The producer has started.
+    started: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    backlog: VecDeque<Packed>,
-    /// Records in the backlog.
-    waiting: u64,
-    feeding: bool,
+    /// Calls that came while the producer starts.
+    unsent: VecDeque<Packed>,
+    unsent_records: u64,
+    starting: bool,
     /// Whether the producer runs: what was sent before started it.
     running: bool,
     closed: bool,
 }
 
-/// Records that wait in the backlog.
+/// The records of one call.
 struct Packed {
     cells: Vec<f64>,
     text: Text,
-    /// Where the texts of the first of them begin.
-    read: usize,
-    next: u32,
     count: u32,
     /// Whether all of them are sent, or none.
     whole: bool,
     group: Arc<Group>,
 }
 
-/// How a run of records ended.
-struct Run {
-    sent: Vec<(u32, Delivery)>,
-    refused: Vec<(u32, Error)>,
-    /// The first record that found the queue full.
-    stopped_at: Option<u32>,
+/// Tells JavaScript that a producer's queue has capacity again.
+struct Ready {
+    post: Arc<Post>,
+    id: u32,
+}
+
+impl Wake for Ready {
+    fn wake(self: Arc<Self>) {
+        self.post.room(self.id);
+    }
 }
 
 impl Sender {
@@ -240,20 +241,22 @@ impl Sender {
         let format = settings.producer.event_format(EventFormat::Avro);
         let (connection, producer) = (&settings.connection, &settings.producer);
         Ok(Sender {
-            id,
-            post: Arc::clone(post),
             service: connection.service_name.clone(),
             service_json: Value::from(connection.service_name.as_str()).to_string(),
             json: format == EventFormat::Json,
             topic_prefix: connection.topic_prefix.clone(),
             close_timeout: producer.close_timeout,
-            max_waiting: producer.queue_max_records,
+            ready: Waker::from(Arc::new(Ready {
+                post: Arc::clone(post),
+                id,
+            })),
             engine: Engine::new(settings, old)?,
             state: Mutex::default(),
-            fed: Condvar::new(),
+            started: Condvar::new(),
         })
     }
 
+    /// Sends the records of one call; whether the queue is full now.
     fn send(
         self: &Arc<Self>,
         cells: &[f64],
@@ -261,160 +264,131 @@ impl Sender {
         count: u32,
         whole: bool,
         group: Arc<Group>,
-    ) -> u64 {
+    ) -> bool {
         let mut state = self.state.lock();
-        let refusal = if state.closed {
+        if state.closed {
+            drop(state);
             let message = "the producer is closed; make a new one";
-            Some(Error::new(ErrorKind::Closed, message))
-        } else if state.waiting >= self.max_waiting {
-            let message = format!("{} records wait for room in the queue", state.waiting);
-            Some(Error::new(ErrorKind::QueueFull, message))
-        } else {
-            None
-        };
-        if let Some(error) = refusal {
-            let waiting = state.waiting;
-            drop(state);
-            group.add(Vec::new(), (0..count).map(|i| (i, error.clone())).collect());
-            return waiting;
+            refuse(&group, count, &Error::new(ErrorKind::Closed, message));
+            return false;
         }
-        let (mut from, mut next, mut read) = (0, 0, 0);
-        state.running = state.running || self.engine.is_running();
-        if state.running && !state.feeding {
+        state.running = state.running || (!state.starting && self.engine.is_running());
+        if state.running {
             drop(state);
-            let mut rest = Cells::new(cells, &text);
-            let run = self.run(&mut rest, 0..count, How::Try, whole);
-            let stopped_at = run.stopped_at;
-            group.add(run.sent, run.refused);
-            let Some(stopped_at) = stopped_at else {
-                return 0;
-            };
-            (from, next, read) = (cells.len() - rest.left(), stopped_at, rest.read());
-            state = self.state.lock();
+            return self.run(Cells::new(cells, &text), count, whole, &group);
         }
-        state.waiting += u64::from(count - next);
-        state.backlog.push_back(Packed {
-            cells: cells[from..].to_vec(),
+        state.unsent_records += u64::from(count);
+        state.unsent.push_back(Packed {
+            cells: cells.to_vec(),
             text,
-            read,
-            next,
             count,
             whole,
             group,
         });
-        self.feed(&mut state);
-        state.waiting
+        self.start(&mut state);
+        true
     }
 
-    /// Sees to it that somebody feeds the producer from the backlog.
-    fn feed(self: &Arc<Self>, state: &mut State) {
-        if state.feeding {
+    /// Starts the producer on a thread of its own: it may take time.
+    fn start(self: &Arc<Self>, state: &mut State) {
+        if state.starting {
             return;
         }
-        state.feeding = true;
+        state.starting = true;
         let sender = Arc::clone(self);
         let spawned = std::thread::Builder::new()
-            .name("carbon-feeder".to_owned())
-            .spawn(move || sender.feed_all());
+            .name("carbon-start".to_owned())
+            .spawn(move || sender.send_unsent());
         if let Err(error) = spawned {
-            state.feeding = false;
-            let message = "the system gives no thread";
+            state.starting = false;
+            let message = "cannot spawn the thread that starts the producer";
             let error = Error::new(ErrorKind::Internal, message).because(error);
-            for packed in state.backlog.drain(..) {
-                let refused = (packed.next..packed.count).map(|i| (i, error.clone()));
-                packed.group.add(Vec::new(), refused.collect());
+            for packed in state.unsent.drain(..) {
+                refuse(&packed.group, packed.count, &error);
             }
-            state.waiting = 0;
+            state.unsent_records = 0;
         }
     }
 
-    fn feed_all(self: &Arc<Self>) {
-        let mut running = false;
+    fn send_unsent(&self) {
+        let started = self.engine.producer().and_then(|producer| producer.start());
+        let mut is_full = false;
         loop {
             let packed = {
                 let mut state = self.state.lock();
-                let Some(packed) = state.backlog.pop_front() else {
-                    state.feeding = false;
-                    state.running |= running;
-                    self.fed.notify_all();
-                    drop(state);
-                    self.post.room(self.id);
-                    return;
+                let Some(packed) = state.unsent.pop_front() else {
+                    state.starting = false;
+                    state.running = started.is_ok();
+                    self.started.notify_all();
+                    break;
                 };
                 packed
             };
-            let mut cells = Cells::resume(&packed.cells, &packed.text, packed.read);
-            let records = packed.next..packed.count;
-            let count = u64::from(packed.count - packed.next);
-            let run = self.run(&mut cells, records, How::Wait, packed.whole);
-            running |= !run.sent.is_empty();
-            packed.group.add(run.sent, run.refused);
-            self.state.lock().waiting -= count;
+            let cells = Cells::new(&packed.cells, &packed.text);
+            is_full = self.run(cells, packed.count, packed.whole, &packed.group);
+            self.state.lock().unsent_records -= u64::from(packed.count);
+        }
+        if !is_full {
+            self.ready.wake_by_ref();
         }
     }
 
-    /// Sends records one by one, until one finds the queue full and may not wait. Where they are
-    /// `whole`, all are checked before the first is sent.
-    fn run(&self, cells: &mut Cells<'_>, records: Range<u32>, how: How, whole: bool) -> Run {
-        let mut run = Run {
-            sent: Vec::with_capacity(records.len()),
-            refused: Vec::new(),
-            stopped_at: None,
-        };
-        let refuse_all = |error: Error| {
-            records
-                .clone()
-                .map(|index| (index, error.clone()))
-                .collect()
-        };
+    /// Sends records one by one; whether the queue is full then. Where they are `whole`, all are checked
+    /// before the first is sent.
+    fn run(&self, mut cells: Cells<'_>, count: u32, whole: bool, group: &Arc<Group>) -> bool {
         let producer = match self.engine.producer() {
             Ok(producer) => producer,
             Err(error) => {
-                run.refused = refuse_all(error);
-                return run;
+                refuse(group, count, &error);
+                return false;
             }
         };
+        if let Err(error) = producer.check_line() {
+            refuse(group, count, &error);
+            return self.is_full(&producer);
+        }
         let deliver = |cells: &mut Cells<'_>, how| {
             let producer = &producer;
             let (head, mut event) = cells.event()?;
             self.deliver(&head, &mut event, Via { producer, how })
         };
-        if whole && records.start == 0 {
-            let mut unsent = *cells;
-            let checked = records.clone().try_for_each(|_| {
-                deliver(&mut unsent, How::Check)?;
-                Ok(())
-            });
+        if whole {
+            let mut unsent = cells;
+            let checked = (0..count).try_for_each(|_| deliver(&mut unsent, How::Check).map(drop));
             if let Err(error) = checked {
-                run.refused = refuse_all(error);
-                return run;
+                refuse(group, count, &error);
+                return false;
             }
         }
-        for index in records {
-            let before = *cells;
-            match deliver(cells, how) {
-                Ok(Some(delivery)) => run.sent.push((index, delivery)),
-                Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::QueueFull && how == How::Try => {
-                    *cells = before;
-                    run.stopped_at = Some(index);
-                    break;
-                }
-                Err(error) => run.refused.push((index, error)),
+        let mut sent = Vec::with_capacity(count as usize);
+        let mut refused = Vec::new();
+        for index in 0..count {
+            match deliver(&mut cells, How::Send) {
+                Ok(admission) => sent.extend(admission.map(|one| (index, Fate::of(one)))),
+                Err(error) => refused.push((index, error)),
             }
         }
-        run
+        group.add(sent, refused);
+        self.is_full(&producer)
     }
 
-    /// Waits until the backlog is empty.
-    fn wait_fed(&self, deadline: Instant) -> Result<()> {
+    /// Whether the queue is full: then `ready` is woken when it is not any more.
+    fn is_full(&self, producer: &EventProducer) -> bool {
+        producer
+            .poll_ready(&mut Context::from_waker(&self.ready))
+            .is_pending()
+    }
+
+    /// Waits until nothing is unsent.
+    fn wait_started(&self, deadline: Instant) -> Result<()> {
         let mut state = self.state.lock();
-        while state.feeding {
+        while state.starting {
             let late;
-            (state, late) = self.fed.wait_until(state, deadline);
-            if late && state.feeding {
-                let message = format!("{} records still wait for room in the queue", state.waiting);
-                return Err(Error::new(ErrorKind::Timeout, message).with("records", state.waiting));
+            (state, late) = self.started.wait_until(state, deadline);
+            if late && state.starting {
+                let message = "the producer has not started yet";
+                let error = Error::new(ErrorKind::Timeout, message);
+                return Err(error.with("records", state.unsent_records));
             }
         }
         Ok(())
@@ -422,8 +396,7 @@ impl Sender {
 
     fn flush(&self, timeout: Duration) -> Result<()> {
         let deadline = deadline(timeout);
-        // The producer's own flush keeps records from lingering, which makes room.
-        self.wait_fed(deadline)?;
+        self.wait_started(deadline)?;
         let left = deadline.saturating_duration_since(Instant::now());
         self.engine.flush(left)
     }
@@ -431,11 +404,21 @@ impl Sender {
     fn close(&self, timeout: Duration) -> Result<()> {
         self.state.lock().closed = true;
         let deadline = deadline(timeout);
-        let fed = self.wait_fed(deadline);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let closed = self.engine.close(left);
-        fed.and(closed)
+        let started = self.wait_started(deadline);
+        let left = || deadline.saturating_duration_since(Instant::now());
+        if self.engine.ends_with_its_owner() {
+            // Records in line are delivered as well; closing alone would refuse them. What a flush in
+            // vain leaves, closing counts.
+            let _ = self.engine.flush(left());
+        }
+        started.and(self.engine.close(left()))
     }
+}
+
+/// Refuses all records of a call.
+fn refuse(group: &Arc<Group>, count: u32, error: &Error) {
+    let refused = (0..count).map(|index| (index, error.clone()));
+    group.add(Vec::new(), refused.collect());
 }
 
 fn deadline(timeout: Duration) -> Instant {

@@ -362,6 +362,36 @@ test('a full queue makes callers wait, and drops nothing', async (t) => {
   assert.equal((await platform.records('system-health')).length, 2_001);
 });
 
+test('sends stay in order while the queue is full', async (t) => {
+  const platform = await TestPlatform.start();
+  t.after(() => platform.stop());
+  const producer = platform.producer({ queueMaxRecords: 3 });
+  await producer.send('ServiceHealthEvent', health());
+  platform.delay(5);
+  const sends = [];
+  for (let i = 0; i < 600; i++) {
+    sends.push(producer.send('ServiceHealthEvent', health({ latencyMs: i })));
+    // In one call, in several, and with some in line from the calls before.
+    if (i % 150 === 149) await producer.ready();
+    if (i === 300) platform.delay(0);
+  }
+  const reports = await Promise.all(sends);
+  assert.equal(new Set(reports.map(({ partition }) => partition)).size, 1);
+  const offsets = reports.map(({ offset }) => offset);
+  assert.deepEqual(offsets, [...offsets].sort((one, other) => one - other));
+});
+
+test('closing delivers what is in line for a full queue', async (t) => {
+  const platform = await TestPlatform.start();
+  t.after(() => platform.stop());
+  const producer = platform.producer({ queueMaxRecords: 2 });
+  await producer.send('ServiceHealthEvent', health());
+  platform.delay(20);
+  const sends = Array.from({ length: 20 }, () => producer.send('ServiceHealthEvent', health()));
+  await producer.close();
+  assert.equal((await Promise.all(sends)).length, 20);
+});
+
 test('a queue that stays full says so', async (t) => {
   const platform = await TestPlatform.start();
   t.after(() => platform.stop());

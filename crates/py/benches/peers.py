@@ -286,11 +286,13 @@ def asyncio_ours(count: int) -> None:
             bootstrap_servers=BOOTSTRAP,
             schema_registry_url=REGISTRY,
             security_protocol="PLAINTEXT",
+            linger_ms=10,
         )
 
         def one(number: int) -> Any:
             return made.send(AuditAPICallEvent(**fields(number)))
 
+        await one(0)
         yield_ready()
         for start in range(0, count, 10_000):
             await asyncio.gather(*(one(start + number) for number in range(10_000)))
@@ -310,6 +312,7 @@ def asyncio_aiokafka(count: int) -> None:
             event = fields(number)
             return made.send_and_wait(TOPIC, json.dumps(event).encode(), event["service"].encode())
 
+        await one(0)
         yield_ready()
         for start in range(0, count, 10_000):
             await asyncio.gather(*(one(start + number) for number in range(10_000)))
@@ -329,6 +332,7 @@ def asyncio_confluent(count: int) -> None:
             delivery = await made.produce(TOPIC, json.dumps(event).encode(), event["service"])
             await delivery
 
+        await one(0)
         yield_ready()
         for start in range(0, count, 10_000):
             await asyncio.gather(*(one(start + number) for number in range(10_000)))

@@ -1,40 +1,52 @@
 //! Core's futures on asyncio's loops.
 //!
 //! ```text
-//!   delivery thread          file descriptor        the loop's own thread
-//!     waker: note the task ─▶ written once a batch ─▶ add_reader: drain() polls what is ready
-//!                                                     and sets the results of asyncio's futures
+//!   delivery thread           file descriptor        the loop's own thread
+//!     waker: note the batch ─▶ written once a turn ─▶ add_reader: drain() gives the outcomes that are
+//!                                                     known, `_loops` sets the futures' results
 //! ```
 //!
 //! One [`Port`] a loop. No thread of ours takes the GIL, a thousand outcomes wake the loop once,
 //! and a loop that is closed leaves a descriptor that nobody reads until the port is dropped.
+//!
+//! Deliveries of one batch share one waker. Only the loop's thread adds to a batch and looks at it, so
+//! a wake-up that comes between the two is looked at after both.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use carbon_events::Delivery;
+use carbon_events::producer::{Admission, DeliveryReport};
 use carbon_events::sync::Mutex;
+use carbon_events::{Delivery, Result};
 use pyo3::exceptions::PyOSError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use crate::delivery::outcome;
+use crate::delivery::{outcome, report_object};
+use crate::errors::{self, Raise};
 use crate::wakeup::Wakeup;
 
 /// What a future gives: made into Python's objects on the loop's thread.
 pub(crate) type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 /// A future of core's.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// What is done with a record that was in line, once it is accepted.
+pub(crate) type Accepted = Box<dyn FnOnce(Python<'_>, &Delivery) -> PyResult<()> + Send>;
 
 enum Job {
-    Delivery(Delivery),
     Work(Work),
+    /// A record in line.
+    Admission(Admission, Option<Accepted>),
 }
 
 struct Task {
@@ -43,27 +55,40 @@ struct Task {
     target: Py<PyAny>,
 }
 
+/// An asyncio future with the record's report, or with its error.
+type Completed = (Py<PyAny>, Option<Py<PyAny>>, Option<Py<PyAny>>);
+
+/// Deliveries of one batch and their asyncio futures.
+type Batch = Vec<(Delivery, Py<PyAny>)>;
+
 /// A loop's end of the bridge.
 #[pyclass(frozen, weakref, module = "carbon_events._native")]
 pub(crate) struct Port {
     shared: Arc<Shared>,
     tasks: Mutex<HashMap<u64, Task>>,
     next: AtomicU64,
+    batches: Mutex<HashMap<usize, Batch>>,
 }
 
 struct Shared {
-    ready: Mutex<Vec<u64>>,
+    ready: Mutex<Vec<Ready>>,
     wakeup: Wakeup,
+}
+
+#[derive(Clone, Copy)]
+enum Ready {
+    Task(u64),
+    Batch(usize),
 }
 
 struct Notify {
     shared: Arc<Shared>,
-    id: u64,
+    what: Ready,
 }
 
 impl Wake for Notify {
     fn wake(self: Arc<Self>) {
-        self.shared.ready.lock().push(self.id);
+        self.shared.ready.lock().push(self.what);
         self.shared.wakeup.notify();
     }
 }
@@ -80,6 +105,7 @@ impl Port {
             }),
             tasks: Mutex::default(),
             next: AtomicU64::new(0),
+            batches: Mutex::default(),
         })
     }
 
@@ -88,59 +114,169 @@ impl Port {
         self.shared.wakeup.fileno()
     }
 
-    /// Polls what is ready; called by the loop.
-    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+    /// Looks at what is ready: futures with a delivery report or an error each.
+    fn drain(&self, py: Python<'_>) -> PyResult<Vec<Completed>> {
         self.shared.wakeup.drain();
-        let ready = std::mem::take(&mut *self.shared.ready.lock());
-        for id in ready {
-            // Taken out while it is polled: setting a result may run anything.
-            let task = self.tasks.lock().remove(&id);
-            if let Some(task) = task {
-                self.poll(py, id, task)?;
+        let ready = mem::take(&mut *self.shared.ready.lock());
+        let mut completed = Vec::new();
+        for what in ready {
+            match what {
+                Ready::Batch(batch) => self.completed(py, batch, &mut completed)?,
+                Ready::Task(id) => {
+                    // Taken out while it is polled: setting a result may run anything.
+                    let task = self.tasks.lock().remove(&id);
+                    if let Some(task) = task {
+                        self.poll(py, id, task)?;
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(completed)
+    }
+
+    /// Has the loop call again.
+    fn notify(&self) {
+        self.shared.wakeup.notify();
+    }
+
+    /// Takes a record out of the line, unless it is accepted.
+    fn leave(&self, id: u64) {
+        let task = self.tasks.lock().remove(&id);
+        drop(task);
     }
 }
 
 impl Port {
-    fn poll(&self, py: Python<'_>, id: u64, mut task: Task) -> PyResult<()> {
-        let target = task.target.bind(py);
+    fn waker(&self, what: Ready) -> Waker {
+        Waker::from(Arc::new(Notify {
+            shared: Arc::clone(&self.shared),
+            what,
+        }))
+    }
+
+    fn poll(&self, py: Python<'_>, id: u64, task: Task) -> PyResult<()> {
+        let Task { mut job, target } = task;
         // Cancelled: the future of core's is dropped without being asked, so that it gives nothing
         // to nobody.
         if target
+            .bind(py)
             .call_method0(intern(py, &DONE, "done"))?
             .is_truthy()?
         {
             return Ok(());
         }
-        let waker = Waker::from(Arc::new(Notify {
-            shared: Arc::clone(&self.shared),
-            id,
-        }));
+        let waker = self.waker(Ready::Task(id));
         let mut context = Context::from_waker(&waker);
-        let answer = match &mut task.job {
-            Job::Delivery(delivery) => match Pin::new(delivery).poll(&mut context) {
-                Poll::Ready(settled) => Some(outcome(py, settled)),
-                Poll::Pending => None,
-            },
-            Job::Work(work) => match work.as_mut().poll(&mut context) {
-                Poll::Ready(answer) => Some(answer(py)),
-                Poll::Pending => None,
+        let answer = match &mut job {
+            Job::Work(work) => work.as_mut().poll(&mut context).map(|answer| answer(py)),
+            Job::Admission(admission, accepted) => match Pin::new(admission).poll(&mut context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error).or_raise(py)),
+                Poll::Ready(Ok(delivery)) => {
+                    if let Some(accepted) = accepted.take() {
+                        accepted(py, &delivery)?;
+                    }
+                    return self.watch(py, delivery, target);
+                }
             },
         };
         match answer {
-            Some(Ok(value)) => target
-                .call_method1(intern(py, &SET_RESULT, "set_result"), (value,))
-                .map(drop),
-            Some(Err(error)) => target
-                .call_method1(intern(py, &SET_EXCEPTION, "set_exception"), (error,))
-                .map(drop),
-            None => {
-                self.tasks.lock().insert(id, task);
+            Poll::Ready(answer) => complete(py, &target, answer),
+            Poll::Pending => {
+                self.tasks.lock().insert(id, Task { job, target });
                 Ok(())
             }
         }
+    }
+
+    /// Sets the future's result when the record is delivered or has failed.
+    fn watch(&self, py: Python<'_>, delivery: Delivery, target: Py<PyAny>) -> PyResult<()> {
+        let batch = delivery.batch();
+        let settled = match self.batches.lock().entry(batch) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().push((delivery, target));
+                return Ok(());
+            }
+            Entry::Vacant(new) => {
+                delivery.wake_with_batch(&self.waker(Ready::Batch(batch)));
+                // Between the send and this.
+                let Some(settled) = delivery.outcome() else {
+                    new.insert(vec![(delivery, target)]);
+                    return Ok(());
+                };
+                settled
+            }
+        };
+        complete(py, &target, outcome(py, settled))
+    }
+
+    /// Takes those records of a batch whose outcome is known.
+    fn completed(
+        &self,
+        py: Python<'_>,
+        batch: usize,
+        completed: &mut Vec<Completed>,
+    ) -> PyResult<()> {
+        // Nothing of Python's is made under the lock: collecting garbage runs anything.
+        let settled = self.settled(batch);
+        completed.reserve(settled.len());
+        for (target, settled) in settled {
+            completed.push(match settled {
+                Ok(report) => (target, Some(report_object(py, report)?), None),
+                Err(error) => {
+                    let error = errors::exception(py, &error)?.into_value(py).into_any();
+                    (target, None, Some(error))
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn settled(&self, batch: usize) -> Vec<(Py<PyAny>, Result<DeliveryReport>)> {
+        let mut batches = self.batches.lock();
+        let Some(waiting) = batches.get_mut(&batch) else {
+            return Vec::new();
+        };
+        let (mut settled, mut left) = (Vec::with_capacity(waiting.len()), Vec::new());
+        for (delivery, target) in mem::take(waiting) {
+            match delivery.outcome() {
+                Some(outcome) => settled.push((target, outcome)),
+                None => left.push((delivery, target)),
+            }
+        }
+        if left.is_empty() {
+            batches.remove(&batch);
+        } else {
+            *waiting = left;
+        }
+        settled
+    }
+}
+
+/// Gives asyncio's future its outcome, unless it is cancelled.
+fn complete(py: Python<'_>, target: &Py<PyAny>, answer: PyResult<Py<PyAny>>) -> PyResult<()> {
+    let (name, value) = match answer {
+        Ok(value) => (intern(py, &SET_RESULT, "set_result"), value),
+        Err(error) => (
+            intern(py, &SET_EXCEPTION, "set_exception"),
+            error.into_value(py).into_any(),
+        ),
+    };
+    // SAFETY: all three are live objects, and null ends the arguments.
+    let done = unsafe {
+        let null: *mut ffi::PyObject = ptr::null_mut();
+        ffi::PyObject_CallMethodObjArgs(target.as_ptr(), name.as_ptr(), value.as_ptr(), null)
+    };
+    // SAFETY: a new reference, or null with an exception set.
+    let set = unsafe { Bound::from_owned_ptr_or_err(py, done) };
+    let Err(error) = set else {
+        return Ok(());
+    };
+    let is_done = target.bind(py).call_method0(intern(py, &DONE, "done"))?;
+    if is_done.is_truthy()? {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 
@@ -213,38 +349,60 @@ impl<'py> Running<'py> {
         Ok(Running { running, port })
     }
 
-    /// A future of this loop for what a job gives.
-    fn future(self, job: Job) -> PyResult<Bound<'py, PyAny>> {
+    fn new_future(&self) -> PyResult<Bound<'py, PyAny>> {
         static CREATE: Name = PyOnceLock::new();
-        let py = self.running.py();
-        let create = intern(py, &CREATE, "create_future");
-        let target = self.running.call_method0(create)?;
+        let create = intern(self.running.py(), &CREATE, "create_future");
+        self.running.call_method0(create)
+    }
+
+    /// A future of this loop for what a future of core's gives.
+    fn future_of_work(self, work: Work) -> PyResult<Bound<'py, PyAny>> {
+        let target = self.new_future()?;
         let port = self.port.get();
         let task = Task {
-            job,
+            job: Job::Work(work),
             target: target.clone().unbind(),
         };
         let id = port.next.fetch_add(1, Ordering::Relaxed);
         // A wake that comes before the task is there to be found is drained after this, by this
         // thread.
-        port.poll(py, id, task)?;
+        port.poll(target.py(), id, task)?;
         Ok(target)
-    }
-
-    /// A coroutine as a task of this loop.
-    pub(crate) fn task_of(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.running.call_method1("create_task", (coroutine,))
     }
 
     /// A future of this loop for a record's outcome.
     pub(crate) fn future_of_delivery(self, delivery: Delivery) -> PyResult<Bound<'py, PyAny>> {
-        self.future(Job::Delivery(delivery))
+        let target = self.new_future()?;
+        let port = self.port.get();
+        port.watch(target.py(), delivery, target.clone().unbind())?;
+        Ok(target)
+    }
+
+    /// As [`future_of_delivery`](Self::future_of_delivery), of a record in line: cancelling the future
+    /// takes it out.
+    pub(crate) fn future_in_line(
+        self,
+        admission: Admission,
+        accepted: Option<Accepted>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.running.py();
+        let port = self.port.get();
+        let id = port.next.fetch_add(1, Ordering::Relaxed);
+        let target = py
+            .import("carbon_events._loops")?
+            .call_method1("in_line", (&self.running, &self.port, id))?;
+        let task = Task {
+            job: Job::Admission(admission, accepted),
+            target: target.clone().unbind(),
+        };
+        port.poll(py, id, task)?;
+        Ok(target)
     }
 }
 
 /// A future of the running loop for what a future of core's gives.
 pub(crate) fn future_of(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
-    Running::get(py)?.future(Job::Work(work))
+    Running::get(py)?.future_of_work(work)
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -59,7 +59,11 @@ pub(crate) struct Delivery(pub(crate) CoreDelivery);
 
 /// An outcome as Python sees it.
 pub(crate) fn outcome(py: Python<'_>, outcome: Result<CoreReport>) -> PyResult<Py<PyAny>> {
-    let report = outcome.or_raise(py)?;
+    report_object(py, outcome.or_raise(py)?)
+}
+
+/// A report as Python sees it.
+pub(crate) fn report_object(py: Python<'_>, report: CoreReport) -> PyResult<Py<PyAny>> {
     Ok(Py::new(py, DeliveryReport(report))?.into_any())
 }
 

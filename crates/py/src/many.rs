@@ -142,7 +142,7 @@ fn send_many(
 }
 
 fn send(py: Python<'_>, running: &Running, event: &EncodedEvent) -> PyResult<CoreDelivery> {
-    running.send(py, || running.core.encoded(event).try_send())
+    running.send(py, || running.core.encoded(event).submit())
 }
 
 /// Adds the number of the item to an error's facts, where it has any.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carbon_events::events::EncodedEvent;
-use carbon_events::producer::Outgoing;
-use carbon_events::{Delivery as CoreDelivery, ErrorKind, EventProducer};
-use pyo3::exceptions::PyTypeError;
+use carbon_events::producer::{Admission, Outgoing};
+use carbon_events::{Delivery as CoreDelivery, EventProducer};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -18,7 +18,6 @@ use crate::{asyncio, blocking, dispatch, events, headers, settings, shutdown};
 pub(crate) struct Running {
     pub(crate) core: EventProducer,
     pub(crate) close_timeout: Duration,
-    block_timeout: Duration,
 }
 
 impl Running {
@@ -29,7 +28,6 @@ impl Running {
         let running = Arc::new(Running {
             core,
             close_timeout: settings.close_timeout,
-            block_timeout: settings.block_timeout,
         });
         shutdown::close_at_exit(&running);
         running
@@ -40,15 +38,11 @@ impl Running {
     pub(crate) fn send(
         &self,
         py: Python<'_>,
-        send: impl Fn() -> carbon_events::Result<CoreDelivery>,
+        submit: impl FnOnce() -> carbon_events::Result<Admission>,
     ) -> PyResult<CoreDelivery> {
-        match send() {
+        match submit().or_raise(py)?.at_once() {
             Ok(delivery) => Ok(delivery),
-            Err(error) if error.kind() == ErrorKind::QueueFull => {
-                let wait = |step| self.core.wait_for_room(step);
-                send_when_there_is_room(py, self.block_timeout, wait, send)
-            }
-            other => other.or_raise(py),
+            Err(admission) => wait_in_line(py, &admission)?.or_raise(py),
         }
     }
 
@@ -71,23 +65,17 @@ impl Running {
     }
 }
 
-/// Waits without the GIL, with `wait`, until a full queue has capacity, and sends then.
+/// Waits without the GIL until a record in line is accepted. Where a signal's exception ends the wait,
+/// the record leaves the line.
 #[cold]
-pub(crate) fn send_when_there_is_room(
+pub(crate) fn wait_in_line(
     py: Python<'_>,
-    block_timeout: Duration,
-    wait: impl Fn(Duration) -> bool + Sync,
-    send: impl Fn() -> carbon_events::Result<CoreDelivery>,
-) -> PyResult<CoreDelivery> {
-    let deadline = Instant::now().checked_add(block_timeout);
+    admission: &Admission,
+) -> PyResult<carbon_events::Result<CoreDelivery>> {
     loop {
-        let left = deadline.map_or(Duration::MAX, |at| {
-            at.saturating_duration_since(Instant::now())
-        });
-        blocking::until(py, left, |step| wait(step).then_some(()))?;
-        match send() {
-            Err(error) if error.kind() == ErrorKind::QueueFull && !left.is_zero() => {}
-            other => return other.or_raise(py),
+        let wait = |step| admission.wait_timeout(step);
+        if let Some(outcome) = blocking::until(py, Duration::MAX, wait)? {
+            return Ok(outcome);
         }
     }
 }
@@ -196,10 +184,10 @@ impl ProducerBase {
     ) -> PyResult<Py<Delivery>> {
         let (running, event) = (self.running(), event_of(event)?);
         let delivery = if key.is_none() && headers.is_none() && partition.is_none() {
-            running.send(py, || running.core.encoded(event).try_send())?
+            running.send(py, || running.core.encoded(event).submit())?
         } else {
             let options = Options::new(key, headers, partition)?;
-            running.send(py, || options.apply(running.core.encoded(event)).try_send())?
+            running.send(py, || options.apply(running.core.encoded(event)).submit())?
         };
         accepted(py, delivery, on_delivery)
     }
@@ -236,19 +224,24 @@ impl ProducerBase {
         let options = Options::new(key, headers, partition)?;
         let outgoing = options.apply(core.encoded(event_of(event)?));
         // Before anything is sent: without a running loop, nothing is.
-        let running = asyncio::Running::get(py)?;
-        let delivery = match outgoing.try_send() {
-            Err(error) if error.kind() == ErrorKind::QueueFull => {
-                let given = (event, key, headers, partition, on_delivery);
-                let waiting = slf.call_method1("_send_when_there_is_room", given)?;
-                return running.task_of(&waiting);
+        let running = asyncio::Running::get(py).map_err(|error| no_loop(py, &error))?;
+        match outgoing.submit().or_raise(py)?.at_once() {
+            Ok(delivery) => {
+                if on_delivery.is_some() {
+                    accepted(py, delivery.clone(), on_delivery)?;
+                }
+                running.future_of_delivery(delivery)
             }
-            sent => sent.or_raise(py)?,
-        };
-        if on_delivery.is_some() {
-            accepted(py, delivery.clone(), on_delivery)?;
+            Err(admission) => {
+                let call = |callback| {
+                    let call = move |py: Python<'_>, delivery: &CoreDelivery| {
+                        accepted(py, delivery.clone(), Some(callback)).map(drop)
+                    };
+                    Box::new(call) as asyncio::Accepted
+                };
+                running.future_in_line(admission, on_delivery.map(call))
+            }
         }
-        running.future_of_delivery(delivery)
     }
 
     /// Sends raw bytes to any topic; without a value a tombstone.
@@ -275,7 +268,7 @@ impl ProducerBase {
                 Some(value) => raw.value(value.as_slice()),
                 None => raw,
             };
-            options.apply(raw).try_send()
+            options.apply(raw).submit()
         })?;
         accepted(py, delivery, on_delivery)
     }
@@ -313,17 +306,22 @@ impl ProducerBase {
         self.running().core.metrics().to_prometheus()
     }
 
-    /// How long a send may wait for room, in seconds.
-    #[getter]
-    fn block_timeout(&self) -> f64 {
-        self.running().block_timeout.as_secs_f64()
-    }
-
     /// How long closing waits unless it is told, in seconds.
     #[getter]
     fn close_timeout(&self) -> f64 {
         self.running().close_timeout.as_secs_f64()
     }
+}
+
+/// The error of an asynchronous send outside of a loop.
+#[cold]
+fn no_loop(py: Python<'_>, cause: &PyErr) -> PyErr {
+    let error = PyRuntimeError::new_err(
+        "AsyncEventProducer.send needs a running event loop, and there is none in this thread: call it \
+         in a coroutine, or use EventProducer",
+    );
+    error.set_cause(py, Some(cause.clone_ref(py)));
+    error
 }
 
 /// The handle of an accepted record.

@@ -16,6 +16,7 @@ from carbon_events import (
     ClosedError,
     EventError,
     EventProducer,
+    QueueFullError,
 )
 from carbon_events.testing import Platform
 from conftest import Services
@@ -91,6 +92,128 @@ def test_a_full_queue_does_not_block_the_loop(run: Runner) -> None:
                 assert len(await asyncio.wait_for(asyncio.gather(*sends), 30)) == 20
 
     run(work())
+
+
+def test_sends_stay_in_order_while_the_queue_is_full(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer(queue_max_records=3) as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                sends = [producer.send(quality(total_records=number)) for number in range(300)]
+                threading.Timer(0.1, platform.broker_up).start()
+                # These find the queue with capacity at times, and others in line.
+                for number in range(300, 600):
+                    sends.append(producer.send(quality(total_records=number)))
+                    if number % 10 == 0:
+                        await asyncio.sleep(0.001)
+                reports = await asyncio.wait_for(asyncio.gather(*sends), 60)
+            assert len({report.partition for report in reports}) == 1
+            assert [report.offset for report in reports] == sorted(report.offset for report in reports)
+            records = platform.records("data-quality")
+            assert [record.event.total_records for record in records][1:] == list(range(600))
+
+    run(work())
+
+
+def test_a_cancelled_send_in_line_is_not_sent(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer(queue_max_records=1) as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                accepted = producer.send(quality(total_records=1))
+                futures = [producer.send(quality(total_records=2)) for _ in range(3)]
+
+                async def one() -> None:
+                    await producer.send(quality(total_records=3))
+
+                task = asyncio.ensure_future(one())
+                last = producer.send(quality(total_records=4))
+                await asyncio.sleep(0)
+                assert producer.stats()["queued"] == 6
+                for future in futures:
+                    assert future.cancel() and not future.cancel()
+                task.cancel()
+                # Left at once, not a turn of the loop later.
+                assert producer.stats()["queued"] == 2
+                with pytest.raises(asyncio.CancelledError):
+                    await futures[0]
+                platform.broker_up()
+                assert (await asyncio.wait_for(accepted, 30)).offset < (await last).offset
+                # Once it is accepted, cancelling recalls nothing.
+                assert not last.cancel()
+            records = platform.records("data-quality")
+            assert [record.event.total_records for record in records][1:] == [1, 4]
+
+    run(work())
+
+
+def test_a_send_in_line_ends_with_the_block_timeout_or_the_producer(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            producer = platform.async_producer(queue_max_records=1, block_timeout_ms=200)
+            await producer.send(quality())
+            platform.broker_down()
+            accepted = producer.send(quality())
+            with pytest.raises(QueueFullError):
+                await asyncio.wait_for(producer.send(quality()), 30)
+            in_line = producer.send(quality())
+            closing = asyncio.ensure_future(producer.close(0))
+            with pytest.raises(ClosedError):
+                await asyncio.wait_for(in_line, 30)
+            for one in (accepted, closing):
+                with pytest.raises(EventError):
+                    await asyncio.wait_for(one, 30)
+
+    run(work())
+
+
+def test_a_callback_of_a_send_in_line_is_called(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer(queue_max_records=1) as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                called: list[Any] = []
+                sends = [producer.send(quality(), on_delivery=called.append) for _ in range(5)]
+                platform.broker_up()
+                reports = await asyncio.wait_for(asyncio.gather(*sends), 30)
+                while len(called) < 5:
+                    await asyncio.sleep(0.01)
+                assert sorted(one.result(0).offset for one in called) == [one.offset for one in reports]
+
+    run(work())
+
+
+def test_threads_and_tasks_wait_in_one_line(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer(queue_max_records=1) as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                accepted = producer.send(quality())
+                first = asyncio.ensure_future(producer.send_many([quality(), quality()]))
+                while producer.stats()["queued"] < 2:
+                    await asyncio.sleep(0.001)
+                with pytest.raises(QueueFullError):
+                    producer.try_send(quality())
+                second = producer.send(quality())
+                platform.broker_up()
+                deliveries = await asyncio.wait_for(first, 30)
+                assert (await accepted).offset < deliveries[0].result(30).offset < (await second).offset
+                assert await deliveries == 2
+
+    run(work())
+
+
+def test_a_send_without_a_running_loop_says_so() -> None:
+    producer = AsyncEventProducer(bootstrap_servers="127.0.0.1:1", security_protocol="PLAINTEXT")
+    with pytest.raises(RuntimeError, match="needs a running event loop") as caught:
+        producer.send(quality())
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert producer.stats()["accepted"] == 0
+    asyncio.run(producer.close())
 
 
 def test_a_cancelled_wait_recalls_nothing(run: Runner, services: Services) -> None:

@@ -1,5 +1,5 @@
 //! How much may be accepted and not yet settled: the bound behind back-pressure, and the count that
-//! `flush` waits for.
+//! `flush` waits for. Who waits for capacity is [`super::admission`]'s.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -55,9 +55,14 @@ impl Budget {
             .is_ok()
     }
 
-    /// Whether a record would be taken now.
+    /// Whether there is capacity for a record.
     pub(crate) fn has_room(&self) -> bool {
         self.records() < self.max_records && self.bytes() < self.max_bytes
+    }
+
+    /// Whether another record may wait where so many do: no more than may be accepted.
+    pub(crate) fn may_wait(&self, waiting: u64) -> bool {
+        waiting < self.max_records
     }
 
     /// Adds a record's bytes to what it has taken.

@@ -55,6 +55,8 @@ pub(crate) struct Outcomes {
 struct Waiters {
     first: Vec<Option<Waker>>,
     more: Vec<(u32, Waker)>,
+    /// Who wants to know of all of them.
+    of_all: Vec<Waker>,
 }
 
 impl Outcomes {
@@ -112,7 +114,12 @@ impl Outcomes {
         let mut settled = Vec::new();
         {
             let mut waiters = self.waiters.lock();
-            let Waiters { first, more } = &mut *waiters;
+            let Waiters {
+                first,
+                more,
+                of_all,
+            } = &mut *waiters;
+            settled.clone_from(of_all);
             let is_settled = |slot: &Slot| slot.state.load(Ordering::Acquire) != PENDING;
             for (slot, waker) in self.slots.iter().zip(first) {
                 if waker.is_some() && is_settled(slot) {
@@ -143,7 +150,7 @@ impl Outcomes {
     fn register(&self, index: u32, waker: &Waker) {
         {
             let mut waiters = self.waiters.lock();
-            let Waiters { first, more } = &mut *waiters;
+            let Waiters { first, more, .. } = &mut *waiters;
             if first.is_empty() {
                 first.resize_with(self.slots.len(), || None);
             }
@@ -156,6 +163,16 @@ impl Outcomes {
                 entry => *entry = Some(waker.clone()),
             }
         }
+        self.is_awaited();
+    }
+
+    fn register_for_all(&self, waker: &Waker) {
+        self.waiters.lock().of_all.push(waker.clone());
+        self.is_awaited();
+    }
+
+    /// Before a waiter looks at its slot once more.
+    fn is_awaited(&self) {
         self.awaited.store(true, Ordering::SeqCst);
         std::sync::atomic::fence(Ordering::SeqCst);
     }
@@ -182,6 +199,17 @@ impl Delivery {
     /// in which they were sent, so that who keeps many handles needs to await the last one only.
     pub fn shares_batch(&self, other: &Delivery) -> bool {
         Arc::ptr_eq(&self.outcomes, &other.outcomes)
+    }
+
+    /// A number of the record's batch, which no other batch has while a handle of this one exists.
+    pub fn batch(&self) -> usize {
+        Arc::as_ptr(&self.outcomes).addr()
+    }
+
+    /// Has `waker` woken whenever records of this one's batch have settled, those that are sent later
+    /// included. Look at the [`outcome`](Self::outcome) of those that were sent before, after this.
+    pub fn wake_with_batch(&self, waker: &Waker) {
+        self.outcomes.register_for_all(waker);
     }
 
     /// The outcome, if it is known by now.
@@ -227,7 +255,7 @@ impl Delivery {
 }
 
 /// The thread's waker, always the same one: a wait that is taken up again is known.
-fn this_threads_waker() -> Waker {
+pub(super) fn this_threads_waker() -> Waker {
     thread_local! {
         static WAKER: Waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     }
@@ -320,6 +348,27 @@ mod tests {
         for thread in threads {
             assert_eq!(thread.join().unwrap().unwrap().offset, 9);
         }
+    }
+
+    #[test]
+    fn a_waker_of_a_batch_is_woken_by_each_of_its_records() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let (outcomes, delivery) = pending();
+        let count = Arc::new(Count(0.into()));
+        delivery.wake_with_batch(&Waker::from(Arc::clone(&count)));
+        for index in [0, 2, 3] {
+            outcomes.deliver(index, 0, 0, 0);
+            outcomes.wake();
+        }
+        assert_eq!(count.0.load(Ordering::SeqCst), 3);
+        let other = pending().1;
+        assert_ne!(delivery.batch(), other.batch());
+        assert_eq!(delivery.batch(), delivery.clone().batch());
     }
 
     #[test]

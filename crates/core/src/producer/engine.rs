@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::admission::Line;
 use super::budget::Budget;
 use super::delivery::Delivery;
 use super::handover::produce;
@@ -44,6 +45,8 @@ pub(crate) struct Head<'a> {
     pub(crate) owner: Option<&'a Arc<Tally>>,
     /// Whether the value is framed as a typed event of its topic.
     pub(crate) framed: bool,
+    /// Whether the event thread hands it over, which is about to.
+    pub(crate) deferred: bool,
 }
 
 /// See the module.
@@ -58,6 +61,7 @@ pub(crate) struct Engine {
     pub(crate) queue: Queue,
     pub(crate) health: Health,
     pub(crate) budget: Budget,
+    pub(super) line: Arc<Line>,
     /// Which fork of the process made this engine; see [`super::fork`].
     pub(crate) generation: u32,
     /// Set by `close` and by a fatal error: nothing more is accepted.
@@ -107,6 +111,7 @@ impl Engine {
         shared: &super::Shared,
         generation: u32,
         succession: Succession,
+        line: Arc<Line>,
     ) -> Result<Arc<Self>> {
         let (settings, connection) = (&shared.settings, &shared.connection);
         connection.check_files()?;
@@ -117,6 +122,7 @@ impl Engine {
             handle,
             health: Health::default(),
             budget: Budget::new(settings.queue_max_records, settings.queue_max_bytes),
+            line,
             generation,
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -267,7 +273,7 @@ impl Engine {
             if state.open().is_none() && head.key.is_none() {
                 routes.move_on();
             }
-            return Ok(self.appended(lane, state, appended));
+            return Ok(self.appended(lane, state, appended, head.deferred));
         }
         self.accept_waiting(topic, head, unknown, write)
     }
@@ -321,10 +327,11 @@ impl Engine {
         lane: &Arc<Lane>,
         mut state: MutexGuard<'_, LaneState>,
         (delivery, cost): (Delivery, u64),
+        deferred: bool,
     ) -> Delivery {
         self.budget.charge(cost);
         let idle = self.in_flight.load(Ordering::Relaxed) == 0;
-        if idle || state.has_sealed() {
+        if !deferred && (idle || state.has_sealed()) {
             self.hand_over(lane, state, idle);
         } else if !state.noted {
             state.noted = true;
@@ -520,6 +527,9 @@ impl Engine {
     fn release(&self, records: u64, cost: u64) {
         self.counts.released.fetch_add(records, Ordering::Relaxed);
         self.budget.release(records, cost);
+        if !self.line.is_idle() {
+            self.queue.wake();
+        }
     }
 
     /// Gives back the memory of a burst that is over.

@@ -22,18 +22,20 @@
 //!
 //! Accepted and unsettled records are bounded by `queue_max_records` and `queue_max_bytes`. Beyond
 //! that [`send`](EventProducer::send) blocks and [`send_async`](EventProducer::send_async) waits, up
-//! to `block_timeout`; [`try_send`](EventProducer::try_send) says so at once. Nothing is dropped.
+//! to `block_timeout`, both in one line and in the order of their calls ([`admission`]).
+//! [`try_send`](EventProducer::try_send) fails at once, also while others are in line. Nothing is
+//! dropped.
 //!
 //! # Order
 //!
-//! Records of one thread with one key are written in the order of their sends, retries included
-//! (an idempotent producer with all replicas' acknowledgement is the default).
+//! Records of one thread or task with one key are written in the order of their sends, retries and a
+//! full queue included (an idempotent producer with all replicas' acknowledgement is the default).
 //!
 //! # Cancellation
 //!
 //! A record is the producer's as soon as a send method gave its [`Delivery`]. Dropping the handle,
 //! or the task that awaits it, recalls nothing. A task that is cancelled inside `send_async` has
-//! sent nothing.
+//! sent nothing: its record leaves the line.
 //!
 //! # Starting, forking, closing
 //!
@@ -47,6 +49,7 @@
 //! Retry topics, an outage spool and a circuit breaker belong between `send` and the lanes
 //! ([`engine`]); transactions belong in [`handover`].
 
+mod admission;
 mod budget;
 mod builder;
 mod delivery;
@@ -91,6 +94,7 @@ use crate::registry::SchemaRegistry;
 use crate::{Error, ErrorKind, Result};
 
 pub use crate::client::ClientObserver;
+pub use admission::Admission;
 pub use builder::EventProducerBuilder;
 pub use delivery::{Delivery, DeliveryReport};
 pub use partitioner::{Partitioner, murmur2};
@@ -102,7 +106,6 @@ pub use trace::TraceContext;
 use engine::{Engine, closed};
 use session::Succession;
 use tally::Owner;
-use topic::Topic;
 use trace::TraceHook;
 
 /// Sends events to Kafka. Cheap to clone; clones are one producer, closed with the last of them.
@@ -117,13 +120,13 @@ pub struct EventProducer {
 /// `delivered + failed + queued`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ProducerStats {
-    /// Records that a send method took.
+    /// Records that a send method took; one that leaves the line unsent is not counted any more.
     pub accepted: u64,
     /// Records that the brokers acknowledged.
     pub delivered: u64,
     /// Records that ended in an error.
     pub failed: u64,
-    /// Records on their way.
+    /// Records on their way, those in line for capacity included.
     pub queued: u64,
 }
 
@@ -263,6 +266,16 @@ impl EventProducer {
         Ok(self.raw(topic).value(protected))
     }
 
+    /// Starts the producer, as the first record would, which may take some milliseconds. Waits for no
+    /// broker.
+    ///
+    /// # Errors
+    ///
+    /// Those of a file that cannot be read, and [`ErrorKind::Closed`].
+    pub fn start(&self) -> Result<()> {
+        self.engine().map(drop)
+    }
+
     /// Starts the producer and blocks until a broker answers. Nobody needs to: the first record
     /// starts it too. It is for who wants to know early that brokers can be reached.
     ///
@@ -295,23 +308,8 @@ impl EventProducer {
         running.is_some_and(|engine| !engine.has_failed())
     }
 
-    /// Blocks until a full queue has room, for up to `timeout`; whether it has. For callers that wait
-    /// in steps because they must look at something else meanwhile: send with
-    /// [`try_send`](Outgoing::try_send) then.
-    pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.shared.running().is_none_or(|engine| {
-            let room = || {
-                let closing = engine.closing.load(Ordering::SeqCst);
-                (closing || engine.budget.has_room()).then_some(())
-            };
-            engine
-                .budget
-                .wait(shutdown::deadline(timeout), room)
-                .is_some()
-        })
-    }
-
-    /// Blocks until every record that was accepted so far is settled, without lingering.
+    /// Blocks until every record that was sent so far is settled, those in line included, without
+    /// lingering.
     ///
     /// # Errors
     ///
@@ -322,7 +320,7 @@ impl EventProducer {
         let owner = owner.as_deref().map(|tally| &**tally);
         let deadline = shutdown::deadline(timeout);
         let mut flushed = None;
-        while let Some(engine) = self.shared.to_flush(flushed) {
+        while let Some(engine) = self.to_flush(flushed) {
             engine.flush(owner, deadline)?;
             flushed = Some(engine);
         }
@@ -338,7 +336,7 @@ impl EventProducer {
         let owner = self.owner.as_ref().map(|owner| Arc::clone(&*owner.tally()));
         let deadline = shutdown::deadline(timeout);
         let mut flushed = None;
-        while let Some(engine) = self.shared.to_flush(flushed) {
+        while let Some(engine) = self.to_flush(flushed) {
             engine.flush_async(owner.as_deref(), deadline).await?;
             flushed = Some(engine);
         }
@@ -374,7 +372,10 @@ impl EventProducer {
             return ProducerStats::new(tally.delivered(), tally.failed(), tally.pending());
         }
         let counts = &self.shared.counts;
-        let taken = self.shared.running().map_or(0, |engine| engine.unsettled());
+        let taken = self
+            .shared
+            .running()
+            .map_or(0, |engine| engine.unsettled() + engine.line.len());
         let released = counts.released.load(Ordering::Relaxed);
         let delivered = counts.delivered.load(Ordering::Relaxed);
         let failed = counts.failed.load(Ordering::Relaxed);
@@ -386,6 +387,16 @@ impl EventProducer {
     /// The metrics that this producer counts into.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// See [`Shared::to_flush`]; where a session is over, another one takes what is in line.
+    fn to_flush(&self, flushed: Option<Arc<Engine>>) -> Option<Arc<Engine>> {
+        let is_left = |engine: Arc<Engine>| engine.has_failed() && !engine.line.is_empty();
+        if self.shared.running().is_some_and(is_left) {
+            // Without one, the records fail by themselves.
+            let _ = self.engine();
+        }
+        self.shared.to_flush(flushed)
     }
 
     /// The running engine; starts one with the first record.
@@ -481,8 +492,10 @@ impl Shared {
                 counts.delivered.load(Ordering::Relaxed) + counts.failed.load(Ordering::Relaxed);
             counts.released.store(settled, Ordering::Relaxed);
         }
+        let line = failed.as_ref().map(|failed| Arc::clone(&failed.line));
         let succession = failed.map_or_else(|| Ok(Succession::first()), Succession::after);
-        let started = succession.and_then(|next| Engine::start(self, generation, next));
+        let started = succession
+            .and_then(|next| Engine::start(self, generation, next, line.unwrap_or_default()));
         let outcome = started.map(|engine| {
             let before = self.engine.swap(Some(engine));
             match before {
@@ -503,6 +516,7 @@ impl Shared {
 
     fn close(&self, timeout: Duration) -> Result<()> {
         self.closed.store(true, Ordering::SeqCst);
+        self.empty_line();
         let deadline = shutdown::deadline(timeout);
         let mut outcome = Ok(());
         while let Some(engine) = self.running() {
@@ -512,30 +526,6 @@ impl Shared {
             self.engine.compare_and_swap(&engine, None);
         }
         outcome
-    }
-
-    /// Takes room for one record, blocking while there is none; `false` where the engine's session is
-    /// over.
-    fn wait_for_room(&self, engine: &Engine, topic: &Topic) -> Result<bool> {
-        if engine.budget.try_take() {
-            return engine.admits(topic);
-        }
-        let room = Room::new(engine, topic);
-        let taken = engine.budget.wait(room.deadline(), || room.take());
-        room.taken(taken)
-    }
-
-    /// As [`wait_for_room`](Self::wait_for_room), for a task.
-    async fn wait_for_room_async(&self, engine: &Engine, topic: &Topic) -> Result<bool> {
-        if engine.budget.try_take() {
-            return engine.admits(topic);
-        }
-        let room = Room::new(engine, topic);
-        let taken = engine
-            .budget
-            .wait_async(room.deadline(), || room.take())
-            .await;
-        room.taken(taken)
     }
 }
 
@@ -548,64 +538,5 @@ impl Drop for Shared {
         } else {
             std::mem::forget(self.engine.swap(None));
         }
-    }
-}
-
-/// A wait for room in a full queue.
-struct Room<'a> {
-    engine: &'a Engine,
-    topic: &'a Topic,
-    began: Instant,
-}
-
-impl<'a> Room<'a> {
-    fn new(engine: &'a Engine, topic: &'a Topic) -> Self {
-        Room {
-            engine,
-            topic,
-            began: Instant::now(),
-        }
-    }
-
-    fn deadline(&self) -> Instant {
-        shutdown::deadline(self.engine.settings.block_timeout)
-    }
-
-    /// Whether there is room, now taken, or none is to be waited for. Called with the budget's lock.
-    fn take(&self) -> Option<bool> {
-        if self.engine.closing.load(Ordering::SeqCst) {
-            return Some(false);
-        }
-        self.engine.budget.try_take().then_some(true)
-    }
-
-    /// What comes of waiting: without the lock, which giving room back takes.
-    fn taken(&self, taken: Option<bool>) -> Result<bool> {
-        match taken {
-            Some(true) => {
-                self.topic.metrics.blocked(self.began.elapsed());
-                self.engine.admits(self.topic)
-            }
-            Some(false) => self.engine.refuses(self.topic),
-            None => Err(self.timed_out()),
-        }
-    }
-
-    fn timed_out(&self) -> Error {
-        self.topic.metrics.blocked(self.began.elapsed());
-        Self::full(self.engine, self.topic, Some(self.began.elapsed()))
-    }
-
-    /// The error of a record that found the queue full, at once or for as long as it `waited`.
-    fn full(engine: &Engine, topic: &Topic, waited: Option<Duration>) -> Error {
-        let (records, bytes) = (engine.budget.records(), engine.budget.bytes());
-        let waited = waited.map_or_else(String::new, |waited| format!(" after {waited:?}"));
-        let because = engine.health.trouble();
-        let message = format!(
-            "the queue is full{waited}: {records} records ({bytes} bytes) wait for their \
-             acknowledgement{}",
-            because.map_or_else(String::new, |trouble| format!("; {}", trouble.message())),
-        );
-        Error::new(ErrorKind::QueueFull, message).with("topic", topic.name())
     }
 }

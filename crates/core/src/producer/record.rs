@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::EventProducer;
+use super::admission::{Admission, Held};
 use super::delivery::Delivery;
 use super::engine::{Engine, Head};
 use super::slab::Header;
 use super::tally::Tally;
 use super::topic::Topic;
-use super::{EventProducer, Room};
 use crate::events::{EncodedEvent, Event, Topic as EventTopic, TypedEvent};
 use crate::{Error, ErrorKind, Result};
 
@@ -121,16 +122,12 @@ impl<C: Content> Outgoing<'_, C> {
     /// partition that the topic lacks), [`ErrorKind::QueueFull`] and [`ErrorKind::Closed`]: the
     /// record was not accepted. What happens later is the [`Delivery`]'s to tell.
     pub fn send(self) -> Result<Delivery> {
-        loop {
-            let engine = self.producer.engine()?;
-            let topic = self.content.prepare(&engine)?;
-            if self.producer.shared.wait_for_room(&engine, &topic)? {
-                return self.accept(&engine, &topic);
-            }
-        }
+        self.submit()?
+            .at_once()
+            .or_else(|admission| admission.wait())
     }
 
-    /// Sends the record, or says at once that the queue is full.
+    /// Sends the record, or fails at once where the queue is full or others are in line.
     ///
     /// # Errors
     ///
@@ -139,11 +136,30 @@ impl<C: Content> Outgoing<'_, C> {
         loop {
             let engine = self.producer.engine()?;
             let topic = self.content.prepare(&engine)?;
-            if !engine.budget.try_take() {
-                return Err(Room::full(&engine, &topic, None));
+            if !engine.try_take() {
+                return Err(engine.is_full(Some(topic.name()), None));
             }
             if engine.admits(&topic)? {
                 return self.accept(&engine, &topic);
+            }
+        }
+    }
+
+    /// Sends the record without waiting: where the queue is full, it is in line when this returns, in
+    /// the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), but for a full queue, which is the [`Admission`]'s to tell.
+    pub fn submit(self) -> Result<Admission> {
+        loop {
+            let engine = self.producer.engine()?;
+            let topic = self.content.prepare(&engine)?;
+            if !engine.try_take() {
+                return self.join(&engine, &topic);
+            }
+            if engine.admits(&topic)? {
+                return self.accept(&engine, &topic).map(Admission::accepted);
             }
         }
     }
@@ -174,19 +190,49 @@ impl<C: Content> Outgoing<'_, C> {
     }
 
     /// Sends the record; waits without blocking while the queue is full, up to the block timeout.
-    /// A task that is cancelled while it waits here has sent nothing.
+    /// A task that is cancelled while it waits here has sent nothing. Any executor will do.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub async fn send_async(self) -> Result<Delivery> {
-        loop {
-            let engine = Arc::clone(&*self.producer.engine()?);
-            let topic = self.content.prepare(&engine)?.into_owned();
-            let shared = &self.producer.shared;
-            if shared.wait_for_room_async(&engine, &topic).await? {
-                return self.accept(&engine, &topic);
-            }
+        match self.submit()?.at_once() {
+            Ok(delivery) => Ok(delivery),
+            Err(admission) => admission.await,
+        }
+    }
+
+    /// Puts the record in line, encoded.
+    #[cold]
+    fn join(mut self, engine: &Arc<Engine>, topic: &Arc<Topic>) -> Result<Admission> {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        if let Some(trace) = &self.producer.shared.trace {
+            self.options.headers.extend(trace.headers());
+        }
+        let has_key = self.options.write_key(&self.content, engine, &mut key);
+        let has_value = self.content.write(engine, topic, &mut value)?;
+        let len = key.len() + self.options.headers_len() + value.len();
+        fits(len, self.producer.shared.max_record_bytes, topic)?;
+        let key = has_key.then_some(key);
+        engine.check_partition(topic, key.as_deref(), self.options.partition)?;
+        let owner = self.producer.owner.as_ref();
+        let owner = owner.map(|owner| Arc::clone(&*owner.tally()));
+        if let Some(owner) = &owner {
+            owner.begin();
+        }
+        let held = Held {
+            topic: Arc::clone(topic.name()),
+            key,
+            value: has_value.then_some(value),
+            partition: self.options.partition,
+            headers: self.options.headers,
+            framed: self.content.framed(),
+            owner,
+        };
+        let admission = self.producer.join(engine, held);
+        match admission.outcome() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(admission),
         }
     }
 
@@ -227,6 +273,7 @@ impl<C: Content> Outgoing<'_, C> {
                 headers: options.headers,
                 owner,
                 framed: self.content.framed(),
+                deferred: false,
             };
             if own + self.content.max_len(engine) <= limit {
                 return engine.accept(topic, head, |out| self.content.write(engine, topic, out));

@@ -39,6 +39,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
             (false, true) => EXPIRY_EVERY,
             (false, false) => IDLE,
         };
+        let wait = engine.line.time_left().map_or(wait, |left| wait.min(left));
         if let Some(event) = engine.queue.poll(wait) {
             let mut reports = Vec::new();
             if event.delivery_reports(&mut reports) {
@@ -56,6 +57,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
             engine.trim_pool();
         }
         engine.send_again();
+        engine.admit();
         engine.hand_over_gathered();
         let now = Instant::now();
         if now - expired >= EXPIRY_EVERY {

@@ -141,6 +141,7 @@ impl Engine {
         self.failed.store(true, Ordering::SeqCst);
         self.closing.store(true, Ordering::SeqCst);
         self.budget.wake_all();
+        self.line.rouse();
     }
 
     /// Notes that another engine has taken this one's place, and lets its threads end.

@@ -23,7 +23,7 @@ impl Engine {
     }
 
     fn flushed(&self) -> Option<()> {
-        (self.budget.records() == 0).then_some(())
+        (self.pending(None) == 0).then_some(())
     }
 
     /// Records that have not completed: those of one owner, or all.
@@ -31,7 +31,7 @@ impl Engine {
         match owner {
             // Its later records are in the next session.
             Some(owner) if !self.has_failed() => owner.pending(),
-            _ => self.budget.records(),
+            _ => self.budget.records() + self.waiting(),
         }
     }
 

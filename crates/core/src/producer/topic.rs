@@ -180,4 +180,13 @@ impl Topic {
             Framing::Json => {}
         }
     }
+
+    /// Writes the schema id into a frame that may be older than it.
+    pub(crate) fn renew_frame(&self, value: &mut [u8]) {
+        if let Framing::Confluent(id) = &self.framing
+            && let (Some(id), Some(place)) = (id.get(), value.get_mut(1..5))
+        {
+            place.copy_from_slice(&id.to_be_bytes());
+        }
+    }
 }

@@ -71,7 +71,7 @@ export class TypedProducer extends EventEmitter<ProducerEvents> {
   constructor(options?: ProducerOptions);
 
   /**
-   * Sends an event. Resolves once the brokers have acknowledged it; waits while the queue is full.
+   * Sends an event. Resolves once the brokers have acknowledged it; waits in line while the queue is full.
    *
    * Rejects with an `InvalidEventError` that names the field, or with what the brokers said.
    */

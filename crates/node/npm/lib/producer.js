@@ -52,8 +52,8 @@ class TypedProducer extends EventEmitter {
   #packer = new Packer();
   #group = new Group(this);
   #flushSoon = () => this.#flush();
-  /** Records that wait for room in the queue, as of the last call. */
-  #waiting = 0;
+  /** Whether the queue was full after the last call, and has had no capacity since. */
+  #queueIsFull = false;
   #roomWaiters = [];
   #pending = 0;
   #closed = false;
@@ -98,7 +98,7 @@ class TypedProducer extends EventEmitter {
     this.#pack(name, event, options, true);
     this.#group.pass();
     this.#packed();
-    return this.#waiting === 0;
+    return !this.#queueIsFull;
   }
 
   /** Sends events of one record. Resolves when all are acknowledged. */
@@ -143,7 +143,7 @@ class TypedProducer extends EventEmitter {
         this.#flush();
         packed = 0;
         left = MAX_RECORDS;
-        await (this.#waiting > 0 ? this.#room() : immediate());
+        await (this.#queueIsFull ? this.#room() : immediate());
       }
     }
   }
@@ -165,7 +165,7 @@ class TypedProducer extends EventEmitter {
   /** Resolves when there is room in the queue again; at once where there is some. */
   ready() {
     this.#flush();
-    return this.#waiting > 0 ? this.#room() : Promise.resolve();
+    return this.#queueIsFull ? this.#room() : Promise.resolve();
   }
 
   /** Connects early; the first record would. */
@@ -428,7 +428,7 @@ class TypedProducer extends EventEmitter {
     if (this.#pending++ === 0) atExit.add(this);
     const cells = packer.cells.subarray(0, packer.at);
     const quiet = group.waiters === null;
-    this.#waiting = this.#native.send(cells, packer.text, packer.count, id, quiet, group.aside);
+    this.#queueIsFull = this.#native.send(cells, packer.text, packer.count, id, quiet, group.aside);
     packer.clear();
   }
 
@@ -439,8 +439,8 @@ class TypedProducer extends EventEmitter {
 
   /** @internal */
   [its.onRoom]() {
-    const full = this.#waiting > 0;
-    this.#waiting = 0;
+    const full = this.#queueIsFull;
+    this.#queueIsFull = false;
     const waiters = this.#roomWaiters;
     this.#roomWaiters = [];
     stay(-waiters.length);

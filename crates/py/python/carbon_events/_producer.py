@@ -5,15 +5,10 @@ from __future__ import annotations
 from . import _native
 from ._native import ProducerBase
 from ._settings import texts
-from .errors import QueueFullError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-#: How often a task that waits for room looks at the queue.
-_LOOK_SECONDS = 0.005
 
 
 class _Producer(ProducerBase):
@@ -65,22 +60,6 @@ class AsyncEventProducer(_Producer):
     """Sends events from asyncio's tasks; never blocks the loop."""
 
     send = ProducerBase.send_async
-
-    async def _send_when_there_is_room(
-        self, event: Any, key: Any, headers: Any, partition: Any, on_delivery: Any
-    ) -> Any:
-        import asyncio
-        import time
-
-        options = {"key": key, "headers": headers, "partition": partition, "on_delivery": on_delivery}
-        deadline = time.monotonic() + self.block_timeout
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                return await self.try_send(event, **options)
-            except QueueFullError:
-                if time.monotonic() >= deadline:
-                    raise
 
     async def send_many(self, items: Any, record: Any = None) -> Any:
         """Sends many events; the loop goes on while the queue is full."""

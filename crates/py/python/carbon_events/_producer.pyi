@@ -75,7 +75,7 @@ class EventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
-        """As `send`; raises `QueueFullError` at once where there is no room."""
+        """As `send`; raises `QueueFullError` at once where the queue is full or others are in line."""
 
     def send_raw(
         self,
@@ -146,11 +146,12 @@ class AsyncEventProducer(ProducerBase):
     ) -> Future[DeliveryReport]:
         """Sends an event; a future of the running loop for the delivery report.
 
-        Where the queue is full, it waits in the background for room. Cancelling does not recall a
-        record that was accepted.
+        Where the queue is full, the record waits in line for up to `block_timeout_ms`: records are
+        accepted in the order of their sends. Cancelling takes a record out of the line, which is not
+        sent then; it does not recall one that was accepted.
 
         Raises:
-            RuntimeError: no loop runs in this thread; nothing was sent then.
+            RuntimeError: no event loop runs in this thread; nothing was sent then.
         """
 
     def try_send(
@@ -162,7 +163,7 @@ class AsyncEventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
-        """As `send`; raises `QueueFullError` at once where there is no room."""
+        """As `send`; raises `QueueFullError` at once where the queue is full or others are in line."""
 
     def send_many(
         self, items: Items, record: type[Event] | None = None

@@ -398,7 +398,7 @@ unsafe fn send(
                 Cow::Borrowed(json)
             };
             let send = |core: &carbon_events::EventProducer| {
-                core.event_json(call.topic, &json).key(key).try_send()
+                core.event_json(call.topic, &json).key(key).submit()
             };
             producer.send(py, send).map(|_| true)
         })

@@ -10,7 +10,7 @@ use carbon_events::codec::Fill;
 use carbon_events::compat::{event_from_call, protect_json};
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
-use carbon_events::producer::SharedProducer;
+use carbon_events::producer::{Admission, SharedProducer};
 use carbon_events::{Delivery as CoreDelivery, ErrorKind, EventProducer, Topic};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ use super::config::Config;
 use super::reports::{self, Callbacks, Counts, Record};
 use super::table::Sending;
 use crate::errors::Raise;
-use crate::producer::{Options, send_when_there_is_room};
+use crate::producer::{Options, wait_in_line};
 use crate::{blocking, dispatch, headers};
 
 /// The low-level producer below `event_producer.EventProducer`.
@@ -51,23 +51,36 @@ impl DropInProducer {
     pub(super) fn send(
         &self,
         py: Python<'_>,
-        send: impl Fn(&EventProducer) -> carbon_events::Result<CoreDelivery>,
+        submit: impl Fn(&EventProducer) -> carbon_events::Result<Admission>,
     ) -> PyResult<CoreDelivery> {
-        let sent = match self.shared.with_running(&send) {
+        let sent = match self.shared.with_running(&submit) {
             Some(sent) => sent,
             None => {
                 dispatch::start(py)?;
-                self.shared.with(&send)
+                self.shared.with(&submit)
             }
         };
-        match sent {
-            Err(error) if error.kind() == ErrorKind::QueueFull => {
-                let block_timeout = self.shared.settings(|it| it.producer.block_timeout);
-                let wait = |step| self.shared.with(|core| Ok(core.wait_for_room(step)));
-                let wait = |step| wait(step).unwrap_or(true);
-                send_when_there_is_room(py, block_timeout, wait, || self.shared.with(&send))
+        match sent.or_raise(py)?.at_once() {
+            Ok(delivery) => Ok(delivery),
+            Err(admission) => self.send_in_line(py, admission, submit),
+        }
+    }
+
+    /// Waits until a record in line is accepted. Where the engine was closed meanwhile, it is sent again.
+    #[cold]
+    fn send_in_line(
+        &self,
+        py: Python<'_>,
+        mut admission: Admission,
+        submit: impl Fn(&EventProducer) -> carbon_events::Result<Admission>,
+    ) -> PyResult<CoreDelivery> {
+        loop {
+            match wait_in_line(py, &admission)? {
+                Err(error) if error.kind() == ErrorKind::Closed => {
+                    admission = self.shared.with(&submit).or_raise(py)?;
+                }
+                outcome => return outcome.or_raise(py),
             }
-            sent => sent.or_raise(py),
         }
     }
 
@@ -83,8 +96,7 @@ impl DropInProducer {
             _ => {}
         }
         let copy = event.encoded().or_raise(py)?;
-        self.send(py, |core| core.encoded(&copy).try_send())
-            .map(drop)
+        self.send(py, |core| core.encoded(&copy).submit()).map(drop)
     }
 
     pub(super) fn writes_json(&self) -> bool {
@@ -113,9 +125,7 @@ impl DropInProducer {
         let envelope = Envelope::new(topic.spec().record);
         let (fill, mut scratch) = (Fill::from_envelope(&envelope), Vec::new());
         let decoded = event_from_call(topic, json, &fill, &mut scratch).or_raise(py)?;
-        self.send(py, |core| {
-            options.apply(core.any(&decoded.event)).try_send()
-        })
+        self.send(py, |core| options.apply(core.any(&decoded.event)).submit())
     }
 
     /// Who is told of a record's outcome, besides what is counted here.
@@ -221,7 +231,7 @@ impl DropInProducer {
                         Some(value) => raw.value(&**value),
                         None => raw,
                     };
-                    options.apply(raw).try_send()
+                    options.apply(raw).submit()
                 })?
             }
         };

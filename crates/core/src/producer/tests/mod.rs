@@ -15,6 +15,7 @@ use crate::events::{Envelope, ServiceHealthEvent, Topic, TypedEvent};
 use crate::testkit::{Api, Broker, BrokerError, MockRegistry, RegistryFault};
 use crate::{Error, ErrorKind};
 
+mod admission;
 mod ending;
 mod late;
 mod sending;

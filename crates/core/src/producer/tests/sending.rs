@@ -344,6 +344,7 @@ fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
             headers: Vec::new(),
             owner: None,
             framed: false,
+            deferred: false,
         };
         let refused = engine.accept(&topic, head, |out| {
             out.extend_from_slice(b"half of ");

@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::producer::SharedProducer;
 
 /// Has librdkafka give the running session up.
-fn end_session(producer: &EventProducer) {
+pub(super) fn end_session(producer: &EventProducer) {
     let engine = producer.shared.running().unwrap();
     let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     // SAFETY: the instance is live; the text is copied.
