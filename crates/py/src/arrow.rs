@@ -6,13 +6,13 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use carbon_events::Delivery;
-use carbon_events::events::EncodedEvent;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::events::{Class, Column};
+use crate::events::{Class, Column, MAX_FIELDS};
+use crate::producer::Running;
 
 #[repr(C)]
 pub(crate) struct ArrowSchema {
@@ -83,11 +83,11 @@ fn empty<T: Release>() -> Owned<T> {
     Owned(unsafe { std::mem::zeroed() })
 }
 
-/// Sends the rows of a table: for each, `send` is given its event.
+/// Sends the rows of a table.
 pub(crate) fn send_table(
     table: &Bound<'_, PyAny>,
     class: &Class,
-    mut send: impl FnMut(EncodedEvent) -> PyResult<Delivery>,
+    running: &Running,
 ) -> PyResult<Vec<Delivery>> {
     let py = table.py();
     let capsule = table.call_method0("__arrow_c_stream__")?;
@@ -123,11 +123,14 @@ pub(crate) fn send_table(
             return Ok(deliveries);
         }
         let columns = columns(py, &schema.0, &batch.0, class)?;
+        let mut by_field = [None; MAX_FIELDS];
+        for (place, column) in &columns {
+            by_field[*place] = Some(column);
+        }
         let first = batch.0.offset as usize;
         for row in 0..batch.0.length as usize {
-            let event = class.build_row(py, &columns, row + first);
             let index = deliveries.len();
-            let sent = event.and_then(&mut send);
+            let sent = class.send_row(py, running, &by_field, row + first);
             deliveries.push(sent.map_err(|error| crate::many::at_index(py, error, index))?);
         }
     }

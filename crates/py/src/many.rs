@@ -130,10 +130,7 @@ fn send_many(
     while let Ok(item) = items.get_item(index) {
         let delivery = match events::encoded_of(&item) {
             Some(event) => send(py, running, event),
-            None => {
-                let event = of_dict(&item, class);
-                event.and_then(|event| send(py, running, &event))
-            }
+            None => send_dict(py, running, &item, class),
         };
         deliveries.push(delivery.map_err(|error| at_index(py, error, index))?);
         index += 1;
@@ -154,8 +151,12 @@ pub(crate) fn at_index(py: Python<'_>, error: PyErr, index: usize) -> PyErr {
     error
 }
 
-fn of_dict(item: &Bound<'_, PyAny>, class: Option<&Bound<'_, PyAny>>) -> PyResult<EncodedEvent> {
-    let py = item.py();
+fn send_dict(
+    py: Python<'_>,
+    running: &Running,
+    item: &Bound<'_, PyAny>,
+    class: Option<&Bound<'_, PyAny>>,
+) -> PyResult<CoreDelivery> {
     let dict = item.cast::<PyDict>().map_err(|_| {
         PyTypeError::new_err("items must be events, or dicts of one record's fields")
     })?;
@@ -164,7 +165,7 @@ fn of_dict(item: &Bound<'_, PyAny>, class: Option<&Bound<'_, PyAny>>) -> PyResul
             "dicts need the class of their record: send_many(items, DataQualityEvent)",
         )
     })?;
-    events::class_of(class)?.build_dict(py, dict)
+    events::class_of(class)?.send_dict(py, running, dict)
 }
 
 /// Sends columns: for each field a list, all of one length.
@@ -195,8 +196,8 @@ fn send_columns(
     }
     let rows = rows.unwrap_or(0);
     let mut deliveries = Vec::with_capacity(rows);
+    let mut slots: events::Slots = [std::ptr::null_mut(); events::MAX_FIELDS];
     for row in 0..rows {
-        let mut slots: events::Slots = [std::ptr::null_mut(); events::MAX_FIELDS];
         for (place, column) in &places {
             // SAFETY: a live list; null where another thread has made it shorter.
             let value = unsafe { ffi::PyList_GetItem(column.as_ptr(), row as isize) };
@@ -205,9 +206,7 @@ fn send_columns(
             }
             slots[*place] = value;
         }
-        let delivery = class
-            .build(py, slots)
-            .and_then(|event| send(py, running, &event));
+        let delivery = class.send(py, running, slots);
         deliveries.push(delivery.map_err(|error| at_index(py, error, row))?);
     }
     Ok(Deliveries(deliveries))
@@ -220,10 +219,9 @@ fn send_table(
     class: &Bound<'_, PyAny>,
     table: &Bound<'_, PyAny>,
 ) -> PyResult<Deliveries> {
-    let py = producer.py();
     let running = producer.get().running();
     let class = events::class_of(class)?;
-    crate::arrow::send_table(table, class, |event| send(py, running, &event)).map(Deliveries)
+    crate::arrow::send_table(table, class, running).map(Deliveries)
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -40,7 +40,13 @@ impl Running {
         py: Python<'_>,
         submit: impl FnOnce() -> carbon_events::Result<Admission>,
     ) -> PyResult<CoreDelivery> {
-        match submit().or_raise(py)?.at_once() {
+        self.admitted(py, submit().or_raise(py)?)
+    }
+
+    /// What comes of a record that was sent, after a wait without the GIL where it is in line.
+    #[inline]
+    pub(crate) fn admitted(&self, py: Python<'_>, admission: Admission) -> PyResult<CoreDelivery> {
+        match admission.at_once() {
             Ok(delivery) => Ok(delivery),
             Err(admission) => wait_in_line(py, &admission)?.or_raise(py),
         }

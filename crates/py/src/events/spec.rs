@@ -1,6 +1,8 @@
 //! What there is to know about a record: its fields, how one is read, and how an event is built.
 
+use carbon_events::EventProducer;
 use carbon_events::events::{EncodedEvent, Event};
+use carbon_events::producer::Admission;
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 
@@ -16,8 +18,10 @@ pub(crate) struct Record {
     pub(crate) fields: &'static [Field],
     /// Makes an event of keywords' values.
     pub(crate) build: fn(&mut Arguments<'_>) -> Result<EncodedEvent, Refused>,
-    /// Makes an event of a table's row.
-    pub(crate) build_row: fn(&mut Row<'_, '_>) -> Result<EncodedEvent, Refused>,
+    /// Makes an event of keywords' values and sends it, without an object between.
+    pub(crate) send: fn(&mut Arguments<'_>, &EventProducer) -> Result<Admission, Refused>,
+    /// Makes an event of a table's row and sends it.
+    pub(crate) send_row: fn(&mut Row<'_, '_>, &EventProducer) -> Result<Admission, Refused>,
 }
 
 /// One field of a record.
@@ -55,19 +59,19 @@ macro_rules! record {
                     },
                 },
             )*],
-            build: |arguments| $name(arguments),
-            build_row: |row| $name(row),
+            build: |arguments| Ok(core::EncodedEvent::new(&$name(arguments)?)?),
+            send: |arguments, producer| Ok(producer.event(&$name(arguments)?).submit()?),
+            send_row: |row, producer| Ok(producer.event(&$name(row)?).submit()?),
         };
 
         #[expect(non_snake_case, reason = "named as the record it makes")]
         fn $name<'p, S: $crate::events::arguments::Source<'p>>(
             source: &mut S,
-        ) -> Result<core::EncodedEvent, $crate::events::arguments::Refused> {
-            let event = core::$name {
+        ) -> Result<core::$name<'p>, $crate::events::arguments::Refused> {
+            Ok(core::$name {
                 envelope: source.envelope(stringify!($name))?,
                 $($field: $crate::events::spec::record!(@take source $kind $(($default))?),)*
-            };
-            Ok(core::EncodedEvent::new(&event)?)
+            })
         }
     };
     (@required required) => { true };

@@ -648,7 +648,9 @@ fn a_rebalance_waits_for_parts_in_hand_alone_and_the_others_forget_what_was_give
         !progress.wait_until_handled(&consumer.assignment(), soon, || false)
     };
     assert!(!is_waited_for(), "nobody has a part");
-    parts.iter_mut().for_each(|part| { part.take(); });
+    parts.iter_mut().for_each(|part| {
+        part.take();
+    });
     let mut part = parts.swap_remove(0);
     drop(parts);
     assert!(is_waited_for());

@@ -1,6 +1,9 @@
 //! Events of the values that Python gave: as they are, or coerced, or refused by name.
 
+use carbon_events::Delivery;
+
 use super::*;
+use crate::producer::Running;
 
 impl Class {
     /// A new object of these values, or null with an exception set.
@@ -72,16 +75,36 @@ impl Class {
         }
     }
 
-    /// The event of a dict of fields.
-    pub(crate) fn build_dict(
+    /// Sends the event of these values.
+    #[inline]
+    pub(crate) fn send(
         &self,
         py: Python<'_>,
+        running: &Running,
+        slots: Slots,
+    ) -> PyResult<Delivery> {
+        // SAFETY: the caller's objects, alive during its call.
+        let mut arguments = unsafe { Arguments::new(py, &slots) };
+        match (self.record.send)(&mut arguments, &running.core) {
+            Ok(admission) => running.admitted(py, admission),
+            Err(refused) => {
+                let event = self.build_coerced(py, slots, refused)?;
+                running.send(py, || running.core.encoded(&event).submit())
+            }
+        }
+    }
+
+    /// Sends the event of a dict of fields.
+    pub(crate) fn send_dict(
+        &self,
+        py: Python<'_>,
+        running: &Running,
         fields: &Bound<'_, PyDict>,
-    ) -> PyResult<EncodedEvent> {
+    ) -> PyResult<Delivery> {
         let mut slots: Slots = [std::ptr::null_mut(); MAX_FIELDS];
         // SAFETY: a live dict.
         match unsafe { self.names.fill_from_dict(py, fields.as_ptr(), &mut slots) } {
-            Ok(()) => self.build(py, slots),
+            Ok(()) => self.send(py, running, slots),
             Err(name) => {
                 // SAFETY: a key of that dict.
                 let name = unsafe { Bound::from_borrowed_ptr(py, name) };
@@ -90,26 +113,25 @@ impl Class {
         }
     }
 
-    /// The event of a row of columns, each with the slot of its field.
-    pub(crate) fn build_row(
+    /// Sends the event of a row of columns, each at the place of its field.
+    pub(crate) fn send_row(
         &self,
         py: Python<'_>,
-        columns: &[(usize, Column<'_>)],
+        running: &Running,
+        columns: &[Option<&Column<'_>>; MAX_FIELDS],
         row: usize,
-    ) -> PyResult<EncodedEvent> {
-        let mut by_field = [None; MAX_FIELDS];
-        for (place, column) in columns {
-            by_field[*place] = Some(column);
+    ) -> PyResult<Delivery> {
+        match (self.record.send_row)(&mut Row::new(columns, row), &running.core) {
+            Ok(admission) => running.admitted(py, admission),
+            Err(refused) => {
+                // Which values there are, for the error alone.
+                let given = columns.map(|column| match column {
+                    Some(_) => py.None().into_ptr(),
+                    None => std::ptr::null_mut(),
+                });
+                Err(self.error(py, &given, refused))
+            }
         }
-        let built = (self.record.build_row)(&mut Row::new(&by_field, row));
-        built.map_err(|refused| {
-            // Which values there are, for the error alone.
-            let given = by_field.map(|column| match column {
-                Some(_) => py.None().into_ptr(),
-                None => std::ptr::null_mut(),
-            });
-            self.error(py, &given, refused)
-        })
     }
 
     /// The slot of a field.
