@@ -438,6 +438,28 @@ test('an aborted signal rejects with its reason', async (t) => {
   assert.equal((await readAll(`${topicPrefix}system-health`)).length, 1);
 });
 
+test('sends that race with close complete or are refused', async (t) => {
+  const platform = await TestPlatform.start();
+  t.after(() => platform.stop());
+  for (const isDown of [false, true]) {
+    const producer = platform.producer({ queueMaxRecords: 50, closeTimeoutMs: isDown ? 200 : 10_000 });
+    await producer.send('ServiceHealthEvent', health());
+    if (isDown) platform.takeDown();
+    const sends = Array.from({ length: 200 }, (_, i) =>
+      producer.send('ServiceHealthEvent', health(), { partition: i % 3 === 0 ? 99 : 0 }));
+    const closing = producer.close().catch((error) => error);
+    sends.push(...Array.from({ length: 20 }, () => producer.send('ServiceHealthEvent', health())));
+    const began = Date.now();
+    const outcomes = await Promise.allSettled(sends);
+    const closed = await closing;
+    assert.ok(Date.now() - began < 5_000, `it took ${Date.now() - began} ms`);
+    assert.ok(outcomes.every(({ status, reason }) => status === 'fulfilled' || reason instanceof EventError));
+    assert.ok(outcomes.slice(-20).every(({ reason }) => reason?.kind === 'Closed'));
+    assert.ok(isDown ? closed instanceof EventError : closed === undefined, String(closed));
+    if (isDown) platform.bringUp();
+  }
+});
+
 test('after close everything is a ClosedError', async () => {
   const producer = new TypedProducer({ ...plain });
   await producer.close();

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from carbon_events import (
+    AbortedError,
     AuditAPICallEvent,
     ClosedError,
     DataQualityEvent,
@@ -194,6 +195,43 @@ def test_use_after_close_is_refused(services: Services) -> None:
         producer.send(quality())
     producer.close()
     assert producer.stats() == {"accepted": 1, "delivered": 1, "failed": 0, "queued": 0}
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_sends_that_race_with_close_complete_or_are_refused(is_down: bool) -> None:
+    with Platform() as platform:
+        producer = platform.producer(queue_max_records=5_000, block_timeout_ms=60_000)
+        producer.send(quality()).result(30)
+        if is_down:
+            platform.broker_down()
+        sent: list[Any] = []
+        refused = []
+
+        def run(thread: int) -> None:
+            while True:
+                try:
+                    sent.append(producer.send(quality(), partition=[None, 0, 99][thread % 3]))
+                except UnknownTopicError:
+                    pass
+                except ClosedError as error:
+                    refused.append(error)
+                    return
+
+        threads = [threading.Thread(target=run, args=(thread,)) for thread in range(20)]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        try:
+            producer.close(0.2)
+        except AbortedError:
+            pass
+        for thread in threads:
+            thread.join(30)
+        assert time.monotonic() - began < 10 and len(refused) == 20
+        assert all(delivery.done() for delivery in sent)
+        stats = producer.stats()
+        assert stats["queued"] == 0
+        assert stats["accepted"] == stats["delivered"] + stats["failed"] == len(sent) + 1
 
 
 def test_a_delivery_that_fails_raises_its_error() -> None:

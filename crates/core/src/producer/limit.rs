@@ -192,6 +192,8 @@ impl Windows {
 pub(super) struct Kept {
     /// The opaques of records that are sent again.
     pub(super) opaques: HashSet<*mut c_void>,
+    /// Those of records that were refused although they went alone.
+    pub(super) alone: HashSet<*mut c_void>,
     /// Records of earlier events that were overtaken.
     lost: Vec<(*mut c_void, Error)>,
 }
@@ -297,6 +299,8 @@ impl Engine {
                     state.refused.push(opaque as usize);
                     state.refused_bytes += found.outgoing().wire_len();
                     kept.opaques.insert(opaque);
+                } else if report.err == TOO_LARGE {
+                    kept.alone.insert(opaque);
                 } else if is_delivered(report)
                     && !state.refused.is_empty()
                     && let Some(key) = found.outgoing().key
@@ -455,15 +459,24 @@ impl Engine {
         }
     }
 
-    /// The error of a record that a broker refused as too large, in a run of so many that were.
-    pub(super) fn refused_as_too_large(
+    /// The error of a record that a broker refused as too large. `with` are the reports on it and on
+    /// those that may have been in its batch.
+    pub(super) fn refused_as_too_large<'r>(
         &self,
         report: &RDKafkaMessage,
-        run: (usize, usize),
+        kept: &Kept,
+        with: impl Iterator<Item = &'r RDKafkaMessage>,
     ) -> Error {
         // SAFETY: the report's record is not settled yet.
         let found = unsafe { look_up(report._private) };
-        let (count, bytes) = run;
+        let about = |one: &RDKafkaMessage| (one.err, one.rkt, one.partition);
+        let run = with.take_while(|one| about(one) == about(report));
+        let (mut count, bytes) = run.fold((0, 0), |(count, bytes), one| {
+            (count + 1, bytes + one.len + one.key_len)
+        });
+        if kept.alone.contains(&report._private) {
+            count = 1;
+        }
         if count > 1 {
             found.topic().limit.refused(bytes);
         }

@@ -18,6 +18,8 @@
 //! its partition's slab and goes with the next acknowledgement, when the slab is full, or after
 //! `linger`. So a lone awaited send takes one round trip, and a burst goes in slabs of a thousand.
 //!
+//! A topic that takes less at once than our largest batch gets less: see [`limit`].
+//!
 //! # Back-pressure
 //!
 //! Accepted and unsettled records are bounded by `queue_max_records` and `queue_max_bytes`. Beyond
@@ -44,7 +46,8 @@
 //! drop of the last clone, deliver what was accepted or say how much was not. Ctrl-C ends a process
 //! without running either: handle the signal, and close.
 //!
-//! A fatal error of librdkafka's ends a session, not the producer; see [`session`].
+//! A fatal error of librdkafka's ends a session, not the producer; see [`session`]. Nothing waits for
+//! longer than its delivery timeout, wherever it is; see [`late`].
 //!
 //! Retry topics, an outage spool and a circuit breaker belong between `send` and the lanes
 //! ([`engine`]); transactions belong in [`handover`].

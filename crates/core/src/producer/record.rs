@@ -120,7 +120,9 @@ impl<C: Content> Outgoing<'_, C> {
     ///
     /// [`ErrorKind::InvalidEvent`], [`ErrorKind::RecordTooLarge`], [`ErrorKind::UnknownTopic`] (a
     /// partition that the topic lacks), [`ErrorKind::QueueFull`] and [`ErrorKind::Closed`]: the
-    /// record was not accepted. What happens later is the [`Delivery`]'s to tell.
+    /// record was not accepted. So it is with the error that ended the last session, such as
+    /// [`ErrorKind::Authorization`], for up to five seconds where one session after the other ends
+    /// without a delivery. What happens later is the [`Delivery`]'s to tell.
     pub fn send(self) -> Result<Delivery> {
         self.submit()?
             .at_once()

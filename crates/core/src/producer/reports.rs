@@ -16,6 +16,7 @@ use crate::Error;
 use crate::kafka::broker_error;
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+const TOO_LARGE: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
 
 /// How long the thread sleeps while nothing is on its way.
 const IDLE: Duration = Duration::from_millis(500);
@@ -117,7 +118,12 @@ impl Engine {
                 let about = (report.err, report.rkt, report.partition);
                 let error = match failure.take() {
                     Some((same, error)) if same == about => error,
-                    _ => self.undelivered(report, &reports[index..]),
+                    _ if report.err == TOO_LARGE => {
+                        let later = reports[index..].iter().copied();
+                        let with = later.filter(|one| !kept.opaques.contains(&one._private));
+                        self.refused_as_too_large(report, &kept, with)
+                    }
+                    _ => self.undelivered(report),
                 };
                 // SAFETY: as above.
                 let settled = unsafe { settling.settle(report._private, Err(&error)) };
@@ -161,17 +167,7 @@ impl Engine {
     }
 
     /// Why a record was not delivered.
-    fn undelivered(&self, report: &RDKafkaMessage, from_there: &[&RDKafkaMessage]) -> Error {
-        if report.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE {
-            let about = |one: &RDKafkaMessage| (one.err, one.rkt, one.partition);
-            let run = from_there
-                .iter()
-                .take_while(|one| about(one) == about(report));
-            let (count, bytes) = run.fold((0, 0), |(count, bytes), one| {
-                (count + 1, bytes + one.len + one.key_len)
-            });
-            return self.refused_as_too_large(report, (count, bytes));
-        }
+    fn undelivered(&self, report: &RDKafkaMessage) -> Error {
         // An idempotent producer that cannot go on (without the right to write, say) purges what it
         // has: the reason is not in the report.
         let purged = matches!(

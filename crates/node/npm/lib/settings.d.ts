@@ -18,7 +18,7 @@ export interface ConnectionSettings {
   securityProtocol?: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL' | undefined;
   /**
    * A PEM file (or a directory) of the authorities that sign the brokers' certificates.
-   * Without one, those of the system.
+   * Without one, those of the system. A file that is replaced holds for new connections.
    *
    * Environment: `KAFKA_SSL_CA_LOCATION`.
    */
@@ -28,7 +28,8 @@ export interface ConnectionSettings {
    */
   sslCaPem?: string | undefined;
   /**
-   * A PEM file with our certificate, for clusters that ask for one.
+   * A PEM file with our certificate, for clusters that ask for one. One that is replaced,
+   * with its key, holds for new connections.
    *
    * Environment: `KAFKA_SSL_CERTIFICATE_LOCATION`.
    */
@@ -54,7 +55,8 @@ export interface ConnectionSettings {
    */
   sslKeyPassword?: string | undefined;
   /**
-   * A PKCS#12 file with our certificate and its key, instead of the two PEM files.
+   * A PKCS#12 file with our certificate and its key, instead of the two PEM files. One that is
+   * replaced holds for new connections.
    *
    * Environment: `KAFKA_SSL_KEYSTORE_LOCATION`.
    */
@@ -227,8 +229,8 @@ export interface ProducerSettings {
    */
   formatOverride?: 'avro' | 'json' | undefined;
   /**
-   * How long a record may take from being accepted to its acknowledgement, retries included,
-   * before it fails with `Timeout`.
+   * How long a record may take from being accepted to its acknowledgement, its time in the
+   * queue and retries included, before it fails with `Timeout`, at most a second later.
    *
    * Default: `120000`.
    */
@@ -277,7 +279,8 @@ export interface ProducerSettings {
    */
   idempotence?: boolean | undefined;
   /**
-   * The largest batch of one partition, in bytes before compression.
+   * The largest batch of one partition, in bytes before compression. Batches of a topic with a
+   * lower `max.message.bytes` are no larger than that.
    *
    * Default: `1000000`.
    */

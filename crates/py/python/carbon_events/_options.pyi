@@ -17,11 +17,13 @@ class ConnectionOptions(TypedDict, total=False):
     #: `KAFKA_SECURITY_PROTOCOL`.
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None
     #: A PEM file (or a directory) of the authorities that sign the brokers' certificates.
-    #: Without one, those of the system. Environment: `KAFKA_SSL_CA_LOCATION`.
+    #: Without one, those of the system. A file that is replaced holds for new connections.
+    #: Environment: `KAFKA_SSL_CA_LOCATION`.
     ssl_ca_location: str | os.PathLike[str] | None
     #: The authorities' certificates as PEM text.
     ssl_ca_pem: str | os.PathLike[str] | None
-    #: A PEM file with our certificate, for clusters that ask for one. Environment:
+    #: A PEM file with our certificate, for clusters that ask for one. One that is replaced,
+    #: with its key, holds for new connections. Environment:
     #: `KAFKA_SSL_CERTIFICATE_LOCATION`.
     ssl_certificate_location: str | os.PathLike[str] | None
     #: Our certificate as PEM text.
@@ -33,8 +35,9 @@ class ConnectionOptions(TypedDict, total=False):
     ssl_key_pem: str | os.PathLike[str] | None
     #: The password of the private key. Environment: `KAFKA_SSL_KEY_PASSWORD`.
     ssl_key_password: str | os.PathLike[str] | None
-    #: A PKCS#12 file with our certificate and its key, instead of the two PEM files.
-    #: Environment: `KAFKA_SSL_KEYSTORE_LOCATION`.
+    #: A PKCS#12 file with our certificate and its key, instead of the two PEM files. One
+    #: that is replaced holds for new connections. Environment:
+    #: `KAFKA_SSL_KEYSTORE_LOCATION`.
     ssl_keystore_location: str | os.PathLike[str] | None
     #: The password of the PKCS#12 file. Environment: `KAFKA_SSL_KEYSTORE_PASSWORD`.
     ssl_keystore_password: str | os.PathLike[str] | None
@@ -118,8 +121,9 @@ class ProducerOptions(ConnectionOptions, total=False):
     #: The format of the environment, which stands above `format` and every other choice.
     #: Environment: `KAFKA_EVENT_FORMAT`.
     format_override: Literal["avro", "json"] | None
-    #: How long a record may take from being accepted to its acknowledgement, retries
-    #: included, before it fails with `Timeout`. Default: `120000`.
+    #: How long a record may take from being accepted to its acknowledgement, its time in
+    #: the queue and retries included, before it fails with `Timeout`, at most a second
+    #: later. Default: `120000`.
     delivery_timeout_ms: int | timedelta | None
     #: How long a send waits for room in a full queue before it fails with `QueueFull`.
     #: Default: `60000`.
@@ -139,7 +143,8 @@ class ProducerOptions(ConnectionOptions, total=False):
     acks: Literal["all", "1", "0"] | None
     #: Whether a retry never writes a record twice nor out of order. Default: `true`.
     idempotence: bool | None
-    #: The largest batch of one partition, in bytes before compression. Default: `1000000`.
+    #: The largest batch of one partition, in bytes before compression. Batches of a topic
+    #: with a lower `max.message.bytes` are no larger than that. Default: `1000000`.
     batch_max_bytes: int | None
     #: The most records in one batch of one partition. Default: `10000`.
     batch_max_records: int | None

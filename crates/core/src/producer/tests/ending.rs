@@ -176,3 +176,66 @@ fn closing_waits_neither_for_a_name_server_nor_for_a_registry_nor_for_a_token() 
         );
     }
 }
+
+#[test]
+fn sends_that_race_with_close_complete_or_are_refused() {
+    const THREADS: usize = 20;
+    let broker = broker();
+    for round in 0..12 {
+        let settings = ProducerSettings::default()
+            .queue_max_records(if round % 2 == 0 { 0 } else { 50u64 })
+            .delivery_timeout(Duration::from_secs(5));
+        let producer = builder(&broker).producer(settings).build().unwrap();
+        producer.send(&event("first")).unwrap().wait().unwrap();
+        if round % 3 == 2 {
+            broker.take_down().unwrap();
+        }
+        let start = std::sync::Barrier::new(THREADS + 1);
+        let run = |thread: usize| {
+            let mut sent = Vec::new();
+            start.wait();
+            let refused = loop {
+                let record = producer.raw(TOPIC).partition([0, 1, 99][thread % 3]);
+                match record.send() {
+                    Ok(delivery) if sent.len() < 5_000 => sent.push(delivery),
+                    Ok(delivery) => drop(delivery),
+                    Err(error) if error.kind() == ErrorKind::UnknownTopic => {}
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(refused.kind(), ErrorKind::Closed, "{refused}");
+            sent
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    scope.spawn({
+                        let run = &run;
+                        move || run(thread)
+                    })
+                })
+                .collect();
+            start.wait();
+            std::thread::park_timeout(Duration::from_millis(5));
+            let began = Instant::now();
+            let outcome = producer.close(Duration::from_millis(200 * (round as u64 % 2)));
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{:?}",
+                began.elapsed()
+            );
+            for thread in threads {
+                for delivery in thread.join().unwrap() {
+                    let is_delivered = delivery.outcome().expect("an outcome").is_ok();
+                    assert!(is_delivered || outcome.is_err());
+                }
+            }
+        });
+        let stats = producer.stats();
+        assert_eq!(stats.queued, 0);
+        assert_eq!(stats.accepted, stats.delivered + stats.failed);
+        if round % 3 == 2 {
+            broker.bring_up().unwrap();
+        }
+    }
+}
