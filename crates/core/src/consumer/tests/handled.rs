@@ -200,6 +200,26 @@ fn a_task_acknowledges_by_reading_on() {
     assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10)]));
 }
 
+#[tokio::test]
+async fn what_tokio_blocks_on_is_one_reader() {
+    let broker = broker();
+    write(&broker, 0, 0..4);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 4);
+    let mut stream = consumer.stream();
+    stream.next().await.unwrap().unwrap();
+    drop(stream);
+    drop(consumer.next_batch_async().await.unwrap());
+    let handled = || consumer.handled().iter().next().map(|it| it.next_offset);
+    assert_eq!(
+        handled(),
+        Some(1),
+        "the record of the stream, by reading on"
+    );
+    consumer.acknowledge();
+    assert_eq!(handled(), Some(4));
+}
+
 #[test]
 fn a_batch_that_a_worker_drops_is_not_acknowledged() {
     let broker = broker();

@@ -90,21 +90,17 @@ impl Class {
         }
     }
 
-    /// The event of a row of columns, each with the slot of its field.
+    /// The event of a row of columns.
     pub(crate) fn build_row(
         &self,
         py: Python<'_>,
-        columns: &[(usize, Column<'_>)],
+        columns: &Columns<'_>,
         row: usize,
     ) -> PyResult<EncodedEvent> {
-        let mut by_field = [None; MAX_FIELDS];
-        for (place, column) in columns {
-            by_field[*place] = Some(column);
-        }
-        let built = (self.record.build_row)(&mut Row::new(&by_field, row));
+        let built = (self.record.build_row)(&mut Row::new(columns, row));
         built.map_err(|refused| {
             // Which values there are, for the error alone.
-            let given = by_field.map(|column| match column {
+            let given = columns.each_ref().map(|column| match column {
                 Some(_) => py.None().into_ptr(),
                 None => std::ptr::null_mut(),
             });
