@@ -668,7 +668,9 @@ fn a_rebalance_waits_for_parts_in_hand_alone_and_the_others_forget_what_was_give
         !progress.wait_until_handled(&consumer.assignment(), soon, || false)
     };
     assert!(!is_waited_for(), "nobody has a part");
-    parts.iter_mut().for_each(|part| drop(part.take()));
+    for part in &mut parts {
+        part.take();
+    }
     let mut part = parts.swap_remove(0);
     drop(parts);
     assert!(is_waited_for());
