@@ -241,7 +241,7 @@ fn a_read_that_is_cancelled_leaves_its_batch_to_the_next_read() {
     let read_before = batch.len();
     // As a binding does whose caller is gone.
     batch.give_back();
-    assert_eq!(consumer.buffered_records(), 10);
+    assert!(consumer.buffered_records() >= read_before);
     assert!(!consumer.at_end());
     let again = block_on(consumer.next_batch_async()).unwrap().unwrap();
     assert_eq!(again.len(), read_before);
