@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::events::{Class, Column, MAX_FIELDS};
+use crate::events::{Class, Column, Columns};
 use crate::producer::Running;
 
 #[repr(C)]
@@ -123,14 +123,11 @@ pub(crate) fn send_table(
             return Ok(deliveries);
         }
         let columns = columns(py, &schema.0, &batch.0, class)?;
-        let mut by_field = [None; MAX_FIELDS];
-        for (place, column) in &columns {
-            by_field[*place] = Some(column);
-        }
         let first = batch.0.offset as usize;
+        deliveries.reserve(batch.0.length as usize);
         for row in 0..batch.0.length as usize {
             let index = deliveries.len();
-            let sent = class.send_row(py, running, &by_field, row + first);
+            let sent = class.send_row(py, running, &columns, row + first);
             deliveries.push(sent.map_err(|error| crate::many::at_index(py, error, index))?);
         }
     }
@@ -167,25 +164,25 @@ fn columns<'a>(
     schema: &'a ArrowSchema,
     batch: &'a ArrowArray,
     class: &Class,
-) -> PyResult<Vec<(usize, Column<'a>)>> {
-    (0..schema.n_children as usize)
-        .map(|index| {
-            // SAFETY: as many children as the schema tells, in schema and array alike.
-            let (schema, array) =
-                unsafe { (&**schema.children.add(index), &**batch.children.add(index)) };
-            // SAFETY: NUL-terminated by the interface.
-            let name = unsafe { CStr::from_ptr(schema.name) }.to_string_lossy();
-            let place = class.place(PyString::new(py, &name).as_any())?;
-            // SAFETY: they belong together, and live as long as the batch.
-            let column = unsafe { Column::new(schema, array) };
-            let column = column.ok_or_else(|| {
-                // SAFETY: as above.
-                let format = unsafe { CStr::from_ptr(schema.format) }.to_string_lossy();
-                PyTypeError::new_err(format!(
-                    "column {name} has the format {format}, which is not read"
-                ))
-            })?;
-            Ok((place, column))
-        })
-        .collect()
+) -> PyResult<Columns<'a>> {
+    let mut columns = Columns::default();
+    for index in 0..schema.n_children as usize {
+        // SAFETY: as many children as the schema tells, in schema and array alike.
+        let (schema, array) =
+            unsafe { (&**schema.children.add(index), &**batch.children.add(index)) };
+        // SAFETY: NUL-terminated by the interface.
+        let name = unsafe { CStr::from_ptr(schema.name) }.to_string_lossy();
+        let place = class.place(PyString::new(py, &name).as_any())?;
+        // SAFETY: they belong together, and live as long as the batch.
+        let column = unsafe { Column::new(schema, array) };
+        let column = column.ok_or_else(|| {
+            // SAFETY: as above.
+            let format = unsafe { CStr::from_ptr(schema.format) }.to_string_lossy();
+            PyTypeError::new_err(format!(
+                "column {name} has the format {format}, which is not read"
+            ))
+        })?;
+        columns[place] = Some(column.checked());
+    }
+    Ok(columns)
 }

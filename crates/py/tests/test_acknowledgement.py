@@ -16,6 +16,8 @@ TOPIC = "system-health"
 #: The in-process broker answers a rebalance when the session timeout has passed.
 QUICK: dict[str, Any] = {
     "session_timeout_ms": 500,
+    # It keeps heartbeats waiting behind a fetch that waits.
+    "fetch_max_wait_ms": 20,
     "properties": {"heartbeat.interval.ms": "100"},
 }
 

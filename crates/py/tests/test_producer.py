@@ -117,6 +117,34 @@ def test_tables_are_sent(producer: Any, services: Services) -> None:
     assert len(read(services, "audit-api-calls", service)) == 10
 
 
+def test_the_text_of_a_table_is_read_in_every_layout(producer: Any, services: Services) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    service = f"layouts-{uuid.uuid4()}"
+    users = ["é", None, "", "x" * 20, "日本", "€" * 9, None, "a"]
+    layouts = [pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()]
+    for layout in [*layouts, pyarrow.dictionary(pyarrow.int8(), pyarrow.string())]:
+        columns = {name: [value] * 8 for name, value in {**CALL, "service": service}.items()}
+        columns["user_id"] = pyarrow.array(users, layout)
+        # Its rows begin in the middle of each buffer.
+        table = pyarrow.table(columns).slice(1, 6)
+        assert producer.send_many(table, AuditAPICallEvent).result(30) == 6
+    sent = [event.user_id for event in read(services, "audit-api-calls", service)]
+    assert sorted(sent, key=str) == sorted(users[1:7] * 4, key=str)
+
+
+def test_text_of_a_table_that_is_not_unicode_names_its_row(producer: Any) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    offsets = pyarrow.py_buffer(b"".join(at.to_bytes(4, "little") for at in (0, 1, 2, 3)))
+    # Not at all, and in one piece but cut within a character.
+    for text in (b"a\xffb", "aé".encode()):
+        columns = {name: [value] * 3 for name, value in CALL.items()}
+        buffers = [None, offsets, pyarrow.py_buffer(text)]
+        columns["user_id"] = pyarrow.Array.from_buffers(pyarrow.string(), 3, buffers)
+        with pytest.raises(InvalidEventError, match="Unicode") as caught:
+            producer.send_many(pyarrow.table(columns), AuditAPICallEvent)
+        assert caught.value.context["index"] == 1
+
+
 def test_a_mistake_among_many_names_its_index(producer: Any) -> None:
     with pytest.raises(InvalidEventError) as caught:
         producer.send_many([CALL, {**CALL, "latency_ms": "x"}], AuditAPICallEvent)

@@ -265,7 +265,8 @@ impl EventConsumer {
     }
 
     /// Acknowledges the batches that this thread or task received and dropped, without reading on:
-    /// for a loop that is left early and without an error.
+    /// for a loop that is left early and without an error. A task of another executor than tokio's is
+    /// not known here: it calls [`Batch::acknowledge`].
     pub fn acknowledge(&self) {
         self.acknowledge_of(&ReaderId::current());
     }

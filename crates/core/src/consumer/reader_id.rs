@@ -39,6 +39,10 @@ impl ReaderId {
     pub(super) fn polled(waker: &Waker) -> Self {
         ReaderId(match tokio::task::try_id() {
             Some(task) => Id::Task(task),
+            // What tokio blocks on, such as an asynchronous `main`, is one reader with its thread.
+            None if tokio::runtime::Handle::try_current().is_ok() => {
+                Id::Thread(std::thread::current().id())
+            }
             None => Id::Polled(std::thread::current().id(), waker.clone()),
         })
     }

@@ -25,6 +25,9 @@ pub(crate) const ENVELOPE: [&str; 6] = [
 /// The most fields that any record has, with the envelope's.
 pub(crate) const MAX_FIELDS: usize = 24;
 
+/// Columns by field.
+pub(crate) type Columns<'p> = [Option<Column<'p>>; MAX_FIELDS];
+
 /// Borrowed values by field; null where none was given.
 pub(crate) type Slots = [*mut ffi::PyObject; MAX_FIELDS];
 
@@ -92,13 +95,13 @@ impl<'p, T: FromPython<'p> + FromArrow<'p>> Value<'p> for T {}
 
 /// A row of Arrow's columns.
 pub(crate) struct Row<'r, 'p> {
-    columns: &'r [Option<&'r Column<'p>>; MAX_FIELDS],
+    columns: &'r Columns<'p>,
     row: usize,
     next: usize,
 }
 
 impl<'r, 'p> Row<'r, 'p> {
-    pub(crate) fn new(columns: &'r [Option<&'r Column<'p>>; MAX_FIELDS], row: usize) -> Self {
+    pub(crate) fn new(columns: &'r Columns<'p>, row: usize) -> Self {
         Row {
             columns,
             row,
@@ -112,7 +115,7 @@ impl<'p> Source<'p> for Row<'_, 'p> {
     fn take<T: Value<'p>>(&mut self) -> Result<Option<T>, Refused> {
         let index = self.next;
         self.next += 1;
-        let Some(column) = self.columns[index] else {
+        let Some(column) = &self.columns[index] else {
             return Ok(None);
         };
         match T::from_arrow(column, self.row) {

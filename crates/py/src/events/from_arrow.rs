@@ -19,6 +19,8 @@ pub(crate) struct Column<'a> {
     array: &'a ArrowArray,
     children: Vec<Column<'a>>,
     dictionary: Option<Box<Column<'a>>>,
+    /// The place in the buffer where the text of all rows begins, and that text.
+    checked: Option<(usize, &'a str)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,7 +109,43 @@ impl<'a> Column<'a> {
                 array,
                 children: children.collect::<Option<_>>()?,
                 dictionary,
+                checked: None,
             })
+        }
+    }
+
+    /// Looks once whether the text of all rows is Unicode, where it lies in one piece. Text of rows
+    /// that are null may be none: then each row's is looked at for itself.
+    pub(crate) fn checked(mut self) -> Self {
+        let rows = self.array.length as usize;
+        if rows == 0 || self.dictionary.is_some() {
+            return self;
+        }
+        if let (Some((start, _)), Some((_, end))) = (self.extent(0), self.extent(rows - 1)) {
+            // SAFETY: the text of the rows, one behind the other.
+            let bytes = unsafe { slice(self.buffer(2), start, end) };
+            self.checked = std::str::from_utf8(bytes).ok().map(|text| (start, text));
+        }
+        self
+    }
+
+    /// Where the text of a row is, in a layout with offsets.
+    #[inline]
+    fn extent(&self, row: usize) -> Option<(usize, usize)> {
+        let at = self.at(row);
+        // SAFETY: the offsets of the layout, one more than there are rows.
+        unsafe {
+            match self.layout {
+                Layout::Text => {
+                    let offsets = self.buffer::<i32>(1);
+                    Some((*offsets.add(at) as usize, *offsets.add(at + 1) as usize))
+                }
+                Layout::LargeText => {
+                    let offsets = self.buffer::<i64>(1);
+                    Some((*offsets.add(at) as usize, *offsets.add(at + 1) as usize))
+                }
+                _ => None,
+            }
         }
     }
 
@@ -149,28 +187,18 @@ impl<'a> Column<'a> {
                 None => Err(Refusal::Value("has an index beyond its dictionary".into())),
             };
         }
-        let at = self.at(row);
-        // SAFETY: the offsets and views of the layout, whose bytes live as long as the array.
+        let extent = self.extent(row);
+        if let (Some((base, text)), Some((start, end))) = (self.checked, extent)
+            && let Some(text) = text.get(start.wrapping_sub(base)..end.wrapping_sub(base))
+        {
+            return Ok(text);
+        }
+        // SAFETY: the text of a row, whose bytes live as long as the array.
         let bytes = unsafe {
-            match self.layout {
-                Layout::Text => {
-                    let offsets = self.buffer::<i32>(1);
-                    slice(
-                        self.buffer(2),
-                        *offsets.add(at) as usize,
-                        *offsets.add(at + 1) as usize,
-                    )
-                }
-                Layout::LargeText => {
-                    let offsets = self.buffer::<i64>(1);
-                    slice(
-                        self.buffer(2),
-                        *offsets.add(at) as usize,
-                        *offsets.add(at + 1) as usize,
-                    )
-                }
-                Layout::TextView => {
-                    let view = self.buffer::<[u8; 16]>(1).add(at);
+            match (extent, self.layout) {
+                (Some((start, end)), _) => slice(self.buffer(2), start, end),
+                (None, Layout::TextView) => {
+                    let view = self.buffer::<[u8; 16]>(1).add(self.at(row));
                     let word = |from: usize| {
                         i32::from_le_bytes([
                             (*view)[from],

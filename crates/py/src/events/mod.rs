@@ -19,7 +19,7 @@ mod records;
 mod spec;
 mod to_python;
 
-pub(crate) use arguments::{Arguments, MAX_FIELDS, Refused, Slots, Source};
+pub(crate) use arguments::{Arguments, Columns, MAX_FIELDS, Refused, Slots, Source};
 pub(crate) use from_arrow::Column;
 pub(crate) use functions::register;
 pub(crate) use object::{Class, class_of, encoded_of, event_object};

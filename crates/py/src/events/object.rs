@@ -21,8 +21,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use super::arguments::{Arguments, ENVELOPE, MAX_FIELDS, Refused, Row, Slots};
-use super::from_arrow::Column;
+use super::arguments::{Arguments, Columns, ENVELOPE, MAX_FIELDS, Refused, Row, Slots};
 use super::from_python::Refusal;
 use super::meta::{COUNT, Meta, add_getter};
 use super::names::Names;

