@@ -80,7 +80,7 @@ impl Engine {
         if !self.closing.load(Ordering::SeqCst) {
             return Ok(true);
         }
-        self.budget.release(1, 0);
+        self.give_back();
         self.refuses(topic)
     }
 
