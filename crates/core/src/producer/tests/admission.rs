@@ -246,7 +246,7 @@ fn closing_wakes_every_sender_in_line() {
 #[test]
 fn a_sender_that_joins_the_line_while_the_producer_closes_is_woken() {
     let broker = broker();
-    for round in 0..40 {
+    for round in 0..15 {
         let producer = small(&broker, ProducerSettings::default(), 1);
         let sender = {
             let producer = producer.clone();
