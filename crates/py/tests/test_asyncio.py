@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
+import os
+import posix
 import threading
 import uuid
 from collections.abc import Callable, Coroutine
@@ -203,6 +207,67 @@ def test_threads_and_tasks_wait_in_one_line(run: Runner) -> None:
                 deliveries = await asyncio.wait_for(first, 30)
                 assert (await accepted).offset < deliveries[0].result(30).offset < (await second).offset
                 assert await deliveries == 2
+
+    run(work())
+
+
+def test_a_forked_child_leaves_what_is_in_line_to_its_parent(run: Runner) -> None:
+    async def work() -> None:
+        with Platform() as platform:
+            async with platform.async_producer(queue_max_records=1) as producer:
+                await producer.send(quality())
+                platform.broker_down()
+                sends = [producer.send(quality()) for _ in range(5)]
+                child = os.fork()
+                if child == 0:
+                    for one in sends:
+                        one.cancel()
+                    sends.clear()
+                    gc.collect()
+                    posix._exit(7)
+                while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+                    await asyncio.sleep(0.01)
+                assert os.waitstatus_to_exitcode(ended[1]) == 7
+                platform.broker_up()
+                assert len(await asyncio.wait_for(asyncio.gather(*sends), 30)) == 5
+
+    run(work())
+
+
+def test_every_callback_is_called_in_its_context_whatever_others_raise(run: Runner) -> None:
+    async def work() -> None:
+        raised: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+        number = contextvars.ContextVar[int]("number")
+        called: list[Any] = []
+
+        def fails(_: Any) -> None:
+            raise ValueError("in a callback")
+
+        async def awaits(future: Any) -> None:
+            number.set(-1)
+            await future
+            called.append(number.get())
+
+        with Platform() as platform:
+            async with platform.async_producer() as producer:
+                await producer.send(quality())
+                futures = [producer.send(quality()) for _ in range(20)]
+                task = asyncio.ensure_future(awaits(futures[1]))
+                await asyncio.sleep(0)
+                for index, future in enumerate(futures):
+                    if index % 5 == 0:
+                        future.add_done_callback(fails)
+                    if index % 5 != 1:
+                        number.set(index)
+                        future.add_done_callback(lambda _: called.append(number.get()))
+                futures[7].cancel()
+                while not all(future.done() for future in futures):
+                    await asyncio.sleep(0.001)
+                await task
+                await asyncio.sleep(0)
+        assert sorted(called) == [-1, *(index for index in range(20) if index % 5 != 1)]
+        assert [str(error) for error in raised] == ["in a callback"] * 4
 
     run(work())
 

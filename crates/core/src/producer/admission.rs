@@ -160,7 +160,7 @@ impl Line {
     }
 
     /// Completes every place with `error`, and wakes all that wait.
-    pub(super) fn refuse_all(&self, error: &Error) {
+    fn refuse_all(&self, error: &Error) {
         let (list, mut woken) = {
             let mut places = self.places.lock();
             places.first += places.list.len() as u64;
@@ -245,6 +245,26 @@ impl Engine {
         self.line.is_empty() && self.budget.try_take()
     }
 
+    /// Gives back the capacity of a record that is not accepted after all.
+    pub(super) fn give_back(&self) {
+        self.budget.release(1, 0);
+        self.note_capacity();
+    }
+
+    /// Has the event thread admit records, where any are in line.
+    #[inline]
+    pub(super) fn note_capacity(&self) {
+        if !self.line.is_idle() {
+            self.queue.wake();
+        }
+    }
+
+    /// Refuses every record in line, because the producer closes. After `closing` is set: a sender that
+    /// joins later sees that.
+    pub(super) fn refuse_line(&self) {
+        self.line.refuse_all(&closed());
+    }
+
     /// Records in line that this session is to accept.
     pub(super) fn waiting(&self) -> u64 {
         if self.has_failed() {
@@ -314,7 +334,7 @@ impl Engine {
         // After the capacity is taken, as in `admits`.
         let is_closing = self.closing.load(Ordering::SeqCst);
         if is_closing {
-            self.budget.release(1, 0);
+            self.give_back();
         }
         !is_closing
     }
@@ -363,15 +383,6 @@ impl Engine {
         match topic {
             Some(topic) => error.with("topic", topic),
             None => error,
-        }
-    }
-}
-
-impl Shared {
-    /// Refuses every record in line, because the producer closes.
-    pub(super) fn empty_line(&self) {
-        if let Some(engine) = self.running() {
-            engine.line.refuse_all(&closed());
         }
     }
 }
@@ -550,7 +561,14 @@ impl Waiting {
     /// Starts the next session where the last one is over, and leaves the line of a producer that is
     /// closed.
     fn look_at_producer(&self) {
-        if let Err(error) = self.producer.engine().map(drop) {
+        // An engine that closes is there until it is closed.
+        let is_closed = self.producer.shared.closed.load(Ordering::SeqCst);
+        let running = if is_closed {
+            Err(closed())
+        } else {
+            self.producer.engine().map(drop)
+        };
+        if let Err(error) = running {
             self.give_up(|| error.with("topic", &self.topic));
         }
     }
@@ -593,9 +611,7 @@ impl Shared {
     fn note_left(&self) {
         if let Some(engine) = self.running() {
             engine.budget.wake_waiting();
-            if !engine.line.is_idle() {
-                engine.queue.wake();
-            }
+            engine.note_capacity();
         }
     }
 }

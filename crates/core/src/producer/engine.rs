@@ -255,7 +255,7 @@ impl Engine {
         if !unknown && let Some(routes) = &*topic.routes.load() {
             let partition = routes.partition(head.key, head.partition);
             let Some(lane) = routes.lane(partition) else {
-                self.budget.release(1, 0);
+                self.give_back();
                 return Err(no_partition(topic, routes, partition));
             };
             let parts = Parts {
@@ -269,7 +269,7 @@ impl Engine {
             let mut state = lane.state.lock();
             let appended = state
                 .append(topic, partition, || self.buffers(), parts, write)
-                .inspect_err(|_| self.budget.release(1, 0))?;
+                .inspect_err(|_| self.give_back())?;
             if state.open().is_none() && head.key.is_none() {
                 routes.move_on();
             }
@@ -295,7 +295,7 @@ impl Engine {
             return self.accept(topic, head, write);
         }
         if let Some(partition) = head.partition.filter(|partition| *partition < 0) {
-            self.budget.release(1, 0);
+            self.give_back();
             let error = Error::new(ErrorKind::UnknownTopic, "partitions are counted from 0");
             return Err(error
                 .with("topic", topic.name())
@@ -313,7 +313,7 @@ impl Engine {
         state.seal_if_older(GATHERS);
         let (delivery, cost) = state
             .append(topic, MIXED, || self.buffers(), parts, write)
-            .inspect_err(|_| self.budget.release(1, 0))?;
+            .inspect_err(|_| self.give_back())?;
         self.budget.charge(cost);
         drop(state);
         self.resolve(topic);
@@ -527,9 +527,7 @@ impl Engine {
     fn release(&self, records: u64, cost: u64) {
         self.counts.released.fetch_add(records, Ordering::Relaxed);
         self.budget.release(records, cost);
-        if !self.line.is_idle() {
-            self.queue.wake();
-        }
+        self.note_capacity();
     }
 
     /// Gives back the memory of a burst that is over.

@@ -519,7 +519,6 @@ impl Shared {
 
     fn close(&self, timeout: Duration) -> Result<()> {
         self.closed.store(true, Ordering::SeqCst);
-        self.empty_line();
         let deadline = shutdown::deadline(timeout);
         let mut outcome = Ok(());
         while let Some(engine) = self.running() {

@@ -290,7 +290,7 @@ impl<C: Content> Outgoing<'_, C> {
                     Ok(has_value)
                 }),
                 Err(error) => {
-                    engine.budget.release(1, 0);
+                    engine.give_back();
                     Err(error)
                 }
             }

@@ -94,7 +94,7 @@ impl Engine {
         if !self.closing.load(Ordering::SeqCst) {
             return Ok(true);
         }
-        self.budget.release(1, 0);
+        self.give_back();
         self.refuses(topic)
     }
 

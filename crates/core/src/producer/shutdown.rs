@@ -71,6 +71,7 @@ impl Engine {
     /// deadline, and ends the threads. The error counts what was given up.
     pub(super) fn close(&self, timeout: Duration) -> Result<()> {
         self.closing.store(true, Ordering::SeqCst);
+        self.refuse_line();
         self.budget.wake_all();
         let flushed = self.flush(None, deadline(timeout));
         let left = self.unsettled();

@@ -125,6 +125,13 @@ fn threads_tasks_and_tries_keep_their_order_and_lose_no_wake_up() {
             std::thread::yield_now();
         }
     };
+    // Takes capacity, and gives it back.
+    let by_failures = || {
+        for _ in 0..RECORDS {
+            let record = producer.raw(TOPIC).partition(1_000);
+            assert_eq!(record.send().unwrap_err().kind(), ErrorKind::UnknownTopic);
+        }
+    };
     std::thread::scope(|scope| {
         for number in 0..SENDERS {
             scope.spawn(move || by_thread(format!("thread {number}")));
@@ -132,6 +139,7 @@ fn threads_tasks_and_tries_keep_their_order_and_lose_no_wake_up() {
         }
         scope.spawn(|| by_many_tasks("tasks".to_owned()));
         scope.spawn(by_quitter);
+        scope.spawn(by_failures);
         by_tries();
     });
     producer.flush(SOON).unwrap();
@@ -233,6 +241,32 @@ fn closing_wakes_every_sender_in_line() {
     }
     assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
     assert_eq!(producer.stats().queued, 0);
+}
+
+#[test]
+fn a_sender_that_joins_the_line_while_the_producer_closes_is_woken() {
+    let broker = broker();
+    for round in 0..15 {
+        let producer = small(&broker, ProducerSettings::default(), 1);
+        let sender = {
+            let producer = producer.clone();
+            std::thread::spawn(move || {
+                let began = Instant::now();
+                loop {
+                    if let Err(error) = producer.raw(TOPIC).key(&b"key"[..]).send() {
+                        return (error, began.elapsed());
+                    }
+                }
+            })
+        };
+        for _ in 0..round * 50 {
+            std::thread::yield_now();
+        }
+        producer.close(SOON).unwrap();
+        let (error, took) = sender.join().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(took < SOON, "{took:?}");
+    }
 }
 
 #[test]
