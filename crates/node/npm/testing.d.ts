@@ -49,7 +49,10 @@ export type BrokerError =
 export interface TestPlatformOptions {
   /** How many brokers; 1 unless given. */
   brokers?: number;
-  /** What stands before the names of the platform's topics, as for the clients' `topicPrefix`. */
+  /**
+   * What stands before the names of the platform's topics, as for the clients' `topicPrefix`. No
+   * environment variable has it: a service is given it.
+   */
   topicPrefix?: string;
 }
 

@@ -5,7 +5,8 @@
 //! kind     0..11 an event's fields · -1 a raw record · -2 JSON for any topic, whose sensitive values
 //!          are treated · 100 + n strict JSON of event n · of the old package's callers: 200 + n
 //!          lenient JSON of event n, 300 + n its JSON as it is written, 400 + n its values ([`flat`])
-//! options  1 key · 2 null key · 4 partition · 8 headers · 16 mend lone surrogates
+//! options  1 key · 2 null key · 4 partition · 8 headers · 16 mend lone surrogates · 32 the hashes in
+//!          the JSON are those of an event that was read
 //! text     its length in UTF-16 units; -1 is null
 //! hashed   as text, or -2 - length: the hash of an event that was read
 //! bytes    as text, or -2 - length: each unit is a byte
@@ -71,6 +72,7 @@ pub(crate) mod options {
     pub(crate) const PARTITION: u32 = 4;
     pub(crate) const HEADERS: u32 = 8;
     pub(crate) const MENDS: u32 = 16;
+    pub(crate) const KEEPS: u32 = 32;
 }
 
 /// The cells of [`Head`], before the options.

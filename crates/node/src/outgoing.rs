@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use carbon_events::codec::{Fill, Rules, event_from_json};
+use carbon_events::codec::{Fill, Rules, event_from_json, event_from_treated_json};
 use carbon_events::compat::{event_from_call, protect_json};
 use carbon_events::producer::{Admission, Header};
 use carbon_events::{Envelope, Event, EventProducer, Result, Topic};
@@ -82,7 +82,12 @@ impl Sender {
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
                 let send = |event: &Event<'_>| self.event(event, options, via);
-                self.with_json(head.kind - 100, json.as_bytes(), Rules::Strict, send)
+                let number = head.kind - 100;
+                if head.options & options::KEEPS != 0 {
+                    self.with_read_json(number, json.as_bytes(), send)
+                } else {
+                    self.with_json(number, json.as_bytes(), Rules::Strict, send)
+                }
             }
             200..300 => self.mended(head.kind - 200, cells, options, via),
             300..400 => self.flat(head.kind - 300, cells, options, true, via),
@@ -163,6 +168,21 @@ impl Sender {
         self.with_fill(topic, |fill| {
             let mut scratch = Vec::new();
             let decoded = event_from_json(topic, json, rules, fill, &mut scratch)?;
+            work(&decoded.event)
+        })
+    }
+
+    /// As [`with_json`](Self::with_json), for the JSON of an event that was read: its hashes stay.
+    fn with_read_json<T>(
+        &self,
+        number: i32,
+        json: &[u8],
+        work: impl FnOnce(&Event<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let topic = topic(number)?;
+        self.with_fill(topic, |fill| {
+            let mut scratch = Vec::new();
+            let decoded = event_from_treated_json(topic, json, Rules::Strict, fill, &mut scratch)?;
             work(&decoded.event)
         })
     }

@@ -1,6 +1,7 @@
 // What subclasses, patches and tests of services reach in the first package.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { mock, test } from 'node:test';
 import { EventProducer, EventType, Topic, getEventProducer } from '@254carbon/event-producer';
@@ -20,6 +21,8 @@ const typedCalls = {
 function alone(Class = EventProducer, options) {
   return new Class({ sourceService: 'billing', securityProtocol: 'PLAINTEXT', bootstrapServers: '127.0.0.1:1', ...options });
 }
+
+const SECRET = 'sk_live_1';
 
 function quiet(t) {
   return t.mock.method(console, 'error', () => {});
@@ -175,7 +178,6 @@ test('a send that a test puts in is given the topic and one message with its JSO
 });
 
 test('a low-level producer that replaces ours is given no secret', async () => {
-  const SECRET = 'sk_live_1';
   const change = { eventType: 'ConfigChangeEvent', sensitive: true, oldValue: SECRET, newValue: SECRET };
   for (const options of [{}, { schemaRegistryUrl: 'http://127.0.0.1:1', topicPrefix: 'dev.' }]) {
     for (const put of ['producer', 'producer.send']) {
@@ -196,6 +198,20 @@ test('a low-level producer that replaces ours is given no secret', async () => {
       assert.equal(nested[1].newValue, '***');
     }
   }
+});
+
+test('a low-level producer that passes on hashes once', async (t) => {
+  const topicPrefix = await platformTopics();
+  const producer = new EventProducer({ ...plain, sourceService: 'billing', topicPrefix });
+  t.after(() => producer.disconnect());
+  const send = producer.producer.send.bind(producer.producer);
+  producer.producer.send = (request) => send(request);
+  const topic = `${topicPrefix}audit-api-calls`;
+  await producer.produceAPICallEvent({ service: 's', apiKey: SECRET });
+  await producer.produceCustomEvent(topic, 'k', { apiKey: SECRET });
+  const hashed = `sha256:${createHash('sha256').update(SECRET).digest('hex').slice(0, 16)}`;
+  const written = await readRaw(topic, 2);
+  assert.deepEqual(written.map(({ value }) => JSON.parse(value).apiKey), [hashed, hashed]);
 });
 
 test('a send that fails counts as an error, is logged without the event, and rejects', async (t) => {

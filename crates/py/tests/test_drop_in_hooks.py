@@ -502,9 +502,9 @@ def test_text_borrowed_from_python_does_not_outlive_a_wait(producer: EventProduc
     thread = threading.Thread(target=work)
     thread.start()
     assert started.wait(10)
-    wait_until(lambda: len(made.producer) == 4)
-    # The fifth waits. What it was given is replaced under its feet.
-    wait_until(lambda: len(held) == 5)
+    # The fifth waits in line. What it was given is replaced under its feet.
+    wait_until(lambda: len(made.producer) == 5)
+    assert len(held) == 5
     made.source_service = "another"
     held[4].clear()
     gc.collect()

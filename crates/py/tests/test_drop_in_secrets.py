@@ -153,6 +153,24 @@ def test_a_low_level_producer_that_replaces_ours_is_given_no_secret(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("registry", [False, True])
+def test_a_low_level_producer_that_passes_on_hashes_once(registry: bool, services: Services) -> None:
+    class Traced(Producer):
+        def produce(self, *args: Any, **kwargs: Any) -> None:
+            super().produce(*args, **kwargs)
+
+    key = f"once-{uuid.uuid4()}"
+    url = services.schema_registry_url if registry else None
+    with mock.patch("event_producer.Producer", Traced):
+        made = AddsKey(services.bootstrap_servers, url, "billing", "PLAINTEXT")
+    with made:
+        typed(made, key)
+        made.produce_custom_event("audit-api-calls", key, {"apiKey": SECRET})
+    hashed = "sha256:" + hashlib.sha256(SECRET.encode()).hexdigest()[:16]
+    written = raw(services, "audit-api-calls", key)
+    assert len(written) == 2 and all(hashed.encode() in value for value in written)
+
+
 def test_an_event_in_the_place_of_a_text_leaves_without_its_secrets() -> None:
     from carbon_events.testing import Platform
 

@@ -200,6 +200,8 @@ def test_what_looks_like_a_hash_is_hashed() -> None:
         AuditAPICallEvent(**given),
         AuditAPICallEvent.from_dict(given),
         AuditAPICallEvent(**CALL, api_key="abc").replace(api_key=HASH),
+        # The hash that is kept is the key's alone.
+        AuditAPICallEvent(**CALL, api_key=AuditAPICallEvent(**CALL, user_id=HASH).to_dict()["user_id"]),
     ):
         assert event.api_key == "sha256:f02734af3c773f54"
 

@@ -64,6 +64,16 @@ pub(super) fn functions(number: usize, topic: &Topic) -> String {
     out.push_str("  return true;\n}\n\n");
     out.push_str(&format!("exports.number = {number};\n"));
     out.push_str("exports.kinds = KINDS;\nexports.pack = pack;\n");
+    let hashed = record.fields.iter().filter(|field| is_hashed(field));
+    let as_read: Vec<_> = hashed
+        .map(|field| format!("{}.get(event) === event.{}", hashes(field), field.name))
+        .collect();
+    if !as_read.is_empty() {
+        out.push_str(&format!(
+            "exports.keepsHashes = (event) => {};\n",
+            as_read.join(" && ")
+        ));
+    }
     out
 }
 

@@ -399,8 +399,14 @@ pub fn event_from_json<'v>(
     Ok(decoded)
 }
 
-/// [`event_from_json`] of JSON whose sensitive fields were treated just now.
-pub(crate) fn event_from_treated_json<'v>(
+/// [`event_from_json`] of JSON whose sensitive fields are treated already, as whoever calls this must
+/// know.
+///
+/// # Errors
+///
+/// As there.
+#[doc(hidden)]
+pub fn event_from_treated_json<'v>(
     topic: Topic,
     json: &[u8],
     rules: Rules,

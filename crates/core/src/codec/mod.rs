@@ -20,7 +20,8 @@ mod reader;
 mod resolve;
 mod schema;
 
-pub(crate) use decoder::event_from_treated_json;
+#[doc(hidden)]
+pub use decoder::event_from_treated_json;
 pub use decoder::{Decoded, Decoder, NoSchemas, SchemaSource, event_from_json};
 pub use frame::{Frame, WireFormat};
 pub(crate) use json::relaxed as relaxed_json;

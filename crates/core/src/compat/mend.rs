@@ -121,6 +121,21 @@ pub fn event_from_call<'v>(
     event_from_treated_json(topic, &json, Rules::Lenient, fill, scratch).map_err(refused)
 }
 
+/// As [`event_from_call`], of JSON that [`protect_json`] gave for that topic.
+///
+/// # Errors
+///
+/// As there.
+pub fn event_from_protected_call<'v>(
+    topic: Topic,
+    json: &[u8],
+    fill: &Fill<'_>,
+    scratch: &'v mut Vec<u8>,
+) -> Result<Decoded<Event<'v>>> {
+    let json = mended(topic, json);
+    event_from_treated_json(topic, &json, Rules::Lenient, fill, scratch).map_err(refused)
+}
+
 /// The JSON with the fields mended; as it is where it is no object.
 fn mended(topic: Topic, json: &[u8]) -> Cow<'_, [u8]> {
     let parsed = serde_json::from_slice(json).ok();

@@ -9,5 +9,6 @@ pub mod json;
 mod mend;
 mod protect;
 
-pub use mend::event_from_call;
+pub use mend::{event_from_call, event_from_protected_call};
 pub use protect::protect_json;
+pub(crate) use protect::protect_json_but;

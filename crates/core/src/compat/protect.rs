@@ -71,6 +71,16 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 /// `topic` (with or without `topic_prefix`), and in every object that names one of the records as
 /// its `eventType`, those of that record. Nothing else changes.
 pub fn protect_json<'j>(topic: &str, topic_prefix: &str, json: &'j [u8]) -> Cow<'j, [u8]> {
+    protect_json_but(topic, topic_prefix, json, &[])
+}
+
+/// As [`protect_json`], of which these hashes are treated already.
+pub(crate) fn protect_json_but<'j>(
+    topic: &str,
+    topic_prefix: &str,
+    json: &'j [u8],
+    hashes: &[String],
+) -> Cow<'j, [u8]> {
     if !matches!(first_byte(json), Some(b'{' | b'[')) {
         return Cow::Borrowed(json);
     }
@@ -78,7 +88,7 @@ pub fn protect_json<'j>(topic: &str, topic_prefix: &str, json: &'j [u8]) -> Cow<
         .strip_prefix(topic_prefix)
         .and_then(Topic::from_name)
         .or_else(|| Topic::from_name(topic));
-    let edits = Scan::new(json, known.map_or(0, bit)).run();
+    let edits = Scan::new(json, known.map_or(0, bit), hashes).run();
     if edits.is_empty() {
         return Cow::Borrowed(json);
     }
@@ -148,12 +158,14 @@ struct Scan<'j> {
     root: Topics,
     open: Vec<Open>,
     edits: Vec<Edit>,
+    hashes: &'j [String],
 }
 
 impl<'j> Scan<'j> {
-    fn new(json: &'j [u8], root: Topics) -> Self {
+    fn new(json: &'j [u8], root: Topics, hashes: &'j [String]) -> Self {
         Scan {
             json,
+            hashes,
             at: 0,
             root,
             open: Vec::new(),
@@ -313,6 +325,7 @@ impl<'j> Scan<'j> {
             Action::Mask => format!("\"{}\"", sensitive::mask_text("", true)),
             Action::Hash => {
                 let text = match text_of(raw) {
+                    Some(text) if self.hashes.contains(&text) => return,
                     Some(text) => text,
                     // No string: what stands there is the value.
                     None => String::from_utf8_lossy(raw).into_owned(),

@@ -154,6 +154,11 @@ impl EventConsumerBuilder {
         for topic in &mut settings.topics {
             *topic = self.connection.full_name(topic);
         }
+        let mut start_at = self.start_at;
+        for position in &mut start_at.positions {
+            let topic = &mut position.partition.topic;
+            *topic = self.connection.full_name(topic).into();
+        }
         let config = settings.client_config(&self.connection)?;
         check_token_source(&config, self.tokens.as_ref())?;
         let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
@@ -173,13 +178,7 @@ impl EventConsumerBuilder {
             handle.subscribe(&shared.topics)?;
         }
         let (left, outcome) = mpsc::sync_channel(1);
-        let service = Service::new(
-            Arc::clone(&shared),
-            handle,
-            events,
-            self.listener,
-            self.start_at,
-        );
+        let service = Service::new(Arc::clone(&shared), handle, events, self.listener, start_at);
         let thread = std::thread::Builder::new()
             .name("carbon-events-consumer".to_owned())
             .spawn(move || service.run(left))

@@ -39,10 +39,6 @@ impl ReaderId {
     pub(super) fn polled(waker: &Waker) -> Self {
         ReaderId(match tokio::task::try_id() {
             Some(task) => Id::Task(task),
-            // What tokio blocks on, such as an asynchronous `main`, is one reader with its thread.
-            None if tokio::runtime::Handle::try_current().is_ok() => {
-                Id::Thread(std::thread::current().id())
-            }
             None => Id::Polled(std::thread::current().id(), waker.clone()),
         })
     }
@@ -52,6 +48,11 @@ impl ReaderId {
             (Id::Thread(one), Id::Thread(other)) => one == other,
             (Id::Task(one), Id::Task(other)) => one == other,
             (Id::Polled(_, one), Id::Polled(_, other)) => one.will_wake(other),
+            // What tokio blocks on, such as an asynchronous `main`, speaks for its thread where it
+            // calls what is not asynchronous.
+            (Id::Polled(one, _), Id::Thread(other)) => {
+                one == other && tokio::runtime::Handle::try_current().is_ok()
+            }
             (Id::Numbered(one, number), Id::Numbered(other, of_other)) => {
                 one == other && number == of_other
             }

@@ -319,6 +319,8 @@ impl Service {
             handle.incremental_unassign(list)
         };
         shared.progress.revoked(&partitions);
+        // A cooperative member that was thrown out of its group loses everything at once.
+        let all = all || shared.progress.partitions().is_empty();
         reader.revoked(&partitions, all);
         drop(reader);
         // Records of other partitions, or an end, may have waited behind those that are gone.

@@ -4,6 +4,7 @@
 //! takes the value and whether this event's value is sensitive.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::LazyLock;
@@ -118,10 +119,39 @@ pub(super) fn hash<'v>(value: Option<&'v HashedText<'_>>, sensitive: bool) -> Op
 
 /// [`hash`] for a field that is never null.
 pub(super) fn hash_text<'v>(value: &'v HashedText<'_>, sensitive: bool) -> Cow<'v, str> {
-    if !sensitive || value.is_hash() {
+    if !sensitive {
         return Cow::Borrowed(value);
     }
-    Cow::Owned(hash_of(value))
+    let hash = match value.is_hash() {
+        true => Cow::Borrowed(&**value),
+        false => Cow::Owned(hash_of(value)),
+    };
+    NOTED.with_borrow_mut(|noted| {
+        if let Some(noted) = noted {
+            noted.push(hash.clone().into_owned());
+        }
+    });
+    hash
+}
+
+thread_local! {
+    static NOTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// The hashes that events give out while `work` is done: in what it writes, these are treated.
+pub(crate) fn noting<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    struct Noting;
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            NOTED.set(None);
+        }
+    }
+
+    NOTED.set(Some(Vec::new()));
+    let _noting = Noting;
+    let done = work();
+    (done, NOTED.take().unwrap_or_default())
 }
 
 /// The hash of a text, whatever it looks like.

@@ -88,9 +88,9 @@ use serde::Serialize;
 
 use crate::background::on_a_thread;
 use crate::client::Observer;
-use crate::compat::protect_json;
+use crate::compat::protect_json_but;
 use crate::config::{ConnectionSettings, EventFormat, ProducerSettings, TokenProvider};
-use crate::events::{EncodedEvent, Event, TypedEvent};
+use crate::events::{EncodedEvent, Event, TypedEvent, sensitive};
 use crate::fork;
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
@@ -224,7 +224,7 @@ impl EventProducer {
 
     /// As [`event`](Self::event), for one that is JSON already, and without a key unless one is
     /// given. It is written as it is, neither checked nor treated: its sensitive values are the
-    /// caller's to protect ([`protect_json`]).
+    /// caller's to protect ([`protect_json`](crate::compat::protect_json)).
     pub fn event_json<'a>(
         &'a self,
         topic: crate::Topic,
@@ -246,7 +246,7 @@ impl EventProducer {
     }
 
     /// A record with a value as JSON, for any topic. Sensitive fields of the platform's records
-    /// are treated as in a typed event; see [`protect_json`].
+    /// are treated as in a typed event; see [`protect_json`](crate::compat::protect_json).
     ///
     /// # Errors
     ///
@@ -257,15 +257,17 @@ impl EventProducer {
         topic: &'a str,
         value: &impl Serialize,
     ) -> Result<Outgoing<'a, RawContent<'a>>> {
-        let json = serde_json::to_vec(value).map_err(|error| {
+        // What events of ours in the value gave out is hashed already.
+        let (json, hashes) = sensitive::noting(|| serde_json::to_vec(value));
+        let json = json.map_err(|error| {
             Error::new(
                 ErrorKind::InvalidEvent,
                 format!("the value is no JSON: {error}"),
             )
             .with("topic", topic)
         })?;
-        let protected =
-            protect_json(topic, &self.shared.connection.topic_prefix, &json).into_owned();
+        let prefix = &self.shared.connection.topic_prefix;
+        let protected = protect_json_but(topic, prefix, &json, &hashes).into_owned();
         Ok(self.raw(topic).value(protected))
     }
 

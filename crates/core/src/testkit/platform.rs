@@ -65,7 +65,8 @@ impl Platform {
     }
 
     /// The same with the platform's topics behind a prefix, which stands in
-    /// [`settings`](Self::settings) too.
+    /// [`settings`](Self::settings) too, but not in [`environment`](Self::environment): no variable
+    /// has it.
     ///
     /// # Errors
     ///

@@ -12,6 +12,7 @@ const NO_KEY = 2;
 const PARTITION = 4;
 const HEADERS = 8;
 const MENDS = 16;
+const KEEPS = 32;
 
 /** Values that are no texts: `crates/node/src/flat.rs`. */
 const NULL = -1;
@@ -55,6 +56,11 @@ class Packer {
       }
     }
     return start;
+  }
+
+  /** The hashes in an event's JSON are those of an event that was read. */
+  keepHashes(start) {
+    this.cells[start + 3] += KEEPS;
   }
 
   end(start) {

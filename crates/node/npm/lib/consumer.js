@@ -278,7 +278,7 @@ class EventConsumer {
   #take() {
     const unpacker = this.#unpacker;
     let taken = call(() => this.#native.take(unpacker.cells));
-    if (taken !== null && taken.records === 0) {
+    while (taken !== null && taken.records === 0) {
       unpacker.cells = new Float64Array(taken.cells * 2);
       taken = call(() => this.#native.take(unpacker.cells));
     }

@@ -16,6 +16,7 @@ module.exports = {
   onSettled: Symbol('onSettled'),
   packFlat: Symbol('packFlat'),
   packJson: Symbol('packJson'),
+  packProtected: Symbol('packProtected'),
   packMended: Symbol('packMended'),
   packMessage: Symbol('packMessage'),
   packPlain: Symbol('packPlain'),

@@ -246,6 +246,8 @@ class EventProducer extends TypedProducer {
     const event = typedMessages.get(message.of);
     if (event !== undefined && topic === this[its.topicOf](event.call.name)) {
       packTyped(this, event.call, event.event, message);
+    } else if (isProtected(message)) {
+      this[its.packProtected](topic, message.value, message);
     } else {
       this[its.packJson](topic, message.value, message);
     }
@@ -256,6 +258,15 @@ const { _createBaseEvent: createBaseEvent, _produce: produce } = EventProducer.p
 
 /** Messages that typed methods give to a patched low-level producer, with their events. */
 const typedMessages = new WeakMap();
+
+/** Messages of which a patched low-level producer was given the protected value, with it. */
+const protectedMessages = new WeakMap();
+
+/** Whether the value is as it was protected, for that topic. */
+function isProtected({ of, topic, value }) {
+  const given = protectedMessages.get(of);
+  return given !== undefined && given.topic === topic && given.value === value;
+}
 
 function hide(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true });
@@ -347,6 +358,7 @@ async function produceThrough(producer, topic, key, event) {
     const target = call === undefined ? topic : producer[its.topicOf](call.name);
     const value = native.protectJson(target, producer[its.topicPrefix] ?? '', jsonText(event));
     const message = { key, value };
+    protectedMessages.set(message, { topic: target, value });
     if (call !== undefined && !producer[its.writesJson]) typedMessages.set(message, { call, event });
     const sent = await producer.producer.send({ topic: target, messages: [message] });
     producer.deliveryCount++;

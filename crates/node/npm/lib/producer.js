@@ -276,6 +276,7 @@ class TypedProducer extends EventEmitter {
     const json = strictJson(name, record.kinds, event);
     if (check) call(() => this.#native.check(record.number, json));
     const again = packer.begin(STRICT + record.number, options, false);
+    if (record.keepsHashes?.(event)) packer.keepHashes(again);
     packer.string(json);
     packer.end(again);
   }
@@ -344,6 +345,12 @@ class TypedProducer extends EventEmitter {
   [its.packJson](topic, value, options) {
     if (this.#native === null) this.#open();
     this.#packTopic(JSON_VALUE, topic, value, options, true);
+  }
+
+  /** @internal As `packJson`, of what is treated already. */
+  [its.packProtected](topic, value, options) {
+    if (this.#native === null) this.#open();
+    this.#packTopic(RAW, topic, value, options, true);
   }
 
   /** @internal */

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from . import _native
 from ._native import Event
 
@@ -40,11 +42,22 @@ class _Kept(str):
     __slots__ = ()
 
 
+@functools.cache
+def _hashed(cls: type) -> tuple[str, ...]:
+    """The attributes that leave the process as hashes."""
+    import json
+
+    fields = json.loads(_native.event_schema(cls))["fields"]
+    hashed = {field["name"] for field in fields if field.get("sensitive", {}).get("action") == "hash"}
+    return tuple(name for name in _names(cls) if _camel(name) in hashed)
+
+
 def _kept(event: Any) -> dict[str, Any]:
-    return {
-        name: _Kept(value) if type(value) is str and value.startswith("sha256:") else value
-        for name, value in _fields(event).items()
-    }
+    fields = _fields(event)
+    for name in _hashed(type(event)):
+        if fields[name] is not None:
+            fields[name] = _Kept(fields[name])
+    return fields
 
 
 def _plain(value: Any) -> Any:
@@ -151,6 +164,7 @@ def _is_final(cls: Any, **_: Any) -> None:
 
 
 def _attach() -> None:
+    _native.keep_hashes_of(_Kept)
     for method in (to_dict, to_json, to_avro, replace):
         setattr(Event, method.__name__, method)
     for method in (from_dict, from_json, from_avro):

@@ -36,7 +36,8 @@ class Platform(PlatformBase):
 
     Args:
         nodes: how many brokers; each topic's partitions are on up to three of them.
-        topic_prefix: what stands before the names of the platform's topics, as for the clients.
+        topic_prefix: what stands before the names of the platform's topics, as for the clients. No
+            environment variable has it: a service is given it.
     """
 
     def settings(self, **options: Any) -> dict[str, Any]:

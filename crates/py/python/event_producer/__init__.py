@@ -130,6 +130,16 @@ class _TypedJson(bytes):
     """The JSON of a typed event."""
 
 
+class _Protected(bytes):
+    """JSON whose sensitive values are protected by the rules of its topic."""
+
+    topic: str
+
+
+class _ProtectedTypedJson(_TypedJson, _Protected):
+    """The same of a typed event."""
+
+
 class _Config(dict[str, Any]):
     """The low-level producer's configuration, shown without its secrets."""
 
@@ -170,7 +180,11 @@ def _json_of(event: Any, *, avro: bool) -> bytes:
 
 def _protected(topic: Any, value: bytes) -> bytes:
     """An event's JSON with its sensitive values protected, for a low-level producer that is not ours."""
-    return type(value)(_native.protect_json(topic if isinstance(topic, str) else "", value))
+    kind = _ProtectedTypedJson if isinstance(value, _TypedJson) else _Protected
+    topic = topic if isinstance(topic, str) else ""
+    protected = kind(_native.protect_json(topic, value))
+    protected.topic = topic
+    return protected
 
 
 def _culprit(event: _TypedEvent) -> str:
@@ -528,6 +542,7 @@ _native.install_drop_in(
         "schema_registry",
     ],
     _TypedJson,
+    _Protected,
     _reports,
 )
 

@@ -117,6 +117,8 @@ pub(super) struct Module {
     refused: Py<PyAny>,
     /// The type of a typed event's JSON.
     pub(super) typed_json: Py<PyAny>,
+    /// The type of JSON whose sensitive values are protected.
+    pub(super) protected: Py<PyAny>,
     /// The delivery callback that only counts.
     pub(super) delivery_callback: Py<PyAny>,
     /// Calls the callbacks of a record, of a client's error, and of a line of its log.
@@ -483,6 +485,7 @@ fn install_drop_in(
     methods: Vec<String>,
     attributes: [String; Module::ATTRIBUTES],
     typed_json: Py<PyAny>,
+    protected: Py<PyAny>,
     reports: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = class.py();
@@ -508,6 +511,7 @@ fn install_drop_in(
             .map(|name| PyString::intern(py, name).unbind()),
         refused: class.getattr("_refused")?.unbind(),
         typed_json,
+        protected,
         delivery_callback: class.getattr("_delivery_callback")?.unbind(),
         report: reports.getattr("report")?.unbind(),
         client_error: reports.getattr("client_error")?.unbind(),

@@ -2,12 +2,13 @@
 //! producers of equal settings share. Closing one gives its part in the engine back; a later record
 //! takes part again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use carbon_events::codec::Fill;
-use carbon_events::compat::{event_from_call, protect_json};
+use carbon_events::compat::{event_from_call, event_from_protected_call, protect_json};
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
 use carbon_events::producer::{Admission, SharedProducer};
@@ -120,11 +121,16 @@ impl DropInProducer {
         py: Python<'_>,
         topic: Topic,
         json: &[u8],
+        is_protected: bool,
         options: &Options,
     ) -> PyResult<CoreDelivery> {
         let envelope = Envelope::new(topic.spec().record);
         let (fill, mut scratch) = (Fill::from_envelope(&envelope), Vec::new());
-        let decoded = event_from_call(topic, json, &fill, &mut scratch).or_raise(py)?;
+        let read = match is_protected {
+            true => event_from_protected_call,
+            false => event_from_call,
+        };
+        let decoded = read(topic, json, &fill, &mut scratch).or_raise(py)?;
         self.send(py, |core| options.apply(core.any(&decoded.event)).submit())
     }
 
@@ -212,19 +218,36 @@ impl DropInProducer {
             .map(|value| headers::bytes_of(value, "a value"))
             .transpose()?;
         let callbacks = self.callbacks(py, on_delivery.or(callback))?;
-        let is_typed = |value: &Bound<'_, PyAny>| {
-            let module = calls::module(py);
-            module.is_some_and(|module| value.get_type().is(&module.typed_json))
+        let is = |value: &Bound<'_, PyAny>, class: fn(&calls::Module) -> &Py<PyAny>| {
+            calls::module(py).is_some_and(|module| {
+                value
+                    .is_instance(class(module).bind(py))
+                    .unwrap_or_default()
+            })
         };
         let event = match &value {
-            Some(value) if !self.writes_json() && is_typed(value) => Topic::from_name(&topic),
+            Some(value) if !self.writes_json() && is(value, |module| &module.typed_json) => {
+                Topic::from_name(&topic)
+            }
             _ => None,
         };
+        // By the rules of this very topic.
+        let is_protected = value.as_ref().is_some_and(|value| {
+            is(value, |module| &module.protected)
+                && value
+                    .getattr("topic")
+                    .and_then(|protected| protected.eq(&topic))
+                    .unwrap_or_default()
+        });
         let delivery = match (event, &bytes) {
-            (Some(event), Some(json)) => self.send_typed(py, event, json, &options)?,
+            (Some(event), Some(json)) => {
+                self.send_typed(py, event, json, is_protected, &options)?
+            }
             _ => {
-                let bytes = bytes.as_deref();
-                let bytes = bytes.map(|value| protect_json(&topic, "", value));
+                let bytes = bytes.as_deref().map(|value| match is_protected {
+                    true => Cow::Borrowed(value),
+                    false => protect_json(&topic, "", value),
+                });
                 self.send(py, |core| {
                     let raw = core.raw(&topic);
                     let raw = match &bytes {

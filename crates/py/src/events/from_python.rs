@@ -102,14 +102,19 @@ impl<'p> FromPython<'p> for HashedText<'p> {
 /// Whether a text is what `replace` takes over from an event, in which it is a hash already.
 #[cold]
 fn is_kept(py: Python<'_>, value: *mut ffi::PyObject) -> bool {
-    static KEPT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let kept = KEPT.get_or_try_init(py, || {
-        let methods = py.import("carbon_events._methods")?;
-        methods.getattr("_Kept").map(Bound::unbind)
-    });
     // SAFETY: a live object.
     let class = unsafe { ffi::Py_TYPE(value) };
-    kept.is_ok_and(|kept| kept.as_ptr().cast() == class)
+    let kept = KEPT.get(py);
+    kept.is_some_and(|kept| kept.as_ptr().cast() == class)
+}
+
+static KEPT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Takes note of the class of such texts.
+#[pyfunction]
+pub(super) fn keep_hashes_of(class: Bound<'_, PyAny>) {
+    // Once: the module is made once.
+    let _ = KEPT.set(class.py(), class.unbind());
 }
 
 impl<'p, T: FromPython<'p>> FromPython<'p> for Option<T> {

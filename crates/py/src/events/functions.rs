@@ -6,6 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use super::from_python::keep_hashes_of;
 use super::object::{add_classes, class_of, decoded_of, encoded_of, event_object, topic_of};
 use crate::errors::Raise;
 
@@ -58,6 +59,12 @@ fn event_fields(class: &Bound<'_, PyAny>) -> PyResult<Vec<&'static str>> {
         .collect())
 }
 
+/// A record's schema, as Avro's JSON.
+#[pyfunction]
+fn event_schema(class: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    Ok(topic_of(class)?.spec().schema_json)
+}
+
 /// Adds classes and functions to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     add_classes(module)?;
@@ -65,5 +72,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(event_to_avro, module)?)?;
     module.add_function(wrap_pyfunction!(event_from_json_text, module)?)?;
     module.add_function(wrap_pyfunction!(event_from_avro, module)?)?;
+    module.add_function(wrap_pyfunction!(event_schema, module)?)?;
+    module.add_function(wrap_pyfunction!(keep_hashes_of, module)?)?;
     module.add_function(wrap_pyfunction!(event_fields, module)?)
 }

@@ -1,6 +1,7 @@
 //! What reaches the broker, and what is refused at the call.
 
 use super::*;
+use crate::events::AuditAPICallEvent;
 
 #[test]
 fn a_lone_send_is_not_delayed_by_linger() {
@@ -292,6 +293,33 @@ fn json_that_is_no_typed_event_leaves_without_its_secrets() {
     let records = read(&broker, "audit-api-calls", 1);
     let expected = r#"{"statusCode":"n/a","apiKey":"sha256:ba7816bf8f01cfea"}"#;
     assert_eq!(records[0].payload(), Some(expected.as_bytes()));
+}
+
+#[test]
+fn an_event_within_json_is_hashed_once() {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    let event = AuditAPICallEvent::builder()
+        .service("s")
+        .endpoint("/")
+        .method("GET")
+        .status_code(200)
+        .latency_ms(1)
+        .request_size_bytes(0)
+        .response_size_bytes(0)
+        .ip_address("192.0.2.1")
+        .api_key("abc");
+    let event = event.build().unwrap();
+    let both = (
+        &event,
+        serde_json::json!({"eventType": "AuditAPICallEvent", "apiKey": "k"}),
+    );
+    let outgoing = producer.json("mirror", &both).unwrap();
+    outgoing.send().unwrap().wait_timeout(SOON).unwrap();
+    let records = read(&broker, "mirror", 1);
+    let written: serde_json::Value = serde_json::from_slice(records[0].payload().unwrap()).unwrap();
+    assert_eq!(written[0]["apiKey"], "sha256:ba7816bf8f01cfea");
+    assert_ne!(written[1]["apiKey"], "k");
 }
 
 #[test]

@@ -204,6 +204,7 @@ function pack(p, event) {
 exports.number = 9;
 exports.kinds = KINDS;
 exports.pack = pack;
+exports.keepsHashes = (event) => apiKeyRead.get(event) === event.apiKey;
 
 /** The event whose cells come next. */
 function unpack(r) {
