@@ -276,7 +276,7 @@ def install_drop_in(
     methods: list[str],
     attributes: list[str],
     typed_json: type[bytes],
-    protected: type[bytes],
+    protected: tuple[type[bytes], ...],
     reports: Any,
 ) -> None: ...
 def try_api_call(producer: Any, /, *values: Any) -> bool: ...

@@ -136,8 +136,10 @@ class _Protected(bytes):
     topic: str
 
 
-class _ProtectedTypedJson(_TypedJson, _Protected):
+class _ProtectedTypedJson(_TypedJson):
     """The same of a typed event."""
+
+    topic: str
 
 
 class _Config(dict[str, Any]):
@@ -180,10 +182,10 @@ def _json_of(event: Any, *, avro: bool) -> bytes:
 
 def _protected(topic: Any, value: bytes) -> bytes:
     """An event's JSON with its sensitive values protected, for a low-level producer that is not ours."""
-    kind = _ProtectedTypedJson if isinstance(value, _TypedJson) else _Protected
+    kind: type[Any] = _ProtectedTypedJson if isinstance(value, _TypedJson) else _Protected
     topic = topic if isinstance(topic, str) else ""
-    protected = kind(_native.protect_json(topic, value))
-    protected.topic = topic
+    protected: bytes = kind(_native.protect_json(topic, value))
+    protected.topic = topic  # type: ignore[attr-defined]
     return protected
 
 
@@ -542,7 +544,7 @@ _native.install_drop_in(
         "schema_registry",
     ],
     _TypedJson,
-    _Protected,
+    (_Protected, _ProtectedTypedJson),
     _reports,
 )
 

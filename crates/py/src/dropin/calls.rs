@@ -117,7 +117,7 @@ pub(super) struct Module {
     refused: Py<PyAny>,
     /// The type of a typed event's JSON.
     pub(super) typed_json: Py<PyAny>,
-    /// The type of JSON whose sensitive values are protected.
+    /// The types of JSON whose sensitive values are protected.
     pub(super) protected: Py<PyAny>,
     /// The delivery callback that only counts.
     pub(super) delivery_callback: Py<PyAny>,
