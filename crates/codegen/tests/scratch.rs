@@ -150,7 +150,15 @@ fn write_crate(scratch: &Path) {
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     // The release profile too: then what is built already need not be built again.
     let profile = workspace.split("[profile.release]").nth(1).unwrap();
-    let names = ["serde", "serde_json", "sha2", "simdutf8", "rand", "libc"];
+    let names = [
+        "serde",
+        "serde_json",
+        "hmac",
+        "sha2",
+        "simdutf8",
+        "rand",
+        "libc",
+    ];
     let dependencies: String = names
         .iter()
         .map(|name| {

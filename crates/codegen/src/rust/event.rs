@@ -305,15 +305,15 @@ fn secrets(record: &Record) -> String {
             "\n    fn into_given(mut self) -> Self {{\n{given}        self\n    }}\n"
         ));
     }
-    let secret: Vec<_> = record
+    let secret: String = record
         .fields
         .iter()
-        .filter_map(types::holds_secret)
+        .filter_map(|field| types::holds_secret(2, field))
         .collect();
     if !secret.is_empty() {
-        let secret = secret.join("\n            || ");
         out.push_str(&format!(
-            "\n    fn holds_secret(&self) -> bool {{\n        {secret}\n    }}\n"
+            "\n    fn holds_secret(&self) -> bool {{\n        let mut holds = false;\n{secret}        \
+             holds\n    }}\n"
         ));
     }
     out

@@ -236,10 +236,10 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
     let right = match &field.ty {
         Type::Plain(Plain::Enum(_)) => format!("symbol::read({reader}, {json})?"),
         Type::Plain(Plain::String) if is_hashed(field) => {
-            format!("HashedText::read({by_method}.text({json})?)")
+            format!("sensitive::read({by_method}.text({json})?)")
         }
         Type::Optional(Plain::String) if is_hashed(field) => {
-            format!("{by_method}.optional_text({json})?.map(HashedText::read)")
+            format!("sensitive::optional_read({by_method}.optional_text({json})?)")
         }
         Type::Plain(Plain::String) => format!("{by_method}.text({json})?"),
         Type::Plain(inner) => format!("{by_method}.{}({json})?", method(inner)),
@@ -259,14 +259,9 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
 /// The field of a struct literal that borrows nothing.
 pub(super) fn owned(level: usize, field: &Field) -> String {
     let name = ident(&field.name);
-    if is_hashed(field) {
-        let start = layout::indent(level);
-        return match &field.ty {
-            Type::Plain(_) => format!("{start}{name}: self.{name}.into_owned(),\n"),
-            _ => format!("{start}{name}: self.{name}.map(HashedText::into_owned),\n"),
-        };
-    }
     let function = match &field.ty {
+        Type::Plain(_) if is_hashed(field) => "sensitive::owned",
+        Type::Optional(_) if is_hashed(field) => "sensitive::optional_owned",
         Type::Plain(Plain::String) => "text::owned",
         Type::Optional(Plain::String) => "text::optional_owned",
         Type::Plain(_) | Type::Optional(_) => {
@@ -279,26 +274,30 @@ pub(super) fn owned(level: usize, field: &Field) -> String {
     layout::call(level, &head, &[&format!("self.{name}")], ",")
 }
 
-/// The condition under which a sensitive field's value is not treated yet; none of others.
-pub(super) fn holds_secret(field: &Field) -> Option<String> {
+/// The statement that notes whether a sensitive field's value is not treated yet; none of others.
+pub(super) fn holds_secret(level: usize, field: &Field) -> Option<String> {
     let sensitive = field.sensitive.as_ref()?;
     let value = format!("self.{}", ident(&field.name));
-    let when = match &sensitive.when {
-        Some(when) => format!("self.{}", ident(when)),
-        None => "true".to_owned(),
+    let when = sensitive.when.as_ref();
+    let when = when.map(|when| format!("self.{}", ident(when)));
+    let function = match sensitive.action {
+        Action::Hash => "is_clear",
+        Action::Mask => "is_unmasked",
+        // There is no helper for what no schema of today asks for.
+        Action::Drop => {
+            let when = when.map_or_else(String::new, |when| format!("{when} && "));
+            let start = layout::indent(level);
+            return Some(format!("{start}holds |= {when}{value}.is_some();\n"));
+        }
     };
     let value = match (&field.ty, sensitive.action) {
         (Type::Plain(_), _) => format!("Some(&{value})"),
         (_, Action::Hash) => format!("{value}.as_ref()"),
         _ => format!("{value}.as_deref()"),
     };
-    let function = match sensitive.action {
-        Action::Hash => "is_clear",
-        Action::Mask => "is_unmasked",
-        // There is no helper for what no schema of today asks for.
-        Action::Drop => return Some(format!("({when} && {value}.is_some())")),
-    };
-    Some(format!("sensitive::{function}({value}, {when})"))
+    let when = when.unwrap_or_else(|| "true".to_owned());
+    let head = format!("holds |= sensitive::{function}");
+    Some(layout::call(level, &head, &[&value, &when], ";"))
 }
 
 /// The statement that takes a field's hash for a text like any other, if the field has one.
@@ -308,8 +307,8 @@ pub(super) fn into_given(level: usize, field: &Field) -> Option<String> {
     }
     let name = ident(&field.name);
     let value = match field.ty {
-        Type::Optional(_) => format!("self.{name}.map(HashedText::into_given)"),
-        _ => format!("self.{name}.into_given()"),
+        Type::Optional(_) => format!("sensitive::optional_given(self.{name})"),
+        _ => format!("sensitive::given(self.{name})"),
     };
     Some(layout::assign(level, &format!("self.{name}"), &value))
 }

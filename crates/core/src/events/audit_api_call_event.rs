@@ -253,7 +253,7 @@ impl TypedEvent for AuditAPICallEvent<'_> {
         let request_size_bytes = reader.long("requestSizeBytes")?;
         let response_size_bytes = reader.long("responseSizeBytes")?;
         let user_id = reader.optional_text("userId")?;
-        let api_key = reader.optional_text("apiKey")?.map(HashedText::read);
+        let api_key = sensitive::optional_read(reader.optional_text("apiKey")?);
         let ip_address = reader.text("ipAddress")?;
         let error_message = reader.optional_text("errorMessage")?;
         reader.finish()?;
@@ -284,19 +284,21 @@ impl TypedEvent for AuditAPICallEvent<'_> {
             request_size_bytes: self.request_size_bytes,
             response_size_bytes: self.response_size_bytes,
             user_id: text::optional_owned(self.user_id),
-            api_key: self.api_key.map(HashedText::into_owned),
+            api_key: sensitive::optional_owned(self.api_key),
             ip_address: text::owned(self.ip_address),
             error_message: text::optional_owned(self.error_message),
         }
     }
 
     fn into_given(mut self) -> Self {
-        self.api_key = self.api_key.map(HashedText::into_given);
+        self.api_key = sensitive::optional_given(self.api_key);
         self
     }
 
     fn holds_secret(&self) -> bool {
-        sensitive::is_clear(self.api_key.as_ref(), true)
+        let mut holds = false;
+        holds |= sensitive::is_clear(self.api_key.as_ref(), true);
+        holds
     }
 }
 

@@ -265,8 +265,10 @@ impl TypedEvent for ConfigChangeEvent<'_> {
     }
 
     fn holds_secret(&self) -> bool {
-        sensitive::is_unmasked(self.old_value.as_deref(), self.sensitive)
-            || sensitive::is_unmasked(self.new_value.as_deref(), self.sensitive)
+        let mut holds = false;
+        holds |= sensitive::is_unmasked(self.old_value.as_deref(), self.sensitive);
+        holds |= sensitive::is_unmasked(self.new_value.as_deref(), self.sensitive);
+        holds
     }
 }
 

@@ -35,19 +35,12 @@ pub struct HashedText<'a> {
 }
 
 impl<'a> HashedText<'a> {
-    pub(crate) fn read(text: Cow<'a, str>) -> Self {
-        HashedText {
-            text,
-            was_written: true,
-        }
-    }
-
     /// The hash of an event that was read, as a binding passes it back.
     ///
     /// Whoever calls this must know that the text was a [`HashedText`] of an event that was read.
     #[doc(hidden)]
     pub fn from_read_event(text: impl Into<Cow<'a, str>>) -> Self {
-        HashedText::read(text.into())
+        read(text.into())
     }
 
     /// Whether it is a hash already: that of an event that was read.
@@ -55,21 +48,51 @@ impl<'a> HashedText<'a> {
         self.was_written && is_hash(&self.text)
     }
 
-    /// The same text, whoever wrote it, as one that was not hashed yet.
-    pub(crate) fn into_given(self) -> Self {
-        HashedText {
-            was_written: false,
-            ..self
-        }
-    }
-
     /// The text without what it borrows.
     pub fn into_owned(self) -> HashedText<'static> {
-        HashedText {
-            text: Cow::Owned(self.text.into_owned()),
-            was_written: self.was_written,
-        }
+        owned(self)
     }
+}
+
+/// The text of an event that was written.
+#[inline(always)]
+pub(super) fn read(text: Cow<'_, str>) -> HashedText<'_> {
+    HashedText {
+        text,
+        was_written: true,
+    }
+}
+
+/// [`read`] for a text that may be absent.
+#[inline(always)]
+pub(super) fn optional_read(text: Option<Cow<'_, str>>) -> Option<HashedText<'_>> {
+    text.map(read)
+}
+
+/// The same text, whoever wrote it, as one that was not hashed yet.
+pub(super) fn given(text: HashedText<'_>) -> HashedText<'_> {
+    HashedText {
+        was_written: false,
+        ..text
+    }
+}
+
+/// [`given`] for a text that may be absent.
+pub(super) fn optional_given(text: Option<HashedText<'_>>) -> Option<HashedText<'_>> {
+    text.map(given)
+}
+
+/// The text without what it borrows.
+pub(super) fn owned(text: HashedText<'_>) -> HashedText<'static> {
+    HashedText {
+        text: Cow::Owned(text.text.into_owned()),
+        was_written: text.was_written,
+    }
+}
+
+/// [`owned`] for a text that may be absent.
+pub(super) fn optional_owned(text: Option<HashedText<'_>>) -> Option<HashedText<'static>> {
+    text.map(owned)
 }
 
 impl Deref for HashedText<'_> {
@@ -104,6 +127,12 @@ impl PartialEq for HashedText<'_> {
 }
 
 impl Eq for HashedText<'_> {}
+
+impl PartialEq<&str> for HashedText<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.text == *other
+    }
+}
 
 /// Shows the hash.
 impl fmt::Debug for HashedText<'_> {
@@ -252,17 +281,17 @@ mod tests {
     #[test]
     fn only_a_hash_that_was_read_is_left_alone() {
         const HASH: &str = "sha256:ba7816bf8f01cfea";
-        let read = HashedText::read(HASH.into());
-        assert_eq!(hash_text(&read, true), HASH);
-        assert_eq!(hash_text(&read.clone().into_owned(), true), HASH);
-        assert_eq!(hash_text(&read.into_given(), true), hashed(HASH));
+        let stays = read(HASH.into());
+        assert_eq!(hash_text(&stays, true), HASH);
+        assert_eq!(hash_text(&owned(stays.clone()), true), HASH);
+        assert_eq!(hash_text(&given(stays), true), hashed(HASH));
         assert_eq!(hash_text(&HASH.into(), true), hashed(HASH));
         for other in [
             "sha256:BA7816BF8F01CFEA",
             "sha256:ba7816bf8f01cfea0",
             "sha256:secret",
         ] {
-            let read = HashedText::read(other.into());
+            let read = read(other.into());
             assert_eq!(hash_text(&read, true), hashed(other));
         }
         assert_eq!(
