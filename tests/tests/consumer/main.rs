@@ -31,7 +31,11 @@ fn builder(kafka: &Kafka, name: &str) -> EventConsumerBuilder {
     let settings = ConsumerSettings::new(name, [name]);
     EventConsumer::builder()
         .connection(plain(&kafka.bootstrap_servers()))
-        .consumer(settings.commit_interval(Duration::from_millis(200)))
+        .consumer(
+            settings
+                .commit_interval(Duration::from_millis(200))
+                .unreachable_after(Duration::from_secs(10)),
+        )
 }
 
 fn producer(kafka: &Kafka) -> EventProducer {
