@@ -10,7 +10,7 @@ mod when;
 
 use std::time::Duration;
 
-use carbon_events::config::StartPosition;
+use carbon_events::config::{ConsumerSettings, StartPosition};
 use carbon_events::consumer::{EventConsumer, Record};
 use carbon_events::{ErrorKind, Topic};
 use clap::Args;
@@ -98,8 +98,13 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let until_ms = options.until.map(|until| until.at(now_ms));
     let mut settings = cli.connection.settings()?;
     settings.connection.check_files()?;
-    settings.consumer = settings.consumer.unreachable_after(TRIED_FOR);
-    let silence = Silence::new(cli, &settings.connection, TRIED_FOR);
+    // Unless a file says otherwise.
+    let mut tried_for = settings.consumer.unreachable_after;
+    if tried_for == ConsumerSettings::default().unreachable_after {
+        tried_for = TRIED_FOR;
+        settings.consumer = settings.consumer.unreachable_after(tried_for);
+    }
+    let silence = Silence::new(cli, &settings.connection, tried_for);
     let mut builder = EventConsumer::builder()
         .settings(settings)
         .topics(options.topics())
