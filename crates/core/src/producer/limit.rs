@@ -135,6 +135,14 @@ impl State {
         !(self.records.is_empty() && self.refused.is_empty() && self.again.is_empty())
     }
 
+    /// Whether a record may go now: in this window, or without one where there is no limit.
+    fn lets_go(&mut self, pass: u64, opaque: usize, bytes: usize, limit: usize) -> bool {
+        if limit == NO_LIMIT && !self.is_open() {
+            return true;
+        }
+        self.again.is_empty() && self.refused.is_empty() && self.admit(pass, opaque, bytes, limit)
+    }
+
     /// Takes a record in, unless it would be too much or is of another hand-over.
     fn admit(&mut self, pass: u64, opaque: usize, bytes: usize, limit: usize) -> bool {
         if self.records.is_empty() {
@@ -223,11 +231,7 @@ impl Engine {
                 continue;
             };
             let admitted = self.windows.with(lane, |state| {
-                let waits = !state.again.is_empty() || !state.refused.is_empty();
-                let unlimited = limit == NO_LIMIT && !waits;
-                unlimited
-                    || (!waits
-                        && state.admit(pass, record.opaque as usize, record.wire_len(), limit))
+                state.lets_go(pass, record.opaque as usize, record.wire_len(), limit)
             });
             if !admitted {
                 return from + index;
@@ -502,5 +506,20 @@ fn too_large(topic: &Topic, partition: i32, records: usize) -> Error {
     match topic.limit.stated() {
         Some(stated) => error.with("max.message.bytes", stated),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_overtakes_a_window_whose_topic_has_no_limit_any_more() {
+        let mut state = State::default();
+        assert!(state.lets_go(1, 0xa, 100, 1000));
+        assert!(!state.lets_go(2, 0xb, 100, NO_LIMIT));
+        assert!(state.remove(0xa));
+        assert!(state.lets_go(3, 0xb, 100, NO_LIMIT));
+        assert!(!state.is_open());
     }
 }
