@@ -130,6 +130,8 @@ struct State {
     overtaken: HashSet<Box<[u8]>>,
     /// Those that go next: refused ones of earlier windows, and those that waited for their topic.
     again: VecDeque<usize>,
+    /// Overtaken records of a window that a sending thread ended: the event thread fails them.
+    lost: Vec<usize>,
 }
 
 impl State {
@@ -189,6 +191,19 @@ impl State {
             }
         }
         lost
+    }
+
+    /// Takes a record out that librdkafka did not take: it may be the last that its window waits for.
+    fn withdraw(&mut self, opaque: usize, topic: &Topic) {
+        if self.remove(opaque) && self.records.is_empty() && !self.refused.is_empty() {
+            let mut lost = self.end(topic);
+            self.lost.append(&mut lost);
+        }
+    }
+
+    /// Whether the event thread has records of the window to send again or to fail.
+    fn is_left(&self) -> bool {
+        !(self.again.is_empty() && self.lost.is_empty())
     }
 
     fn remove(&mut self, opaque: usize) -> bool {
@@ -317,8 +332,14 @@ impl Engine {
         // SAFETY: the record is not settled.
         let found = unsafe { look_up(opaque) };
         if let Some(lane) = lane_of(&found) {
-            self.windows
-                .with(&lane, |state| state.remove(opaque as usize));
+            let is_left = self.windows.with(&lane, |state| {
+                state.withdraw(opaque as usize, found.topic());
+                state.is_left()
+            });
+            if is_left {
+                self.note_again(&lane);
+                self.queue.wake();
+            }
         }
     }
 
@@ -405,6 +426,7 @@ impl Engine {
         for lane in lanes {
             let (mut failed, mut expired) = (Vec::new(), Vec::new());
             let is_left = self.windows.with(&lane, |state| {
+                fail_lost(state, &mut failed);
                 self.send_lane_again(&lane, state, &mut failed, &mut expired);
                 !state.again.is_empty()
             });
@@ -504,6 +526,16 @@ impl Engine {
             found.topic().limit.refused(bytes);
         }
         too_large(found.topic(), report.partition, count)
+    }
+}
+
+/// Fails the overtaken records of a window that a sending thread ended.
+fn fail_lost(state: &mut State, failed: &mut Vec<(*mut c_void, Error)>) {
+    for opaque in std::mem::take(&mut state.lost) {
+        let opaque = opaque as *mut c_void;
+        // SAFETY: it is kept, and not settled before it leaves this list.
+        let found = unsafe { look_up(opaque) };
+        failed.push((opaque, too_large(found.topic(), found.partition(), 2)));
     }
 }
 
@@ -635,5 +667,22 @@ mod tests {
         delivered(&mut state, records.0[2]);
         assert_eq!(state.end(&topic), [records.0[0]]);
         assert_eq!(state.again, [records.0[1]]);
+    }
+
+    #[test]
+    fn a_window_whose_last_record_librdkafka_does_not_take_ends() {
+        let (topic, records) = handed_over(&["a", "b", "a", "c"]);
+        let mut state = State::default();
+        for opaque in &records.0 {
+            assert!(state.admit(1, *opaque, 100, 1000));
+        }
+        refused(&mut state, records.0[0]);
+        refused(&mut state, records.0[1]);
+        delivered(&mut state, records.0[2]);
+        assert!(!state.is_left());
+        state.withdraw(records.0[3], &topic);
+        assert_eq!(state.lost, [records.0[0]]);
+        assert_eq!(state.again, [records.0[1]]);
+        assert!(state.is_left());
     }
 }
