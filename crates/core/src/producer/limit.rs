@@ -268,7 +268,7 @@ impl Kept {
 
 fn lane_of(found: &Found<'_>) -> Option<Arc<Lane>> {
     let routes = found.topic().lanes.load();
-    routes.as_ref()?.lane(found.partition()).map(Arc::clone)
+    routes.as_ref()?.any_lane(found.partition()).map(Arc::clone)
 }
 
 impl Engine {
