@@ -184,7 +184,8 @@ impl State {
             // SAFETY: a refused record is kept, and not settled yet.
             let found = unsafe { look_up(opaque as *mut c_void) };
             let is_overtaken = |key: &[u8]| overtaken.contains(key);
-            if found.outgoing().key.is_some_and(is_overtaken) {
+            // One that expired meanwhile has its outcome.
+            if !found.is_settled() && found.outgoing().key.is_some_and(is_overtaken) {
                 lost.push(opaque);
             } else {
                 self.again.push_front(opaque);
@@ -426,7 +427,7 @@ impl Engine {
         for lane in lanes {
             let (mut failed, mut expired) = (Vec::new(), Vec::new());
             let is_left = self.windows.with(&lane, |state| {
-                fail_lost(state, &mut failed);
+                fail_lost(state, &mut failed, &mut expired);
                 self.send_lane_again(&lane, state, &mut failed, &mut expired);
                 !state.again.is_empty()
             });
@@ -530,12 +531,20 @@ impl Engine {
 }
 
 /// Fails the overtaken records of a window that a sending thread ended.
-fn fail_lost(state: &mut State, failed: &mut Vec<(*mut c_void, Error)>) {
+fn fail_lost(
+    state: &mut State,
+    failed: &mut Vec<(*mut c_void, Error)>,
+    expired: &mut Vec<*mut c_void>,
+) {
     for opaque in std::mem::take(&mut state.lost) {
         let opaque = opaque as *mut c_void;
         // SAFETY: it is kept, and not settled before it leaves this list.
         let found = unsafe { look_up(opaque) };
-        failed.push((opaque, too_large(found.topic(), found.partition(), 2)));
+        if found.is_settled() {
+            expired.push(opaque);
+        } else {
+            failed.push((opaque, too_large(found.topic(), found.partition(), 2)));
+        }
     }
 }
 
@@ -667,6 +676,24 @@ mod tests {
         delivered(&mut state, records.0[2]);
         assert_eq!(state.end(&topic), [records.0[0]]);
         assert_eq!(state.again, [records.0[1]]);
+    }
+
+    #[test]
+    fn a_refused_record_that_expired_meanwhile_is_not_failed_twice() {
+        let (topic, records) = handed_over(&["a", "a"]);
+        let mut state = State::default();
+        for opaque in &records.0 {
+            assert!(state.admit(1, *opaque, 100, 1000));
+        }
+        refused(&mut state, records.0[0]);
+        // SAFETY: not settled before it is dropped, and no report on it is.
+        let found = unsafe { look_up(records.0[0] as *mut c_void) };
+        let error = Error::new(ErrorKind::Timeout, "expired");
+        // SAFETY: as above.
+        assert!(unsafe { found.watched().expire(&error) }.is_some());
+        delivered(&mut state, records.0[1]);
+        assert!(state.end(&topic).is_empty());
+        assert_eq!(state.again, [records.0[0]]);
     }
 
     #[test]
