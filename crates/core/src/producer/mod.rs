@@ -375,10 +375,11 @@ impl EventProducer {
             return ProducerStats::new(tally.delivered(), tally.failed(), tally.pending());
         }
         let counts = &self.shared.counts;
-        let taken = self
-            .shared
-            .running()
-            .map_or(0, |engine| engine.unsettled() + engine.line.len());
+        let taken = self.shared.running().map_or(0, |engine| {
+            // The line first: a record is in the queue before it leaves the line.
+            let waiting = engine.line.len();
+            waiting + engine.unsettled()
+        });
         let released = counts.released.load(Ordering::Relaxed);
         let delivered = counts.delivered.load(Ordering::Relaxed);
         let failed = counts.failed.load(Ordering::Relaxed);
