@@ -32,8 +32,8 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -150,7 +150,7 @@ impl Line {
     }
 
     /// How long the first record may still wait.
-    pub(super) fn time_left(&self) -> Option<Duration> {
+    fn time_left(&self) -> Option<Duration> {
         if self.is_empty() {
             return None;
         }
@@ -274,6 +274,15 @@ impl Engine {
         }
     }
 
+    /// How long the first record in line may still wait for this session.
+    pub(super) fn line_time_left(&self) -> Option<Duration> {
+        if self.has_failed() {
+            None
+        } else {
+            self.line.time_left()
+        }
+    }
+
     /// Accepts records from the front of the line while there is capacity, and refuses those that have
     /// waited for too long. On the event thread.
     pub(super) fn admit(self: &Arc<Self>) {
@@ -298,7 +307,10 @@ impl Engine {
             && let Some(front) = places.front()
         {
             let is_late = front.deadline <= Instant::now();
-            if !is_late && !self.takes_one() {
+            // Capacity first: one that is late only because a session ended is not refused.
+            let is_taken = self.takes_one();
+            let is_refused = is_late && !self.closing.load(Ordering::SeqCst);
+            if !is_taken && !is_refused {
                 break;
             }
             let Some(place) = places.pop() else {
@@ -307,10 +319,10 @@ impl Engine {
             let topic = self.topic(&place.held.topic);
             let waited = place.began.elapsed();
             topic.metrics.blocked(waited);
-            woken.extend(if is_late {
-                place.refuse(self.is_full(Some(topic.name()), Some(waited)))
-            } else {
+            woken.extend(if is_taken {
                 self.accept_held(place, &topic)
+            } else {
+                place.refuse(self.is_full(Some(topic.name()), Some(waited)))
             });
             left += 1;
             // Last of all: who finds the line empty comes after this record.
@@ -424,7 +436,7 @@ impl EventProducer {
     }
 
     /// Puts a record in line. Where the queue has capacity by now, it is accepted at once.
-    pub(super) fn join(&self, engine: &Engine, held: Held) -> Admission {
+    pub(super) fn join(&self, engine: &Arc<Engine>, held: Held) -> Admission {
         let (began, topic) = (Instant::now(), Arc::clone(&held.topic));
         let deadline = deadline(engine.settings.block_timeout);
         let ticket = Arc::<Ticket>::default();
@@ -438,6 +450,7 @@ impl EventProducer {
         let waiting = Waiting {
             producer: self.clone(),
             line: Arc::clone(&engine.line),
+            engine: Arc::downgrade(engine),
             generation: engine.generation,
             number,
             ticket,
@@ -473,6 +486,8 @@ enum State {
 struct Waiting {
     producer: EventProducer,
     line: Arc<Line>,
+    /// The session that it joined the line of.
+    engine: Weak<Engine>,
     /// Which fork of the process it is good in.
     generation: u32,
     number: u64,
@@ -566,10 +581,15 @@ impl Waiting {
         let running = if is_closed {
             Err(closed())
         } else {
-            self.producer.engine().map(drop)
+            self.producer.engine()
         };
-        if let Err(error) = running {
-            self.give_up(|| error.with("topic", &self.topic));
+        match running {
+            // It may have looked at the line before this place was in it.
+            Ok(running) if !std::ptr::eq(Arc::as_ptr(&running), self.engine.as_ptr()) => {
+                running.queue.wake();
+            }
+            Ok(_) => {}
+            Err(error) => self.give_up(|| error.with("topic", &self.topic)),
         }
     }
 

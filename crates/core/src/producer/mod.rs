@@ -501,13 +501,15 @@ impl Shared {
         let started = succession
             .and_then(|next| Engine::start(self, generation, next, line.unwrap_or_default()));
         let outcome = started.map(|engine| {
-            let before = self.engine.swap(Some(engine));
+            let before = self.engine.swap(Some(Arc::clone(&engine)));
             match before {
                 Some(before) if before.generation == generation => before.supersede(),
                 // An engine of the parent's is left alone for ever: its threads are not here, and
                 // librdkafka would wait for them.
                 parents => std::mem::forget(parents),
             }
+            // For what is in line since the session before. Now, for flushes find its records now.
+            engine.queue.wake();
         });
         self.starting.store(0, Ordering::SeqCst);
         if self.closed.load(Ordering::SeqCst) {

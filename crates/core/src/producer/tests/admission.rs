@@ -330,6 +330,25 @@ fn records_in_line_of_a_session_that_ends_go_in_the_next_one_in_order() {
 }
 
 #[test]
+fn the_next_session_admits_records_in_line_at_once() {
+    let broker = broker();
+    let took = || {
+        let producer = small(&broker, ProducerSettings::default(), 1);
+        broker.delay(SOON).unwrap();
+        let (_fills, waits) = (submit(&producer, "key", ""), submit(&producer, "key", ""));
+        let began = Instant::now();
+        end_session(&producer);
+        drop(waits.wait().unwrap());
+        let took = began.elapsed();
+        broker.delay(Duration::ZERO).unwrap();
+        let _ = producer.close(Duration::ZERO);
+        took
+    };
+    // An idle event thread looks every 500 ms. More than one try, for a busy machine.
+    assert!((0..3).any(|_| took() < Duration::from_millis(300)));
+}
+
+#[test]
 fn a_caller_that_does_not_wait_is_refused_where_the_line_is_as_long_as_the_queue() {
     let broker = broker();
     let producer = small(&broker, ProducerSettings::default(), 10);
