@@ -65,6 +65,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
             expired = now;
             engine.expire();
             engine.note_limits();
+            engine.resolve_waiting();
         }
         if now - refreshed >= REFRESH_EVERY {
             refreshed = now;

@@ -72,15 +72,26 @@ impl Engine {
                 Err(error) => {
                     queue.topics.pop_back();
                     drop(queue);
-                    let message = "the system gives no thread to look up the topic";
-                    self.give_up(
-                        topic,
-                        &Error::new(ErrorKind::Internal, message).because(error),
-                    );
+                    let message = "cannot spawn a thread to look up the topic";
+                    let error = Error::new(ErrorKind::Internal, message).because(error);
+                    // The event thread tries again. No record fails here: this may be called under
+                    // the line's lock, and wakers must not be.
+                    let mut resolution = topic.resolution.lock();
+                    resolution.running = false;
+                    resolution.last_error = Some(error.with("topic", topic.name()));
                 }
             }
         } else {
             self.resolver_wakes.notify_all();
+        }
+    }
+
+    /// Looks the topics up again that records wait for and that no resolver could be started for.
+    pub(super) fn resolve_waiting(self: &Arc<Self>) {
+        for topic in self.topics() {
+            if !topic.waiting.state.lock().is_empty() {
+                self.resolve(&topic);
+            }
         }
     }
 
