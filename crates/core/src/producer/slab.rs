@@ -25,7 +25,7 @@ use crate::Result;
 pub(crate) const MIXED: i32 = -1;
 
 /// What a queued record costs besides its key and value: librdkafka's message and our slots.
-const RECORD_OVERHEAD_BYTES: u64 = 256;
+pub(super) const RECORD_OVERHEAD_BYTES: u64 = 256;
 
 /// A header of a record: a name and an optional value.
 #[derive(Debug, Clone, PartialEq, Eq)]

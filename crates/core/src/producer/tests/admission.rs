@@ -364,6 +364,25 @@ fn a_caller_that_does_not_wait_is_refused_where_the_line_is_as_long_as_the_queue
 }
 
 #[test]
+fn a_caller_that_does_not_wait_is_refused_where_the_line_has_as_many_bytes_as_the_queue() {
+    let broker = broker();
+    let settings = ProducerSettings::default().queue_max_bytes(100_000u64);
+    let producer = small(&broker, settings, 100);
+    broker.take_down().unwrap();
+    let large = "x".repeat(100_000);
+    let _fills = submit(&producer, "key", &large);
+    producer.check_line().unwrap();
+    let waits = submit(&producer, "key", &large);
+    assert_eq!(
+        producer.check_line().unwrap_err().kind(),
+        ErrorKind::QueueFull
+    );
+    drop(waits);
+    producer.check_line().unwrap();
+    assert!(producer.close(Duration::ZERO).is_err());
+}
+
+#[test]
 fn a_producer_is_ready_when_the_line_is_empty_and_the_queue_has_capacity() {
     struct Ready(AtomicBool);
     impl Wake for Ready {
