@@ -30,7 +30,7 @@ use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
 use super::engine::Engine;
 use super::handover::{produce_one, settle_refused};
 use super::lane::Lane;
-use super::slab::{Found, InFlight, Outgoing, Settling, look_up};
+use super::slab::{Found, InFlight, MIXED, Outgoing, Settling, look_up};
 use super::topic::Topic;
 use crate::kafka::broker_error;
 use crate::sync::Mutex;
@@ -284,6 +284,15 @@ impl Engine {
     ) -> usize {
         let limit = slab.slab().topic.limit.bytes();
         if limit == NO_LIMIT && self.windows.is_empty() {
+            return to;
+        }
+        let partition = slab.slab().partition;
+        if limit == NO_LIMIT
+            && partition != MIXED
+            && let Some(lane) = lane_of(partition)
+            && !lane.window.0.lock().is_open()
+        {
+            // None opens meanwhile: one thread at a time hands over a lane's records.
             return to;
         }
         let pass = self.windows.next_pass();
