@@ -32,15 +32,15 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::delivery::{Delivery, this_threads_waker};
 use super::engine::{Engine, Head, closed};
 use super::shutdown::deadline;
-use super::slab::Header;
+use super::slab::{Header, RECORD_OVERHEAD_BYTES};
 use super::tally::Tally;
 use super::topic::Topic;
 use super::{EventProducer, Shared};
@@ -63,10 +63,20 @@ pub(super) struct Held {
     pub(super) owner: Option<Arc<Tally>>,
 }
 
+impl Held {
+    /// The bytes that it will take of the queue's limit.
+    fn cost(&self) -> u64 {
+        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len) as u64;
+        len(&self.key) + len(&self.value) + RECORD_OVERHEAD_BYTES
+    }
+}
+
 /// The records that wait for capacity.
 #[derive(Default)]
 pub(crate) struct Line {
     len: AtomicUsize,
+    /// What they will take of the queue's limit in bytes. Changes under the lock.
+    bytes: AtomicU64,
     /// Whether a sender waits until the line is empty.
     watched: AtomicBool,
     places: Mutex<Places>,
@@ -124,6 +134,10 @@ impl Line {
         self.len.load(Ordering::SeqCst) as u64
     }
 
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether a change of the queue concerns a sender.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
@@ -133,6 +147,7 @@ impl Line {
     /// Appends a place: its number, and whether it is the only one.
     fn join(&self, place: Place) -> (u64, bool) {
         let mut places = self.places.lock();
+        self.bytes.fetch_add(place.held.cost(), Ordering::Relaxed);
         places.list.push_back(Some(place));
         let number = places.first + places.list.len() as u64 - 1;
         let before = self.len.fetch_add(1, Ordering::SeqCst);
@@ -145,12 +160,13 @@ impl Line {
         let index = usize::try_from(number.checked_sub(places.first)?).ok()?;
         let place = places.list.get_mut(index)?.take()?;
         places.trim();
+        self.bytes.fetch_sub(place.held.cost(), Ordering::Relaxed);
         self.len.fetch_sub(1, Ordering::SeqCst);
         Some(place)
     }
 
     /// How long the first record may still wait.
-    pub(super) fn time_left(&self) -> Option<Duration> {
+    fn time_left(&self) -> Option<Duration> {
         if self.is_empty() {
             return None;
         }
@@ -166,6 +182,7 @@ impl Line {
             places.first += places.list.len() as u64;
             let list = mem::take(&mut places.list);
             self.len.store(0, Ordering::SeqCst);
+            self.bytes.store(0, Ordering::Relaxed);
             (list, self.unwatch(&mut places))
         };
         for place in list.into_iter().flatten() {
@@ -274,6 +291,15 @@ impl Engine {
         }
     }
 
+    /// How long the first record in line may still wait for this session.
+    pub(super) fn line_time_left(&self) -> Option<Duration> {
+        if self.has_failed() {
+            None
+        } else {
+            self.line.time_left()
+        }
+    }
+
     /// Accepts records from the front of the line while there is capacity, and refuses those that have
     /// waited for too long. On the event thread.
     pub(super) fn admit(self: &Arc<Self>) {
@@ -298,19 +324,23 @@ impl Engine {
             && let Some(front) = places.front()
         {
             let is_late = front.deadline <= Instant::now();
-            if !is_late && !self.takes_one() {
+            // Capacity first: one that is late only because a session ended is not refused.
+            let is_taken = self.takes_one();
+            let is_refused = is_late && !self.closing.load(Ordering::SeqCst);
+            if !is_taken && !is_refused {
                 break;
             }
             let Some(place) = places.pop() else {
                 break;
             };
+            line.bytes.fetch_sub(place.held.cost(), Ordering::Relaxed);
             let topic = self.topic(&place.held.topic);
             let waited = place.began.elapsed();
             topic.metrics.blocked(waited);
-            woken.extend(if is_late {
-                place.refuse(self.is_full(Some(topic.name()), Some(waited)))
-            } else {
+            woken.extend(if is_taken {
                 self.accept_held(place, &topic)
+            } else {
+                place.refuse(self.is_full(Some(topic.name()), Some(waited)))
             });
             left += 1;
             // Last of all: who finds the line empty comes after this record.
@@ -388,17 +418,19 @@ impl Engine {
 }
 
 impl EventProducer {
-    /// Fails where as many records are in line as the queue holds: for callers that send on without
+    /// Fails where as many records or bytes are in line as the queue holds: for callers that send on without
     /// waiting for what they sent.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::QueueFull`].
     pub fn check_line(&self) -> Result<()> {
+        let may_wait = |engine: &Engine| {
+            let line = &engine.line;
+            engine.budget.may_wait(line.len(), line.bytes())
+        };
         match self.shared.running() {
-            Some(engine) if !engine.budget.may_wait(engine.line.len()) => {
-                Err(engine.is_full(None, None))
-            }
+            Some(engine) if !may_wait(&engine) => Err(engine.is_full(None, None)),
             _ => Ok(()),
         }
     }
@@ -424,7 +456,7 @@ impl EventProducer {
     }
 
     /// Puts a record in line. Where the queue has capacity by now, it is accepted at once.
-    pub(super) fn join(&self, engine: &Engine, held: Held) -> Admission {
+    pub(super) fn join(&self, engine: &Arc<Engine>, held: Held) -> Admission {
         let (began, topic) = (Instant::now(), Arc::clone(&held.topic));
         let deadline = deadline(engine.settings.block_timeout);
         let ticket = Arc::<Ticket>::default();
@@ -438,6 +470,7 @@ impl EventProducer {
         let waiting = Waiting {
             producer: self.clone(),
             line: Arc::clone(&engine.line),
+            engine: Arc::downgrade(engine),
             generation: engine.generation,
             number,
             ticket,
@@ -473,6 +506,8 @@ enum State {
 struct Waiting {
     producer: EventProducer,
     line: Arc<Line>,
+    /// The session that it joined the line of.
+    engine: Weak<Engine>,
     /// Which fork of the process it is good in.
     generation: u32,
     number: u64,
@@ -566,10 +601,15 @@ impl Waiting {
         let running = if is_closed {
             Err(closed())
         } else {
-            self.producer.engine().map(drop)
+            self.producer.engine()
         };
-        if let Err(error) = running {
-            self.give_up(|| error.with("topic", &self.topic));
+        match running {
+            // It may have looked at the line before this place was in it.
+            Ok(running) if !std::ptr::eq(Arc::as_ptr(&running), self.engine.as_ptr()) => {
+                running.queue.wake();
+            }
+            Ok(_) => {}
+            Err(error) => self.give_up(|| error.with("topic", &self.topic)),
         }
     }
 

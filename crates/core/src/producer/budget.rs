@@ -60,9 +60,10 @@ impl Budget {
         self.records() < self.max_records && self.bytes() < self.max_bytes
     }
 
-    /// Whether another record may wait where so many do: no more than may be accepted.
-    pub(crate) fn may_wait(&self, waiting: u64) -> bool {
-        waiting < self.max_records
+    /// Whether another record may wait where so many do, of so many bytes: no more than may be
+    /// accepted.
+    pub(crate) fn may_wait(&self, waiting: u64, bytes: u64) -> bool {
+        waiting < self.max_records && bytes < self.max_bytes
     }
 
     /// Adds a record's bytes to what it has taken.
@@ -185,6 +186,14 @@ mod tests {
         assert!(!budget.try_take());
         budget.release(1, 10);
         assert!(budget.try_take());
+    }
+
+    #[test]
+    fn no_more_may_wait_than_may_be_accepted() {
+        let budget = Budget::new(2, 10);
+        assert!(budget.may_wait(1, 9));
+        assert!(!budget.may_wait(2, 0));
+        assert!(!budget.may_wait(1, 10));
     }
 
     #[test]

@@ -41,7 +41,7 @@ struct LateSlab {
     topic: Arc<Topic>,
     partition: i32,
     deadline: Instant,
-    records: Vec<Watched>,
+    records: Watched,
 }
 
 impl LateRecords {
@@ -73,8 +73,8 @@ impl Engine {
     pub(super) fn before_handover(
         &self,
         opened: Instant,
-        records: impl FnOnce() -> Vec<Watched>,
-    ) -> Option<Vec<Watched>> {
+        records: impl FnOnce() -> Watched,
+    ) -> Option<Watched> {
         (opened.elapsed() > TOLERANCE).then(records)
     }
 
@@ -83,7 +83,7 @@ impl Engine {
         &self,
         topic: &Arc<Topic>,
         (partition, opened): (i32, Instant),
-        records: Vec<Watched>,
+        records: Watched,
     ) {
         if let Some(deadline) = self.expires(opened) {
             self.late.slabs.lock().push(LateSlab {
@@ -116,27 +116,17 @@ impl Engine {
         let mut due = Vec::new();
         {
             let mut slabs = self.late.slabs.lock();
-            slabs.retain_mut(|slab| {
-                while slab.records.pop_if(|record| record.is_settled()).is_some() {}
-                !slab.records.is_empty()
-            });
+            slabs.retain_mut(|slab| slab.records.trim());
             due.extend(slabs.extract_if(.., |slab| slab.deadline <= now));
         }
         for slab in due {
             let error = self.timed_out(&slab.topic, slab.partition);
-            let mut expired = 0;
-            for record in &slab.records {
-                if record.is_settled() {
-                    continue;
-                }
-                self.count(0, 1);
-                // SAFETY: on the event thread, which settles librdkafka's reports.
-                if let Some(settled) = unsafe { record.expire(&error) } {
-                    expired += 1;
-                    self.late.expired.fetch_add(1, Ordering::Relaxed);
-                    self.book(settled);
-                }
-            }
+            let expired = slab.records.unsettled();
+            self.count(0, expired as u64);
+            self.late.expired.fetch_add(expired, Ordering::Relaxed);
+            // SAFETY: on the event thread, which settles librdkafka's reports.
+            let runs = unsafe { slab.records.expire(&error) };
+            runs.into_iter().for_each(|run| self.book(run));
             log_expired(expired, &error);
         }
     }

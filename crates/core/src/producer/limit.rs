@@ -30,7 +30,7 @@ use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
 use super::engine::Engine;
 use super::handover::{produce_one, settle_refused};
 use super::lane::Lane;
-use super::slab::{Found, InFlight, Settling, look_up};
+use super::slab::{Found, InFlight, MIXED, Outgoing, Settling, look_up};
 use super::topic::Topic;
 use crate::kafka::broker_error;
 use crate::sync::Mutex;
@@ -121,6 +121,8 @@ struct State {
     records: VecDeque<usize>,
     count: usize,
     bytes: usize,
+    /// The bytes of those that were delivered.
+    delivered: usize,
     /// Those that were refused together with others, and their bytes.
     refused: Vec<usize>,
     refused_bytes: usize,
@@ -128,6 +130,8 @@ struct State {
     overtaken: HashSet<Box<[u8]>>,
     /// Those that go next: refused ones of earlier windows, and those that waited for their topic.
     again: VecDeque<usize>,
+    /// Overtaken records of a window that a sending thread ended: the event thread fails them.
+    lost: Vec<usize>,
 }
 
 impl State {
@@ -135,10 +139,19 @@ impl State {
         !(self.records.is_empty() && self.refused.is_empty() && self.again.is_empty())
     }
 
+    /// Whether a record may go now: in this window, or without one where there is no limit.
+    fn lets_go(&mut self, pass: u64, opaque: usize, bytes: usize, limit: usize) -> bool {
+        if limit == NO_LIMIT && !self.is_open() {
+            return true;
+        }
+        self.again.is_empty() && self.refused.is_empty() && self.admit(pass, opaque, bytes, limit)
+    }
+
     /// Takes a record in, unless it would be too much or is of another hand-over.
     fn admit(&mut self, pass: u64, opaque: usize, bytes: usize, limit: usize) -> bool {
         if self.records.is_empty() {
-            (self.pass, self.count, self.bytes) = (pass, 0, 0);
+            (self.pass, self.count) = (pass, 0);
+            (self.bytes, self.delivered) = (0, 0);
         } else if self.pass != pass || self.bytes + bytes > limit {
             return false;
         }
@@ -146,6 +159,52 @@ impl State {
         self.count += 1;
         self.bytes += bytes;
         true
+    }
+
+    fn note_delivered(&mut self, record: &Outgoing<'_>) {
+        self.delivered += record.wire_len();
+        if !self.refused.is_empty()
+            && let Some(key) = record.key
+        {
+            self.overtaken.insert(key.into());
+        }
+    }
+
+    /// Ends a window of which nothing is in flight any more: its refused records go again. Gives those
+    /// that were overtaken, which fail.
+    fn end(&mut self, topic: &Topic) -> Vec<usize> {
+        if self.refused.is_empty() {
+            topic.limit.delivered(self.delivered);
+            return Vec::new();
+        }
+        topic.limit.refused(std::mem::take(&mut self.refused_bytes));
+        let overtaken = std::mem::take(&mut self.overtaken);
+        let mut lost = Vec::new();
+        for opaque in std::mem::take(&mut self.refused).into_iter().rev() {
+            // SAFETY: a refused record is kept, and not settled yet.
+            let found = unsafe { look_up(opaque as *mut c_void) };
+            let is_overtaken = |key: &[u8]| overtaken.contains(key);
+            // One that expired meanwhile has its outcome.
+            if !found.is_settled() && found.outgoing().key.is_some_and(is_overtaken) {
+                lost.push(opaque);
+            } else {
+                self.again.push_front(opaque);
+            }
+        }
+        lost
+    }
+
+    /// Takes a record out that librdkafka did not take: it may be the last that its window waits for.
+    fn withdraw(&mut self, opaque: usize, topic: &Topic) {
+        if self.remove(opaque) && self.records.is_empty() && !self.refused.is_empty() {
+            let mut lost = self.end(topic);
+            self.lost.append(&mut lost);
+        }
+    }
+
+    /// Whether the event thread has records of the window to send again or to fail.
+    fn is_left(&self) -> bool {
+        !(self.again.is_empty() && self.lost.is_empty())
     }
 
     fn remove(&mut self, opaque: usize) -> bool {
@@ -198,9 +257,19 @@ pub(super) struct Kept {
     lost: Vec<(*mut c_void, Error)>,
 }
 
+impl Kept {
+    /// Notes a record that was refused and overtaken.
+    fn lose(&mut self, opaque: *mut c_void, error: Error) {
+        // One of this event's reports is settled with it.
+        if !self.opaques.remove(&opaque) {
+            self.lost.push((opaque, error));
+        }
+    }
+}
+
 fn lane_of(found: &Found<'_>) -> Option<Arc<Lane>> {
     let routes = found.topic().lanes.load();
-    routes.as_ref()?.lane(found.partition()).map(Arc::clone)
+    routes.as_ref()?.any_lane(found.partition()).map(Arc::clone)
 }
 
 impl Engine {
@@ -217,17 +286,22 @@ impl Engine {
         if limit == NO_LIMIT && self.windows.is_empty() {
             return to;
         }
+        let partition = slab.slab().partition;
+        if limit == NO_LIMIT
+            && partition != MIXED
+            && let Some(lane) = lane_of(partition)
+            && !lane.window.0.lock().is_open()
+        {
+            // None opens meanwhile: one thread at a time hands over a lane's records.
+            return to;
+        }
         let pass = self.windows.next_pass();
         for (index, record) in slab.outgoing(from).take(to - from).enumerate() {
             let Some(lane) = lane_of(record.partition) else {
                 continue;
             };
             let admitted = self.windows.with(lane, |state| {
-                let waits = !state.again.is_empty() || !state.refused.is_empty();
-                let unlimited = limit == NO_LIMIT && !waits;
-                unlimited
-                    || (!waits
-                        && state.admit(pass, record.opaque as usize, record.wire_len(), limit))
+                state.lets_go(pass, record.opaque as usize, record.wire_len(), limit)
             });
             if !admitted {
                 return from + index;
@@ -268,8 +342,14 @@ impl Engine {
         // SAFETY: the record is not settled.
         let found = unsafe { look_up(opaque) };
         if let Some(lane) = lane_of(&found) {
-            self.windows
-                .with(&lane, |state| state.remove(opaque as usize));
+            let is_left = self.windows.with(&lane, |state| {
+                state.withdraw(opaque as usize, found.topic());
+                state.is_left()
+            });
+            if is_left {
+                self.note_again(&lane);
+                self.queue.wake();
+            }
         }
     }
 
@@ -301,17 +381,17 @@ impl Engine {
                     kept.opaques.insert(opaque);
                 } else if report.err == TOO_LARGE {
                     kept.alone.insert(opaque);
-                } else if is_delivered(report)
-                    && !state.refused.is_empty()
-                    && let Some(key) = found.outgoing().key
-                {
-                    state.overtaken.insert(key.into());
+                } else if is_delivered(report) {
+                    state.note_delivered(&found.outgoing());
                 }
                 if !state.records.is_empty() {
                     return false;
                 }
                 has_ended = true;
-                self.end_window(state, found.topic(), &mut kept);
+                for lost in state.end(found.topic()) {
+                    let error = too_large(found.topic(), found.partition(), 2);
+                    kept.lose(lost as *mut c_void, error);
+                }
                 !state.again.is_empty()
             });
             if has_again {
@@ -330,32 +410,6 @@ impl Engine {
             let asked = topic.asked_limit.lock().take();
             if let Some(asked) = asked {
                 topic.note_limit(asked, Duration::ZERO);
-            }
-        }
-    }
-
-    /// Decides what becomes of a window's refused records.
-    fn end_window(&self, state: &mut State, topic: &Topic, kept: &mut Kept) {
-        if state.refused.is_empty() {
-            topic.limit.delivered(state.bytes);
-            return;
-        }
-        topic
-            .limit
-            .refused(std::mem::take(&mut state.refused_bytes));
-        let overtaken = std::mem::take(&mut state.overtaken);
-        for opaque in std::mem::take(&mut state.refused).into_iter().rev() {
-            // SAFETY: a refused record is kept, and not settled yet.
-            let found = unsafe { look_up(opaque as *mut c_void) };
-            let is_lost = |key: &[u8]| overtaken.contains(key);
-            if found.outgoing().key.is_some_and(is_lost) {
-                let error = too_large(topic, found.partition(), 2);
-                // One of this event's reports is settled with it.
-                if !kept.opaques.remove(&(opaque as *mut c_void)) {
-                    kept.lost.push((opaque as *mut c_void, error));
-                }
-            } else {
-                state.again.push_front(opaque);
             }
         }
     }
@@ -382,6 +436,7 @@ impl Engine {
         for lane in lanes {
             let (mut failed, mut expired) = (Vec::new(), Vec::new());
             let is_left = self.windows.with(&lane, |state| {
+                fail_lost(state, &mut failed, &mut expired);
                 self.send_lane_again(&lane, state, &mut failed, &mut expired);
                 !state.again.is_empty()
             });
@@ -436,7 +491,7 @@ impl Engine {
                 if !admitted {
                     return;
                 }
-                let watched = self.before_handover(found.opened(), || vec![found.watched()]);
+                let watched = self.before_handover(found.opened(), || found.watched());
                 let sent = produce_one(self, topic, &outgoing);
                 match sent {
                     Ok(()) => {
@@ -484,6 +539,24 @@ impl Engine {
     }
 }
 
+/// Fails the overtaken records of a window that a sending thread ended.
+fn fail_lost(
+    state: &mut State,
+    failed: &mut Vec<(*mut c_void, Error)>,
+    expired: &mut Vec<*mut c_void>,
+) {
+    for opaque in std::mem::take(&mut state.lost) {
+        let opaque = opaque as *mut c_void;
+        // SAFETY: it is kept, and not settled before it leaves this list.
+        let found = unsafe { look_up(opaque) };
+        if found.is_settled() {
+            expired.push(opaque);
+        } else {
+            failed.push((opaque, too_large(found.topic(), found.partition(), 2)));
+        }
+    }
+}
+
 fn too_large(topic: &Topic, partition: i32, records: usize) -> Error {
     let refusal = broker_error(TOO_LARGE, "deliver a record");
     let error = if records > 1 {
@@ -502,5 +575,150 @@ fn too_large(topic: &Topic, partition: i32, records: usize) -> Error {
     match topic.limit.stated() {
         Some(stated) => error.with("max.message.bytes", stated),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::producer::slab::{Buffers, Parts, Slab};
+    use crate::producer::topic::Framing;
+
+    /// A topic, and records of it with these keys in librdkafka's hands.
+    fn handed_over(keys: &[&str]) -> (Arc<Topic>, Handed) {
+        let limit = BatchLimit::new(1 << 20);
+        let framing = Framing::SingleObject;
+        let topic = Topic::new(
+            Arc::from("topic"),
+            framing,
+            None,
+            limit,
+            &Metrics::default(),
+        );
+        let count = keys.len() as u32;
+        let mut slab = Slab::new(Arc::clone(&topic), 0, count, 1, Buffers::default());
+        for key in keys {
+            let parts = Parts {
+                owner: None,
+                key: Some(key.as_bytes()),
+                partition: 0,
+                headers: Vec::new(),
+                framed: false,
+                awaits_schema_id: false,
+            };
+            drop(slab.append(parts, |_| Ok(false)).unwrap());
+        }
+        let slab = InFlight::new(slab);
+        let opaques = slab.outgoing(0).map(|one| one.opaque as usize).collect();
+        (topic, Handed(opaques))
+    }
+
+    struct Handed(Vec<usize>);
+
+    impl Drop for Handed {
+        fn drop(&mut self) {
+            let mut settling = Settling::default();
+            for opaque in &self.0 {
+                // SAFETY: the records were handed over, and are settled here alone.
+                let _ = unsafe { settling.settle(*opaque as *mut c_void, Ok((0, 0, 0))) };
+            }
+            settling.finish();
+        }
+    }
+
+    fn delivered(state: &mut State, opaque: usize) {
+        assert!(state.remove(opaque));
+        // SAFETY: not settled before it is dropped.
+        let found = unsafe { look_up(opaque as *mut c_void) };
+        state.note_delivered(&found.outgoing());
+    }
+
+    fn refused(state: &mut State, opaque: usize) {
+        assert!(state.remove(opaque));
+        state.refused.push(opaque);
+        state.refused_bytes += 100;
+    }
+
+    #[test]
+    fn nothing_overtakes_a_window_whose_topic_has_no_limit_any_more() {
+        let mut state = State::default();
+        assert!(state.lets_go(1, 0xa, 100, 1000));
+        assert!(!state.lets_go(2, 0xb, 100, NO_LIMIT));
+        assert!(state.remove(0xa));
+        assert!(state.lets_go(3, 0xb, 100, NO_LIMIT));
+        assert!(!state.is_open());
+    }
+
+    #[test]
+    fn the_limit_grows_with_what_was_delivered_alone() {
+        let (topic, records) = handed_over(&["a", &"b".repeat(FIRST)]);
+        let mut state = State::default();
+        let fill = |state: &mut State, pass| {
+            for opaque in &records.0 {
+                assert!(state.admit(pass, *opaque, FIRST / 2, FIRST));
+            }
+        };
+        fill(&mut state, 1);
+        delivered(&mut state, records.0[0]);
+        // This one timed out.
+        assert!(state.remove(records.0[1]));
+        assert!(state.end(&topic).is_empty());
+        assert_eq!(topic.limit.bytes(), FIRST);
+        fill(&mut state, 2);
+        for opaque in &records.0 {
+            delivered(&mut state, *opaque);
+        }
+        assert!(state.end(&topic).is_empty());
+        assert_eq!(topic.limit.bytes(), FIRST * 2);
+    }
+
+    #[test]
+    fn a_refused_record_that_was_overtaken_by_its_key_is_lost() {
+        let (topic, records) = handed_over(&["a", "b", "a"]);
+        let mut state = State::default();
+        for opaque in &records.0 {
+            assert!(state.admit(1, *opaque, 100, 1000));
+        }
+        refused(&mut state, records.0[0]);
+        refused(&mut state, records.0[1]);
+        delivered(&mut state, records.0[2]);
+        assert_eq!(state.end(&topic), [records.0[0]]);
+        assert_eq!(state.again, [records.0[1]]);
+    }
+
+    #[test]
+    fn a_refused_record_that_expired_meanwhile_is_not_failed_twice() {
+        let (topic, records) = handed_over(&["a", "a"]);
+        let mut state = State::default();
+        for opaque in &records.0 {
+            assert!(state.admit(1, *opaque, 100, 1000));
+        }
+        refused(&mut state, records.0[0]);
+        // SAFETY: not settled before it is dropped, and no report on it is.
+        let found = unsafe { look_up(records.0[0] as *mut c_void) };
+        let error = Error::new(ErrorKind::Timeout, "expired");
+        // SAFETY: as above.
+        assert!(!unsafe { found.watched().expire(&error) }.is_empty());
+        delivered(&mut state, records.0[1]);
+        assert!(state.end(&topic).is_empty());
+        assert_eq!(state.again, [records.0[0]]);
+    }
+
+    #[test]
+    fn a_window_whose_last_record_librdkafka_does_not_take_ends() {
+        let (topic, records) = handed_over(&["a", "b", "a", "c"]);
+        let mut state = State::default();
+        for opaque in &records.0 {
+            assert!(state.admit(1, *opaque, 100, 1000));
+        }
+        refused(&mut state, records.0[0]);
+        refused(&mut state, records.0[1]);
+        delivered(&mut state, records.0[2]);
+        assert!(!state.is_left());
+        state.withdraw(records.0[3], &topic);
+        assert_eq!(state.lost, [records.0[0]]);
+        assert_eq!(state.again, [records.0[1]]);
+        assert!(state.is_left());
     }
 }

@@ -377,10 +377,11 @@ impl EventProducer {
             return ProducerStats::new(tally.delivered(), tally.failed(), tally.pending());
         }
         let counts = &self.shared.counts;
-        let taken = self
-            .shared
-            .running()
-            .map_or(0, |engine| engine.unsettled() + engine.line.len());
+        let taken = self.shared.running().map_or(0, |engine| {
+            // The line first: a record is in the queue before it leaves the line.
+            let waiting = engine.line.len();
+            waiting + engine.unsettled()
+        });
         let released = counts.released.load(Ordering::Relaxed);
         let delivered = counts.delivered.load(Ordering::Relaxed);
         let failed = counts.failed.load(Ordering::Relaxed);
@@ -502,13 +503,15 @@ impl Shared {
         let started = succession
             .and_then(|next| Engine::start(self, generation, next, line.unwrap_or_default()));
         let outcome = started.map(|engine| {
-            let before = self.engine.swap(Some(engine));
+            let before = self.engine.swap(Some(Arc::clone(&engine)));
             match before {
                 Some(before) if before.generation == generation => before.supersede(),
                 // An engine of the parent's is left alone for ever: its threads are not here, and
                 // librdkafka would wait for them.
                 parents => std::mem::forget(parents),
             }
+            // For what is in line since the session before. Now, for flushes find its records now.
+            engine.queue.wake();
         });
         self.starting.store(0, Ordering::SeqCst);
         if self.closed.load(Ordering::SeqCst) {

@@ -40,7 +40,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
             (false, true) => EXPIRY_EVERY,
             (false, false) => IDLE,
         };
-        let wait = engine.line.time_left().map_or(wait, |left| wait.min(left));
+        let wait = engine.line_time_left().map_or(wait, |left| wait.min(left));
         if let Some(event) = engine.queue.poll(wait) {
             let mut reports = Vec::new();
             if event.delivery_reports(&mut reports) {
@@ -65,6 +65,7 @@ pub(super) fn run(engine: &Arc<Engine>) {
             expired = now;
             engine.expire();
             engine.note_limits();
+            engine.resolve_waiting();
         }
         if now - refreshed >= REFRESH_EVERY {
             refreshed = now;

@@ -26,6 +26,8 @@ const REGISTRY_STEP: Duration = Duration::from_millis(50);
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(5);
 /// How long our login may be refused: a broker that is just starting refuses what it takes later.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
+/// How long one topic's earlier records may keep those of others from being looked up.
+const LONGEST_HANDOVER: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -72,15 +74,26 @@ impl Engine {
                 Err(error) => {
                     queue.topics.pop_back();
                     drop(queue);
-                    let message = "the system gives no thread to look up the topic";
-                    self.give_up(
-                        topic,
-                        &Error::new(ErrorKind::Internal, message).because(error),
-                    );
+                    let message = "cannot spawn a thread to look up the topic";
+                    let error = Error::new(ErrorKind::Internal, message).because(error);
+                    // The event thread tries again. No record fails here: this may be called under
+                    // the line's lock, and wakers must not be.
+                    let mut resolution = topic.resolution.lock();
+                    resolution.running = false;
+                    resolution.last_error = Some(error.with("topic", topic.name()));
                 }
             }
         } else {
             self.resolver_wakes.notify_all();
+        }
+    }
+
+    /// Looks the topics up again that records wait for and that no resolver could be started for.
+    pub(super) fn resolve_waiting(self: &Arc<Self>) {
+        for topic in self.topics() {
+            if !topic.waiting.state.lock().is_empty() {
+                self.resolve(&topic);
+            }
         }
     }
 
@@ -201,14 +214,10 @@ impl Engine {
         let routes = Arc::new(routes);
         topic.lanes.store(Some(Arc::clone(&routes)));
         let slabs = loop {
-            if topic.routes.load().is_none() {
-                // What went to the lanes before has precedence over what waited.
-                for lane in routes.lanes() {
-                    let mut seen = self.openings.ended();
-                    while !self.has_handed_over(lane) {
-                        seen = self.wait_for_librdkafka(seen);
-                    }
-                }
+            // What went to the lanes before has precedence over what waited.
+            if topic.routes.load().is_none() && !self.have_handed_over(routes.lanes()) {
+                self.ask_again(topic);
+                return;
             }
             let mut state = topic.waiting.state.lock();
             if !topic.knows_schema() && state.slabs_mut().any(|slab| slab.awaits_schema_id()) {
@@ -297,6 +306,22 @@ impl Engine {
             .and_then(|record| routes.lane(record.partition));
         let left = first.zip(lane);
         left.is_some_and(|(record, lane)| self.leave(lane, record.opaque))
+    }
+
+    /// Hands over what lanes hold; whether all of it went. Where some of it cannot go for a while (a
+    /// window of a lane's is still in flight, say), other topics need not wait for that.
+    fn have_handed_over(&self, lanes: &[Arc<Lane>]) -> bool {
+        let until = Instant::now() + LONGEST_HANDOVER;
+        for lane in lanes {
+            let mut seen = self.openings.ended();
+            while !self.has_handed_over(lane) {
+                if Instant::now() >= until {
+                    return false;
+                }
+                seen = self.wait_for_librdkafka(seen);
+            }
+        }
+        true
     }
 
     /// Hands over what a lane holds; whether all of it went.

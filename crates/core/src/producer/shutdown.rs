@@ -31,7 +31,11 @@ impl Engine {
         match owner {
             // Its later records are in the next session.
             Some(owner) if !self.has_failed() => owner.pending(),
-            _ => self.budget.records() + self.waiting(),
+            _ => {
+                // The line first: a record is in the queue before it leaves the line.
+                let waiting = self.waiting();
+                waiting + self.budget.records()
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use crate::Result;
 pub(crate) const MIXED: i32 = -1;
 
 /// What a queued record costs besides its key and value: librdkafka's message and our slots.
-const RECORD_OVERHEAD_BYTES: u64 = 256;
+pub(super) const RECORD_OVERHEAD_BYTES: u64 = 256;
 
 /// A header of a record: a name and an optional value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -365,14 +365,9 @@ impl InFlight {
     }
 
     /// The records from `from` up to `to`, to be watched once librdkafka has them.
-    pub(crate) fn watched(&self, from: usize, to: usize) -> Vec<Watched> {
+    pub(crate) fn watched(&self, from: usize, to: usize) -> Watched {
         let slab = self.slab();
-        let watched = slab.records[from..to].iter().map(|record| Watched {
-            outcomes: Arc::clone(&slab.outcomes),
-            index: record.index,
-            opaque: std::ptr::from_ref(record).cast_mut().cast(),
-        });
-        watched.collect()
+        Watched::new(slab, &slab.records[from..to])
     }
 
     /// The records from `from` on, as librdkafka takes them.
@@ -481,55 +476,88 @@ impl<'a> Found<'a> {
     }
 
     pub(crate) fn watched(&self) -> Watched {
-        Watched {
-            outcomes: Arc::clone(&self.slab.outcomes),
-            index: self.record.index,
-            opaque: std::ptr::from_ref(self.record).cast_mut().cast(),
-        }
+        Watched::new(self.slab, std::slice::from_ref(self.record))
     }
 }
 
-/// A record in librdkafka whose time is running, and the outcomes that it has a slot in.
+/// Records of a slab in librdkafka whose time is running, and the outcomes that they have slots in.
 pub(crate) struct Watched {
     outcomes: Arc<Outcomes>,
-    index: u32,
-    opaque: *mut std::ffi::c_void,
+    /// Their indexes and opaques.
+    records: Vec<(u32, *mut std::ffi::c_void)>,
 }
 
-// SAFETY: the pointer is followed by `expire` alone, under its contract.
+// SAFETY: the pointers are followed by `expire` alone, under its contract.
 unsafe impl Send for Watched {}
 
 impl Watched {
-    pub(crate) fn is_settled(&self) -> bool {
-        self.outcomes.is_settled(self.index)
+    fn new(slab: &Slab, records: &[Record]) -> Self {
+        let opaque = |record| std::ptr::from_ref::<Record>(record).cast_mut().cast();
+        let records = records.iter();
+        Watched {
+            outcomes: Arc::clone(&slab.outcomes),
+            records: records.map(|one| (one.index, opaque(one))).collect(),
+        }
     }
 
-    /// Fails a record that librdkafka has and has not reported on; its report counts for nothing
-    /// then. Returns its partition and what it adds up to, to be booked.
+    /// Keeps the first `count` records.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.records.truncate(count);
+    }
+
+    /// Drops what has its outcome at the end; whether anything is left.
+    pub(crate) fn trim(&mut self) -> bool {
+        let is_settled = |one: &mut (u32, _)| self.outcomes.is_settled(one.0);
+        while self.records.pop_if(is_settled).is_some() {}
+        !self.records.is_empty()
+    }
+
+    /// How many have no outcome.
+    pub(crate) fn unsettled(&self) -> usize {
+        let records = self.records.iter();
+        records
+            .filter(|(index, _)| !self.outcomes.is_settled(*index))
+            .count()
+    }
+
+    /// Fails the records that librdkafka has and has not reported on; its reports count for nothing
+    /// then. Returns what they add up to, to be booked: one for each run of records of one owner.
     ///
     /// # Safety
     /// Called where librdkafka's reports are settled, so that none is meanwhile.
-    pub(crate) unsafe fn expire(&self, error: &crate::Error) -> Option<Settled> {
-        if self.is_settled() {
-            return None;
+    pub(crate) unsafe fn expire(&self, error: &crate::Error) -> Vec<Settled> {
+        let mut runs = Vec::<Settled>::new();
+        let mut last = None;
+        for (index, opaque) in &self.records {
+            if self.outcomes.is_settled(*index) {
+                continue;
+            }
+            // SAFETY: its report is not settled, so the record and its slab are alive.
+            let record = unsafe { &*opaque.cast_const().cast::<Record>() };
+            // SAFETY: as above.
+            let slab = unsafe { &*record.slab };
+            slab.topic.metrics.failed(error.kind(), 1);
+            let owner = slab.owners.get(record.owner);
+            if let Some(owner) = owner {
+                owner.count(0, 1);
+            }
+            self.outcomes.fail(*index, error);
+            let is_same = last.replace(record.owner) == Some(record.owner);
+            match runs.last_mut().filter(|_| is_same) {
+                Some(run) => {
+                    run.records += 1;
+                    run.cost += record.cost();
+                }
+                None => runs.push(Settled {
+                    records: 1,
+                    cost: record.cost(),
+                    owner: owner.map(Arc::clone),
+                    buffers: None,
+                }),
+            }
         }
-        // SAFETY: its report is not settled, so the record and its slab are alive.
-        let record = unsafe { &*self.opaque.cast_const().cast::<Record>() };
-        // SAFETY: as above.
-        let slab = unsafe { &*record.slab };
-        slab.topic.metrics.failed(error.kind(), 1);
-        let owner = slab.owners.get(record.owner).map(Arc::clone);
-        if let Some(owner) = &owner {
-            owner.count(0, 1);
-        }
-        self.outcomes.fail(self.index, error);
         self.outcomes.wake();
-        Some(Settled {
-            records: 1,
-            cost: record.cost(),
-            owner,
-            buffers: None,
-        })
+        runs
     }
 }
 

@@ -21,7 +21,10 @@ use crate::sync::Mutex;
 
 /// The lanes of a topic's partitions.
 pub(crate) struct Routes {
+    /// Those too of partitions that a recreated topic has no more, for what is in them.
     lanes: Box<[Arc<Lane>]>,
+    /// How many partitions the topic has.
+    count: u32,
     partitioner: Partitioner,
     /// Where records without a key go for now; moves on with each slab that fills up.
     sticky: AtomicU32,
@@ -36,7 +39,7 @@ impl Routes {
         existing: Option<&Routes>,
     ) -> Self {
         let existing = existing.map_or(&[][..], |routes| &routes.lanes);
-        let lanes = (0..count as usize)
+        let lanes = (0..existing.len().max(count as usize))
             .map(|index| {
                 let known = existing.get(index);
                 known.map_or_else(|| Lane::new(opening()), Arc::clone)
@@ -44,15 +47,17 @@ impl Routes {
             .collect();
         Routes {
             lanes,
+            count,
             partitioner,
             sticky: AtomicU32::new(0),
         }
     }
 
     pub(crate) fn count(&self) -> u32 {
-        self.lanes.len() as u32
+        self.count
     }
 
+    /// Every lane that the topic has or had, by its partition.
     pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
         &self.lanes
     }
@@ -66,6 +71,12 @@ impl Routes {
 
     /// The lane of a partition, if the topic has it.
     pub(crate) fn lane(&self, partition: i32) -> Option<&Arc<Lane>> {
+        self.any_lane(partition)
+            .filter(|_| partition.unsigned_abs() < self.count)
+    }
+
+    /// The lane of a partition that the topic has or had.
+    pub(crate) fn any_lane(&self, partition: i32) -> Option<&Arc<Lane>> {
         self.lanes.get(usize::try_from(partition).ok()?)
     }
 
@@ -188,5 +199,33 @@ impl Topic {
         {
             place.copy_from_slice(&id.to_be_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_with_fewer_partitions_than_before_keeps_the_lanes_of_the_others() {
+        let routes = |count, before| {
+            Routes::new(
+                count,
+                Partitioner::Murmur2Random,
+                Opening::not_needed,
+                before,
+            )
+        };
+        let before = routes(3, None);
+        let fewer = routes(1, Some(&before));
+        assert_eq!((fewer.count(), fewer.lanes().len()), (1, 3));
+        assert!(fewer.lane(0).is_some() && fewer.lane(2).is_none());
+        assert!(fewer.lane(-1).is_none());
+        assert_eq!(fewer.partition(Some(b"key"), None), 0);
+        let more = routes(4, Some(&fewer));
+        for (partition, lane) in before.lanes().iter().enumerate() {
+            assert!(Arc::ptr_eq(lane, more.lane(partition as i32).unwrap()));
+        }
+        assert!(more.lane(3).is_some());
     }
 }

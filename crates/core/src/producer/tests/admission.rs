@@ -330,6 +330,25 @@ fn records_in_line_of_a_session_that_ends_go_in_the_next_one_in_order() {
 }
 
 #[test]
+fn the_next_session_admits_records_in_line_at_once() {
+    let broker = broker();
+    let took = || {
+        let producer = small(&broker, ProducerSettings::default(), 1);
+        broker.delay(SOON).unwrap();
+        let (_fills, waits) = (submit(&producer, "key", ""), submit(&producer, "key", ""));
+        let began = Instant::now();
+        end_session(&producer);
+        drop(waits.wait().unwrap());
+        let took = began.elapsed();
+        broker.delay(Duration::ZERO).unwrap();
+        let _ = producer.close(Duration::ZERO);
+        took
+    };
+    // An idle event thread looks every 500 ms. More than one try, for a busy machine.
+    assert!((0..3).any(|_| took() < Duration::from_millis(300)));
+}
+
+#[test]
 fn a_caller_that_does_not_wait_is_refused_where_the_line_is_as_long_as_the_queue() {
     let broker = broker();
     let producer = small(&broker, ProducerSettings::default(), 10);
@@ -340,6 +359,25 @@ fn a_caller_that_does_not_wait_is_refused_where_the_line_is_as_long_as_the_queue
     let error = producer.check_line().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QueueFull);
     drop(sent);
+    producer.check_line().unwrap();
+    assert!(producer.close(Duration::ZERO).is_err());
+}
+
+#[test]
+fn a_caller_that_does_not_wait_is_refused_where_the_line_has_as_many_bytes_as_the_queue() {
+    let broker = broker();
+    let settings = ProducerSettings::default().queue_max_bytes(100_000u64);
+    let producer = small(&broker, settings, 100);
+    broker.take_down().unwrap();
+    let large = "x".repeat(100_000);
+    let _fills = submit(&producer, "key", &large);
+    producer.check_line().unwrap();
+    let waits = submit(&producer, "key", &large);
+    assert_eq!(
+        producer.check_line().unwrap_err().kind(),
+        ErrorKind::QueueFull
+    );
+    drop(waits);
     producer.check_line().unwrap();
     assert!(producer.close(Duration::ZERO).is_err());
 }
