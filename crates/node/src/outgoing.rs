@@ -82,12 +82,8 @@ impl Sender {
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
                 let send = |event: &Event<'_>| self.event(event, options, via);
-                let number = head.kind - 100;
-                if head.options & options::KEEPS != 0 {
-                    self.with_read_json(number, json.as_bytes(), send)
-                } else {
-                    self.with_json(number, json.as_bytes(), Rules::Strict, send)
-                }
+                let keeps = head.options & options::KEEPS != 0;
+                self.with_json(head.kind - 100, json.as_bytes(), keeps, send)
             }
             200..300 => self.mended(head.kind - 200, cells, options, via),
             300..400 => self.flat(head.kind - 300, cells, options, true, via),
@@ -156,33 +152,22 @@ impl Sender {
         protect_json(topic, &self.topic_prefix, json)
     }
 
-    /// Gives the event that is this JSON to `work`.
+    /// Gives the event that is this JSON to `work`; `keeps_hashes` where it is one that was read.
     pub(crate) fn with_json<T>(
         &self,
         number: i32,
         json: &[u8],
-        rules: Rules,
+        keeps_hashes: bool,
         work: impl FnOnce(&Event<'_>) -> Result<T>,
     ) -> Result<T> {
         let topic = topic(number)?;
+        let read = match keeps_hashes {
+            true => event_from_treated_json,
+            false => event_from_json,
+        };
         self.with_fill(topic, |fill| {
             let mut scratch = Vec::new();
-            let decoded = event_from_json(topic, json, rules, fill, &mut scratch)?;
-            work(&decoded.event)
-        })
-    }
-
-    /// As [`with_json`](Self::with_json), for the JSON of an event that was read: its hashes stay.
-    fn with_read_json<T>(
-        &self,
-        number: i32,
-        json: &[u8],
-        work: impl FnOnce(&Event<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let topic = topic(number)?;
-        self.with_fill(topic, |fill| {
-            let mut scratch = Vec::new();
-            let decoded = event_from_treated_json(topic, json, Rules::Strict, fill, &mut scratch)?;
+            let decoded = read(topic, json, Rules::Strict, fill, &mut scratch)?;
             work(&decoded.event)
         })
     }

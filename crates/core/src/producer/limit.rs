@@ -673,13 +673,19 @@ mod tests {
         assert_eq!(topic.limit.bytes(), FIRST * 2);
     }
 
-    #[test]
-    fn a_refused_record_that_was_overtaken_by_its_key_is_lost() {
-        let (topic, records) = handed_over(&["a", "b", "a"]);
+    /// All of them in flight, in a window of the first hand-over.
+    fn in_flight(records: &Handed) -> State {
         let mut state = State::default();
         for opaque in &records.0 {
             assert!(state.admit(1, *opaque, 100, 1000));
         }
+        state
+    }
+
+    #[test]
+    fn a_refused_record_that_was_overtaken_by_its_key_is_lost() {
+        let (topic, records) = handed_over(&["a", "b", "a"]);
+        let mut state = in_flight(&records);
         refused(&mut state, records.0[0]);
         refused(&mut state, records.0[1]);
         delivered(&mut state, records.0[2]);
@@ -690,10 +696,7 @@ mod tests {
     #[test]
     fn a_refused_record_that_expired_meanwhile_is_not_failed_twice() {
         let (topic, records) = handed_over(&["a", "a"]);
-        let mut state = State::default();
-        for opaque in &records.0 {
-            assert!(state.admit(1, *opaque, 100, 1000));
-        }
+        let mut state = in_flight(&records);
         refused(&mut state, records.0[0]);
         // SAFETY: not settled before it is dropped, and no report on it is.
         let found = unsafe { look_up(records.0[0] as *mut c_void) };
@@ -708,10 +711,7 @@ mod tests {
     #[test]
     fn a_window_whose_last_record_librdkafka_does_not_take_ends() {
         let (topic, records) = handed_over(&["a", "b", "a", "c"]);
-        let mut state = State::default();
-        for opaque in &records.0 {
-            assert!(state.admit(1, *opaque, 100, 1000));
-        }
+        let mut state = in_flight(&records);
         refused(&mut state, records.0[0]);
         refused(&mut state, records.0[1]);
         delivered(&mut state, records.0[2]);
