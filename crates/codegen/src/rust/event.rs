@@ -52,7 +52,7 @@ fn imports(record: &Record, body: &str) -> String {
         ("super::string_map", &["StringMap"]),
         ("super::topic", &["Topic"]),
         (
-            "crate::codec::avro",
+            "crate::avro",
             &["MAX_VARINT_LEN", "Reader", "Writer", "append_with"],
         ),
         ("crate::error", &["Result"]),

@@ -46,15 +46,14 @@ pub(super) fn module(model: &Model) -> String {
     );
     modules.sort_unstable();
     out.extend(modules.iter().map(|module| {
-        // What is done to a sensitive value is done to JSON that is no typed event as well.
+        // JSON that is not a typed event gets the same treatment of sensitive values.
         let visibility = if module == "sensitive" {
-            "pub(crate) "
+            "#[doc(hidden)]\npub "
         } else {
             ""
         };
         format!("{visibility}mod {module};\n")
     }));
-    out.push_str("\n#[cfg(test)]\nmod tests;\n");
 
     let mut exports: Vec<(String, Vec<String>)> = [
         ("builder", vec!["Cause", "OptionalText"]),

@@ -1,4 +1,4 @@
-//! The Rust emitter: `crates/core/src/events/`.
+//! The Rust emitter: `crates/events/src/events/`.
 //!
 //! The code that it writes is a list of fields in five forms (a struct, a builder, an encoder, a
 //! decoder and a visitor); what these have in common is written by hand beside it in the same
@@ -19,7 +19,7 @@ use crate::HEADER;
 use crate::model::Model;
 
 /// Where the files go, relative to the root.
-pub(crate) const DIRECTORY: &str = "crates/core/src/events";
+pub(crate) const DIRECTORY: &str = "crates/events/src/events";
 
 /// Every file with its path.
 pub(crate) fn emit(model: &Model) -> Vec<(PathBuf, String)> {
