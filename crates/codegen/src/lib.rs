@@ -47,7 +47,7 @@ pub fn model(root: &Path) -> Result<Model> {
 pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let model = model(root)?;
     Ok([
-        rust::emit(&model),
+        rust::emit(&model)?,
         python::emit(&model),
         typescript::emit(&model),
     ]

@@ -2,20 +2,7 @@
 
 //! [`AuditAdminOperationEvent`]: an administrator changed something in the platform, or tried to.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::ActionResult;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::string_map::StringMap;
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// An administrator changed something in the platform, or tried to.
 ///
@@ -224,6 +211,7 @@ impl TypedEvent for AuditAdminOperationEvent<'_> {
         let ip_address = reader.text("ipAddress")?;
         let reason = reader.optional_text("reason")?;
         let changes = StringMap::read(&mut reader, "changes")?;
+
         reader.finish()?;
         Ok(AuditAdminOperationEvent {
             envelope,
@@ -267,6 +255,7 @@ impl Fields for AuditAdminOperationEvent<'_> {
         visitor.field("ipAddress", &self.ip_address)?;
         visitor.field("reason", &self.reason)?;
         visitor.field("changes", &self.changes)?;
+
         Ok(())
     }
 }

@@ -2,19 +2,7 @@
 
 //! [`AuditAPICallEvent`]: an API call was answered.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::sensitive;
-use super::sensitive::HashedText;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// An API call was answered.
 ///
@@ -256,6 +244,7 @@ impl TypedEvent for AuditAPICallEvent<'_> {
         let api_key = sensitive::optional_read(reader.optional_text("apiKey")?);
         let ip_address = reader.text("ipAddress")?;
         let error_message = reader.optional_text("errorMessage")?;
+
         reader.finish()?;
         Ok(AuditAPICallEvent {
             envelope,
@@ -317,6 +306,7 @@ impl Fields for AuditAPICallEvent<'_> {
         visitor.field("apiKey", &api_key)?;
         visitor.field("ipAddress", &self.ip_address)?;
         visitor.field("errorMessage", &self.error_message)?;
+
         Ok(())
     }
 }

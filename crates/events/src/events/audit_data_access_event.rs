@@ -2,20 +2,7 @@
 
 //! [`AuditDataAccessEvent`]: a user read, changed or passed on data, or tried to.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::{ActionResult, DataAccessType};
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::list::List;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A user read, changed or passed on data, or tried to.
 ///
@@ -249,6 +236,7 @@ impl TypedEvent for AuditDataAccessEvent<'_> {
         let purpose = reader.optional_text("purpose")?;
         let result = symbol::read(&mut reader, "result")?;
         let ip_address = reader.text("ipAddress")?;
+
         reader.finish()?;
         Ok(AuditDataAccessEvent {
             envelope,
@@ -298,6 +286,7 @@ impl Fields for AuditDataAccessEvent<'_> {
         visitor.field("purpose", &self.purpose)?;
         visitor.field("result", &self.result)?;
         visitor.field("ipAddress", &self.ip_address)?;
+
         Ok(())
     }
 }

@@ -2,20 +2,7 @@
 
 //! [`AuditUserActionEvent`]: a user did something, or tried to.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::ActionResult;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::string_map::StringMap;
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A user did something, or tried to.
 ///
@@ -224,6 +211,7 @@ impl TypedEvent for AuditUserActionEvent<'_> {
         let ip_address = reader.text("ipAddress")?;
         let user_agent = reader.optional_text("userAgent")?;
         let details = StringMap::read(&mut reader, "details")?;
+
         reader.finish()?;
         Ok(AuditUserActionEvent {
             envelope,
@@ -267,6 +255,7 @@ impl Fields for AuditUserActionEvent<'_> {
         visitor.field("ipAddress", &self.ip_address)?;
         visitor.field("userAgent", &self.user_agent)?;
         visitor.field("details", &self.details)?;
+
         Ok(())
     }
 }

@@ -3,20 +3,7 @@
 //! [`ConfigChangeEvent`]: a setting was created, changed or deleted. The topic is compacted and
 //! keeps the newest change of each setting.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::ConfigChangeType;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::sensitive;
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A setting was created, changed or deleted. The topic is compacted and keeps the newest change of
 /// each setting.
@@ -55,8 +42,8 @@ impl<'a> ConfigChangeEvent<'a> {
     }
 }
 
-/// Builds an [`ConfigChangeEvent`]. Required: `component`, `namespace`, `config_key`,
-/// `change_type`, `changed_by`.
+/// Builds a [`ConfigChangeEvent`]. Required: `component`, `namespace`, `config_key`, `change_type`,
+/// `changed_by`.
 #[derive(Default)]
 #[must_use = "an event is made by `build`"]
 pub struct ConfigChangeEventBuilder<'a> {
@@ -234,6 +221,7 @@ impl TypedEvent for ConfigChangeEvent<'_> {
         let sensitive = reader.boolean("sensitive")?;
         let changed_by = reader.text("changedBy")?;
         let reason = reader.optional_text("reason")?;
+
         reader.finish()?;
         Ok(ConfigChangeEvent {
             envelope,
@@ -286,6 +274,7 @@ impl Fields for ConfigChangeEvent<'_> {
         visitor.field("sensitive", &self.sensitive)?;
         visitor.field("changedBy", &self.changed_by)?;
         visitor.field("reason", &self.reason)?;
+
         Ok(())
     }
 }

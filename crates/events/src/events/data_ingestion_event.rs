@@ -3,20 +3,7 @@
 //! [`DataIngestionEvent`]: a batch of records was brought into a dataset, in full, in part or not
 //! at all.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::IngestionStatus;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::string_map::StringMap;
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A batch of records was brought into a dataset, in full, in part or not at all.
 ///
@@ -195,6 +182,7 @@ impl TypedEvent for DataIngestionEvent<'_> {
         let location = reader.text("location")?;
         let status = symbol::read(&mut reader, "status")?;
         let metadata = StringMap::read(&mut reader, "metadata")?;
+
         reader.finish()?;
         Ok(DataIngestionEvent {
             envelope,
@@ -232,6 +220,7 @@ impl Fields for DataIngestionEvent<'_> {
         visitor.field("location", &self.location)?;
         visitor.field("status", &self.status)?;
         visitor.field("metadata", &self.metadata)?;
+
         Ok(())
     }
 }

@@ -3,21 +3,7 @@
 //! [`DataLineageEvent`]: data flowed from one dataset into another: one edge of the lineage graph.
 //! The topic is compacted and keeps the newest event of each edge.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::TransformationType;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::items::Element;
-use super::list::List;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, Writer, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// Data flowed from one dataset into another: one edge of the lineage graph. The topic is compacted
 /// and keeps the newest event of each edge.
@@ -196,6 +182,7 @@ impl TypedEvent for DataLineageEvent<'_> {
         let transformation_name = reader.text("transformationName")?;
         let query = reader.optional_text("query")?;
         let columns = List::read(&mut reader, "columns")?;
+
         reader.finish()?;
         Ok(DataLineageEvent {
             envelope,
@@ -230,6 +217,7 @@ impl Fields for DataLineageEvent<'_> {
         visitor.field("transformationName", &self.transformation_name)?;
         visitor.field("query", &self.query)?;
         visitor.field("columns", &self.columns)?;
+
         Ok(())
     }
 }
@@ -311,6 +299,7 @@ impl<'a> Element for ColumnLineage<'a> {
         let source_column = reader.text(field)?;
         let target_column = reader.text(field)?;
         let transformation = reader.optional_text(field)?;
+
         Ok(ColumnLineage {
             source_column,
             target_column,
@@ -324,6 +313,7 @@ impl Fields for ColumnLineage<'_> {
         visitor.field("sourceColumn", &self.source_column)?;
         visitor.field("targetColumn", &self.target_column)?;
         visitor.field("transformation", &self.transformation)?;
+
         Ok(())
     }
 }

@@ -2,19 +2,7 @@
 
 //! [`DataQualityEvent`]: one quality check ran over one dataset.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::QualityResult;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// One quality check ran over one dataset.
 ///
@@ -207,6 +195,7 @@ impl TypedEvent for DataQualityEvent<'_> {
         let failed_records = reader.long("failedRecords")?;
         let total_records = reader.long("totalRecords")?;
         let message = reader.optional_text("message")?;
+
         reader.finish()?;
         Ok(DataQualityEvent {
             envelope,
@@ -247,6 +236,7 @@ impl Fields for DataQualityEvent<'_> {
         visitor.field("failedRecords", &self.failed_records)?;
         visitor.field("totalRecords", &self.total_records)?;
         visitor.field("message", &self.message)?;
+
         Ok(())
     }
 }

@@ -2,21 +2,7 @@
 
 //! [`DataTransformationEvent`]: a job read datasets, transformed them and wrote one dataset.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::TransformationStatus;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::list::List;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::string_map::StringMap;
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A job read datasets, transformed them and wrote one dataset.
 ///
@@ -236,6 +222,7 @@ impl TypedEvent for DataTransformationEvent<'_> {
         let status = symbol::read(&mut reader, "status")?;
         let error_message = reader.optional_text("errorMessage")?;
         let metadata = StringMap::read(&mut reader, "metadata")?;
+
         reader.finish()?;
         Ok(DataTransformationEvent {
             envelope,
@@ -282,6 +269,7 @@ impl Fields for DataTransformationEvent<'_> {
         visitor.field("status", &self.status)?;
         visitor.field("errorMessage", &self.error_message)?;
         visitor.field("metadata", &self.metadata)?;
+
         Ok(())
     }
 }

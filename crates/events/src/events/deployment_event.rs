@@ -2,19 +2,7 @@
 
 //! [`DeploymentEvent`]: a deployment was rolled out, rolled back, scaled or restarted.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::DeploymentAction;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A deployment was rolled out, rolled back, scaled or restarted.
 ///
@@ -195,6 +183,7 @@ impl TypedEvent for DeploymentEvent<'_> {
         let previous_version = reader.optional_text("previousVersion")?;
         let replicas = reader.int("replicas")?;
         let deployed_by = reader.text("deployedBy")?;
+
         reader.finish()?;
         Ok(DeploymentEvent {
             envelope,
@@ -233,6 +222,7 @@ impl Fields for DeploymentEvent<'_> {
         visitor.field("previousVersion", &self.previous_version)?;
         visitor.field("replicas", &self.replicas)?;
         visitor.field("deployedBy", &self.deployed_by)?;
+
         Ok(())
     }
 }

@@ -4,21 +4,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::audit_admin_operation_event::AuditAdminOperationEvent;
-use super::audit_api_call_event::AuditAPICallEvent;
-use super::audit_data_access_event::AuditDataAccessEvent;
-use super::audit_user_action_event::AuditUserActionEvent;
-use super::config_change_event::ConfigChangeEvent;
-use super::data_ingestion_event::DataIngestionEvent;
-use super::data_lineage_event::DataLineageEvent;
-use super::data_quality_event::DataQualityEvent;
-use super::data_transformation_event::DataTransformationEvent;
-use super::deployment_event::DeploymentEvent;
-use super::envelope::Envelope;
-use super::record::TypedEvent;
-use super::security_event::SecurityEvent;
-use super::service_health_event::ServiceHealthEvent;
-use super::topic::Topic;
+use super::*;
 use crate::error::Result;
 
 /// Any of the events, each variant named as its record without the `Event`.

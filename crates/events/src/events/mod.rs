@@ -12,18 +12,8 @@
 //! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values),
 //! [`encoded`] (an event as its bytes).
 
-mod audit_admin_operation_event;
-mod audit_api_call_event;
-mod audit_data_access_event;
-mod audit_user_action_event;
 mod builder;
 mod check;
-mod config_change_event;
-mod data_ingestion_event;
-mod data_lineage_event;
-mod data_quality_event;
-mod data_transformation_event;
-mod deployment_event;
 mod encoded;
 mod enums;
 mod envelope;
@@ -31,11 +21,11 @@ mod event;
 mod event_id;
 mod items;
 mod list;
+mod prelude;
 mod record;
-mod security_event;
+// JSON that is not a typed event gets the same treatment of sensitive values.
 #[doc(hidden)]
 pub mod sensitive;
-mod service_health_event;
 mod string_map;
 mod symbol;
 mod text;
@@ -43,17 +33,20 @@ mod topic;
 mod topic_spec;
 mod uuid;
 
-pub use audit_admin_operation_event::{AuditAdminOperationEvent, AuditAdminOperationEventBuilder};
-pub use audit_api_call_event::{AuditAPICallEvent, AuditAPICallEventBuilder};
-pub use audit_data_access_event::{AuditDataAccessEvent, AuditDataAccessEventBuilder};
-pub use audit_user_action_event::{AuditUserActionEvent, AuditUserActionEventBuilder};
+mod audit_admin_operation_event;
+mod audit_api_call_event;
+mod audit_data_access_event;
+mod audit_user_action_event;
+mod config_change_event;
+mod data_ingestion_event;
+mod data_lineage_event;
+mod data_quality_event;
+mod data_transformation_event;
+mod deployment_event;
+mod security_event;
+mod service_health_event;
+
 pub use builder::{Cause, OptionalText};
-pub use config_change_event::{ConfigChangeEvent, ConfigChangeEventBuilder};
-pub use data_ingestion_event::{DataIngestionEvent, DataIngestionEventBuilder};
-pub use data_lineage_event::{ColumnLineage, DataLineageEvent, DataLineageEventBuilder};
-pub use data_quality_event::{DataQualityEvent, DataQualityEventBuilder};
-pub use data_transformation_event::{DataTransformationEvent, DataTransformationEventBuilder};
-pub use deployment_event::{DeploymentEvent, DeploymentEventBuilder};
 pub use encoded::EncodedEvent;
 pub use enums::{
     ActionResult, ConfigChangeType, DataAccessType, DeploymentAction, HealthStatus,
@@ -66,9 +59,20 @@ pub use event_id::EventId;
 pub use items::{Element, Iter};
 pub use list::List;
 pub use record::TypedEvent;
-pub use security_event::{SecurityEvent, SecurityEventBuilder};
 pub use sensitive::HashedText;
-pub use service_health_event::{ServiceHealthEvent, ServiceHealthEventBuilder};
 pub use string_map::{Entries, StringMap};
 pub use topic::Topic;
 pub use topic_spec::{CleanupPolicy, TopicGroup, TopicSpec};
+
+pub use audit_admin_operation_event::{AuditAdminOperationEvent, AuditAdminOperationEventBuilder};
+pub use audit_api_call_event::{AuditAPICallEvent, AuditAPICallEventBuilder};
+pub use audit_data_access_event::{AuditDataAccessEvent, AuditDataAccessEventBuilder};
+pub use audit_user_action_event::{AuditUserActionEvent, AuditUserActionEventBuilder};
+pub use config_change_event::{ConfigChangeEvent, ConfigChangeEventBuilder};
+pub use data_ingestion_event::{DataIngestionEvent, DataIngestionEventBuilder};
+pub use data_lineage_event::{ColumnLineage, DataLineageEvent, DataLineageEventBuilder};
+pub use data_quality_event::{DataQualityEvent, DataQualityEventBuilder};
+pub use data_transformation_event::{DataTransformationEvent, DataTransformationEventBuilder};
+pub use deployment_event::{DeploymentEvent, DeploymentEventBuilder};
+pub use security_event::{SecurityEvent, SecurityEventBuilder};
+pub use service_health_event::{ServiceHealthEvent, ServiceHealthEventBuilder};

@@ -2,20 +2,7 @@
 
 //! [`SecurityEvent`]: something of concern to security happened or was prevented.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::{SecurityCategory, SecurityOutcome, Severity};
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::string_map::StringMap;
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// Something of concern to security happened or was prevented.
 ///
@@ -247,6 +234,7 @@ impl TypedEvent for SecurityEvent<'_> {
         let user_agent = reader.optional_text("userAgent")?;
         let description = reader.text("description")?;
         let details = StringMap::read(&mut reader, "details")?;
+
         reader.finish()?;
         Ok(SecurityEvent {
             envelope,
@@ -293,6 +281,7 @@ impl Fields for SecurityEvent<'_> {
         visitor.field("userAgent", &self.user_agent)?;
         visitor.field("description", &self.description)?;
         visitor.field("details", &self.details)?;
+
         Ok(())
     }
 }

@@ -3,19 +3,7 @@
 //! [`ServiceHealthEvent`]: a service reported its health. The topic is compacted and keeps the
 //! newest report of each service.
 
-use std::borrow::Cow;
-
-use super::builder::{OptionalText, envelope_setters};
-use super::check;
-use super::enums::HealthStatus;
-use super::envelope::{Envelope, EnvelopeBuilder};
-use super::event_id::EventId;
-use super::record::{Fields, TypedEvent, Visitor, show_by_fields};
-use super::symbol;
-use super::text;
-use super::topic::Topic;
-use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
-use crate::error::Result;
+use super::prelude::*;
 
 /// A service reported its health. The topic is compacted and keeps the newest report of each
 /// service.
@@ -182,6 +170,7 @@ impl TypedEvent for ServiceHealthEvent<'_> {
         let latency_ms = reader.long("latencyMs")?;
         let error_rate = reader.double("errorRate")?;
         let message = reader.optional_text("message")?;
+
         reader.finish()?;
         Ok(ServiceHealthEvent {
             envelope,
@@ -216,6 +205,7 @@ impl Fields for ServiceHealthEvent<'_> {
         visitor.field("latencyMs", &self.latency_ms)?;
         visitor.field("errorRate", &self.error_rate)?;
         visitor.field("message", &self.message)?;
+
         Ok(())
     }
 }
