@@ -1,7 +1,7 @@
 //! `schemas/` to source code: the only place that knows how a record looks in each language.
 //!
 //! ```text
-//! schemas/*.avsc, topics.json --schemas--> Model --rust--------> crates/core/src/events/*.rs
+//! schemas/*.avsc, topics.json --schemas--> Model --rust--------> crates/events/src/events/*.rs
 //!                                               --python------> crates/py: classes, enums, stubs
 //!                                               --typescript--> crates/node/npm/lib/events/*
 //! ```
@@ -47,7 +47,7 @@ pub fn model(root: &Path) -> Result<Model> {
 pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let model = model(root)?;
     Ok([
-        rust::emit(&model),
+        rust::emit(&model)?,
         python::emit(&model),
         typescript::emit(&model),
     ]

@@ -10,14 +10,15 @@
 //! registered twice without harm.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
+
+pub(crate) use carbon_events_types::fork::generation;
 
 /// How long a fork waits at most: a name server may take its time.
 const LONGEST: Duration = Duration::from_secs(1);
 
-static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Read by those who must not be disturbed, written by a fork.
 static FIRST_GATE: RwLock<()> = RwLock::new(());
 /// The gate of a child that was forked while the one before was in use, which it is for ever there.
@@ -34,13 +35,6 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// The gate while this thread forks.
     static FORKING: Cell<Option<RwLockWriteGuard<'static, ()>>> = const { Cell::new(None) };
-}
-
-/// A number that differs between a process and the children that it forks. A relaxed load: cheap
-/// enough for every send, where `getpid` is a system call.
-pub(crate) fn generation() -> u32 {
-    register();
-    GENERATION.load(Ordering::Relaxed)
 }
 
 /// Until what it gives is dropped, forks of other threads wait. For work that is short and waits for
@@ -104,7 +98,6 @@ fn register() {
             let _ = FORKING.try_with(Cell::take);
         }
         unsafe extern "C" fn in_child() {
-            GENERATION.fetch_add(1, Ordering::Relaxed);
             // `before` ran on this thread, of which the child's is the copy.
             let closed = FORKING.try_with(Cell::take).ok().flatten();
             if closed.is_none() {

@@ -87,12 +87,9 @@
 pub mod admin;
 mod background;
 mod client;
-pub mod codec;
 pub mod compat;
 pub mod config;
 pub mod consumer;
-mod error;
-pub mod events;
 mod fork;
 mod kafka;
 pub mod metrics;
@@ -103,9 +100,12 @@ pub mod sync;
 #[cfg(any(feature = "testkit", test))]
 pub mod testkit;
 
+pub use carbon_events_types::{
+    Envelope, Error, ErrorKind, Event, EventId, List, Result, StringMap, Topic, TopicSpec,
+    TypedEvent, codec, events,
+};
+
 pub use consumer::{Batch, EventConsumer, EventStream, OwnedRecord, Record};
-pub use error::{Error, ErrorKind, Result};
-pub use events::{Envelope, Event, EventId, List, StringMap, Topic, TopicSpec, TypedEvent};
 pub use producer::{Delivery, DeliveryReport, EventProducer};
 
 /// The README's Rust, compiled.

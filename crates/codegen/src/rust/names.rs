@@ -1,20 +1,10 @@
 //! Avro's names as Rust's.
 
+use heck::{ToSnakeCase, ToUpperCamelCase};
+
 /// `AuditAPICallEvent` to `audit_api_call_event`, `latencyMs` to `latency_ms`.
 pub(crate) fn snake(name: &str) -> String {
-    let chars: Vec<char> = name.chars().collect();
-    let mut snake = String::new();
-    for (index, &char) in chars.iter().enumerate() {
-        if char.is_uppercase() && index > 0 {
-            let after_word = !chars[index - 1].is_uppercase();
-            let before_word = chars.get(index + 1).is_some_and(|next| next.is_lowercase());
-            if (after_word || before_word) && !snake.ends_with('_') {
-                snake.push('_');
-            }
-        }
-        snake.extend(char.to_lowercase());
-    }
-    snake
+    name.to_snake_case()
 }
 
 /// [`snake`], or with `r#` before it where that is a word of Rust's own.
@@ -35,13 +25,7 @@ pub(crate) fn ident(name: &str) -> String {
 
 /// `audit-api-calls` to `AuditApiCalls`, `COMPACT_AND_DELETE` to `CompactAndDelete`.
 pub(crate) fn camel(name: &str) -> String {
-    let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
-    words
-        .map(|word| {
-            let (first, rest) = word.split_at(1);
-            format!("{}{}", first.to_uppercase(), rest.to_lowercase())
-        })
-        .collect()
+    name.to_upper_camel_case()
 }
 
 /// The variant of an event: `AuditAPICallEvent` to `AuditAPICall`.
