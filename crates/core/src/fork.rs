@@ -43,6 +43,27 @@ pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// A value whose threads, sockets or locks belong to the process that made it. A forked child has a
+/// copy that it must neither use nor drop.
+pub(crate) struct PerProcess<T> {
+    generation: u32,
+    value: T,
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn new(value: T) -> Self {
+        PerProcess {
+            generation: generation(),
+            value,
+        }
+    }
+
+    /// The value; `None` in a forked child of the process that made it.
+    pub(crate) fn get(&self) -> Option<&T> {
+        (self.generation == generation()).then_some(&self.value)
+    }
+}
+
 /// Until what it gives is dropped, forks of other threads wait. For work that is short and waits for
 /// nothing but locks that are used so, too.
 #[must_use = "forks wait until it is dropped"]

@@ -91,6 +91,7 @@ pub mod codec;
 pub mod compat;
 pub mod config;
 pub mod consumer;
+mod deadline;
 mod error;
 pub mod events;
 mod fork;

@@ -6,10 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::kafka::REFUSED_LOGIN_GRACE;
 use crate::{Error, ErrorKind};
-
-/// A broker that is just starting may refuse for a moment what it takes later.
-const REFUSED_FOR: Duration = Duration::from_secs(2);
 
 pub(super) struct Trouble {
     patience: Duration,
@@ -53,7 +51,7 @@ impl Trouble {
         }
         let refused = |error: &Error| error.kind() == ErrorKind::Authentication;
         let patience = if refused(&error) {
-            REFUSED_FOR.min(self.patience)
+            REFUSED_LOGIN_GRACE.min(self.patience)
         } else {
             self.patience
         };
@@ -154,8 +152,8 @@ mod tests {
         trouble.note(error(ErrorKind::Unavailable), true, now);
         trouble.note(error(ErrorKind::Authentication), true, now);
         trouble.note(error(ErrorKind::Unavailable), true, now);
-        assert!(trouble.is_due(now + REFUSED_FOR));
-        let shown = trouble.looked(false, now + REFUSED_FOR);
+        assert!(trouble.is_due(now + REFUSED_LOGIN_GRACE));
+        let shown = trouble.looked(false, now + REFUSED_LOGIN_GRACE);
         assert_eq!(shown, Some(error(ErrorKind::Authentication)));
     }
 
