@@ -14,6 +14,11 @@ impl Deadline {
         Deadline(Instant::now() + timeout.min(FAR))
     }
 
+    /// This deadline, put off by `extra`.
+    pub(crate) fn plus(self, extra: Duration) -> Self {
+        Deadline(self.0 + extra)
+    }
+
     /// The time left; zero once it has passed.
     pub(crate) fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())

@@ -203,7 +203,7 @@ fn who_waits_for_records_is_told_if_the_consumers_thread_ends() {
                 }
             }
         });
-        consumer.shared.thread_ended();
+        consumer.shared().thread_ended();
         let error = waiting.join().unwrap();
         assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
         assert_eq!(consumer.next_batch(SOON).unwrap_err(), error, "it stays");
