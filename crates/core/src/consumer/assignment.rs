@@ -185,7 +185,7 @@ impl Assignment {
         self.shared.notify.notify();
     }
 
-    /// Gives partitions up, after the batches of them that are in hand.
+    /// Revokes partitions, once the batches of them that are in hand are processed.
     pub(super) fn revoke(&mut self, list: &PartitionList) {
         self.pending = None;
         let partitions: Vec<TopicPartition> = list.iter().map(TopicPartition::from).collect();

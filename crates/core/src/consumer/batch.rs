@@ -90,7 +90,7 @@ impl Batch {
         let Some(record) = self.get(last) else {
             return;
         };
-        let run = Arc::clone(&record.segment().run);
+        let run = Arc::clone(&record.segment.run);
         let released = [(run, record.offset() + 1)];
         self.fetched.progress.release(&self.reader, released);
     }

@@ -1,7 +1,7 @@
 //! From a record's bytes to its event, in any number of threads at once.
 //!
 //! Nearly every record is a body in our own schema behind a header that was met before: one
-//! comparison tells, and the event borrows from the record. For the rest a [`Decoder`] of the pool
+//! comparison shows it, and the event borrows from the record. For the rest a [`Decoder`] of the pool
 //! rewrites the body, which is kept beside the batch so that the event can borrow from it.
 //!
 //! Decoding never waits for the registry: a read returns a batch once the registry has answered for
@@ -28,8 +28,8 @@ impl<'b> Record<'b> {
     /// reading goes on.
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable): the bytes are no event, or the
     /// record is a [tombstone](Self::is_tombstone), which the metrics do not count as undecodable.
-    /// [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): an event of another
-    /// writer that ours cannot stand for.
+    /// [`ErrorKind::IncompatibleSchema`](crate::ErrorKind::IncompatibleSchema): the
+    /// writer's schema cannot be read as ours.
     #[inline]
     pub fn event(&self) -> Result<Event<'b>> {
         let event = self
@@ -50,7 +50,7 @@ impl<'b> Record<'b> {
             .map_err(|error| self.undecodable(error))
     }
 
-    /// The event as a copy of its Avro body, checked now and taken apart when it is looked at.
+    /// The event as a copy of its Avro body, checked now and decoded when it is used.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl<'b> Record<'b> {
             .map_err(|error| self.undecodable(error))
     }
 
-    /// A copy that lives on its own, with the event decoded.
+    /// A copy that owns its memory, with the event decoded.
     pub fn to_owned(&self) -> OwnedRecord<Event<'static>> {
         self.owned(self.event().map(Event::into_owned))
     }
@@ -76,7 +76,7 @@ impl<'b> Record<'b> {
             .headers()
             .map(|header| (header.name.to_owned(), header.value.map(<[u8]>::to_vec)));
         OwnedRecord {
-            partition: self.segment().partition.clone(),
+            partition: self.segment.partition.clone(),
             offset: self.offset(),
             timestamp_ms: self.timestamp_ms(),
             key: self.key().map(<[u8]>::to_vec),
@@ -85,7 +85,7 @@ impl<'b> Record<'b> {
                 let value = self.value().map(<[u8]>::to_vec);
                 Box::new(Undecodable { error, value })
             }),
-            leader_epoch: self.segment().run.leader_epoch(),
+            leader_epoch: self.segment.run.leader_epoch(),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'b> Record<'b> {
     #[inline]
     fn body(&self, topic: Topic) -> Result<&'b [u8]> {
         match frame::split(self.value().unwrap_or_default()) {
-            Ok(frame) if self.fetched().decoders.is_own(topic, frame.format) => Ok(frame.body),
+            Ok(frame) if self.fetched.decoders.is_own(topic, frame.format) => Ok(frame.body),
             split => self.rewritten(topic, self.frame(split)?),
         }
     }
@@ -101,7 +101,7 @@ impl<'b> Record<'b> {
     /// The body of whichever event it is. On a topic of the twelve it is that topic's.
     #[inline]
     fn body_of_any(&self) -> Result<(Topic, &'b [u8])> {
-        match self.segment().topic.event {
+        match self.segment.topic.event {
             Some(topic) => self.body(topic).map(|body| (topic, body)),
             None => self.body_of_other_topic(),
         }
@@ -110,7 +110,7 @@ impl<'b> Record<'b> {
     #[inline(never)]
     fn body_of_other_topic(&self) -> Result<(Topic, &'b [u8])> {
         let frame = self.frame(frame::split(self.value().unwrap_or_default()))?;
-        let decoders = &self.fetched().decoders;
+        let decoders = &self.fetched.decoders;
         let mut topics = Topic::ALL.into_iter();
         if let Some(topic) = topics.find(|topic| decoders.is_own(*topic, frame.format)) {
             return Ok((topic, frame.body));
@@ -124,8 +124,8 @@ impl<'b> Record<'b> {
     #[inline(never)]
     fn rewritten(&self, topic: Topic, frame: Frame<'b>) -> Result<&'b [u8]> {
         self.check_schema(frame.format)?;
-        let fetched = self.fetched();
-        if let Some(body) = fetched.rewritten.get(self.index(), topic) {
+        let fetched = self.fetched;
+        if let Some(body) = fetched.rewritten.get(self.index, topic) {
             return Ok(body);
         }
         let mut scratch = Vec::new();
@@ -134,7 +134,7 @@ impl<'b> Record<'b> {
             let (_, body, leniency) =
                 decoder.framed_body(topic, frame, &fill(self, &id), &mut scratch)?;
             if leniency.unknown_fields > 0 {
-                let metrics = &self.segment().topic.metrics;
+                let metrics = &self.segment.topic.metrics;
                 metrics.unknown_json_fields(leniency.unknown_fields.into());
             }
             // An event is never empty, so neither is a body that was rewritten.
@@ -144,18 +144,18 @@ impl<'b> Record<'b> {
             fetched.decoders.note_own(topic, frame.format);
             return Ok(frame.body);
         }
-        let (index, records) = (self.index(), fetched.messages.len());
+        let (index, records) = (self.index, fetched.messages.len());
         Ok(fetched.rewritten.keep(index, records, topic, scratch))
     }
 
-    /// The format, with a look at the headers where the first bytes do not tell. An id that the
-    /// registry knows tells.
+    /// The record's format: by its first bytes or, where these are no format or an id that the registry
+    /// does not have, by its headers.
     fn frame(&self, split: Result<Frame<'b>>) -> Result<Frame<'b>> {
         let Some(value) = self.value() else {
             return split;
         };
-        let fetched = self.fetched();
-        let tells = match &split {
+        let fetched = self.fetched;
+        let is_clear = match &split {
             Ok(Frame {
                 format: WireFormat::Confluent { id },
                 ..
@@ -163,15 +163,15 @@ impl<'b> Record<'b> {
             Ok(_) => true,
             Err(_) => false,
         };
-        if tells {
+        if is_clear {
             return split;
         }
-        named_in_header(self.message(), value).unwrap_or(split)
+        named_in_header(&self.message, value).unwrap_or(split)
     }
 
     /// Fails with why the schema that the record names does not exist or cannot be read.
     fn check_schema(&self, format: WireFormat) -> Result<()> {
-        let refused = self.fetched().schemas.refused.get(&format);
+        let refused = self.fetched.schemas.refused.get(&format);
         refused.map_or(Ok(()), |error| Err(error.clone()))
     }
 
@@ -179,7 +179,7 @@ impl<'b> Record<'b> {
     #[cold]
     fn undecodable(&self, error: Error) -> Error {
         if !self.is_tombstone() {
-            self.segment().topic.metrics.undecodable(1);
+            self.segment.topic.metrics.undecodable(1);
         }
         error
             .with("topic", self.topic())
@@ -208,7 +208,7 @@ impl<'b> Record<'b> {
     }
 }
 
-/// What stands for the envelope's fields that JSON leaves out.
+/// Values for the envelope's fields that JSON leaves out.
 fn fill<'a>(record: &Record<'_>, id: &'a str) -> Fill<'a> {
     Fill {
         event_id: id,

@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::notify::Notify;
 use super::position::{Offsets, TopicPartition};
 use super::reader_id::ReaderId;
-use super::shared::{Next, Shared};
+use super::shared::Shared;
 use super::stream::{Decode, EventStream, One};
 use crate::background::on_a_thread;
 use crate::deadline::Deadline;
@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
-/// Reads events from Kafka as a member of a consumer group, or alone.
+/// Reads events from Kafka as a member of a consumer group, or standalone.
 ///
 /// Threads and tasks may share it by reference; each reads batches of its own. See the
 /// [module](super) for what is acknowledged when.
@@ -88,11 +88,7 @@ impl EventConsumer {
     ///
     /// Those of [`next_batch`](Self::next_batch).
     pub fn next_batch_of(&self, reader: &ReaderId, timeout: Duration) -> Result<Option<Batch>> {
-        let deadline = Deadline::after(timeout);
-        match self.shared.wait_next(reader, deadline)? {
-            Next::Batch(batch) => Ok(Some(batch)),
-            Next::End | Next::Nothing => Ok(None),
-        }
+        self.shared.wait_next(reader, Deadline::after(timeout))
     }
 
     /// As [`next_batch`](Self::next_batch), for a task, and without a timeout: `None` comes with
@@ -118,21 +114,14 @@ impl EventConsumer {
 
     async fn receive(&self, reader: Option<&ReaderId>) -> Result<Option<Batch>> {
         let mut waits = false;
-        let next = poll_fn(|cx| {
-            let polled;
-            let reader = match reader {
-                Some(reader) => reader,
-                None => {
-                    polled = ReaderId::polled(cx.waker());
-                    &polled
-                }
-            };
-            self.shared.poll_next(reader, &mut waits, cx)
-        });
-        match next.await? {
-            Next::Batch(batch) => Ok(Some(batch)),
-            Next::End | Next::Nothing => Ok(None),
-        }
+        poll_fn(|cx| match reader {
+            Some(reader) => self.shared.poll_next(reader, &mut waits, cx),
+            None => {
+                let reader = ReaderId::polled(cx.waker());
+                self.shared.poll_next(&reader, &mut waits, cx)
+            }
+        })
+        .await
     }
 
     /// The records one by one, each copied out with its event decoded.

@@ -417,7 +417,7 @@ impl Fetch {
 }
 
 impl State {
-    /// Reading begins anew in these partitions.
+    /// Reading begins in these partitions, from wherever.
     fn begin(&mut self, partitions: &[TopicPartition]) {
         self.drop_pending(partitions);
         self.end.assigned(partitions);

@@ -55,7 +55,7 @@ impl<E> OwnedRecord<E> {
         value.as_deref()
     }
 
-    /// The event alone.
+    /// The event without its record.
     ///
     /// # Errors
     ///

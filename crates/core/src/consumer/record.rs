@@ -1,4 +1,4 @@
-//! The records of a batch: what they are made of. How they are decoded is in `decode`.
+//! The records of a batch: their data. Their events are in `decode`.
 
 use std::fmt;
 
@@ -57,10 +57,10 @@ impl fmt::Debug for Records<'_> {
 /// One record of a batch. It borrows from the batch and copies nothing.
 #[derive(Clone, Copy)]
 pub struct Record<'b> {
-    message: Message<'b>,
-    fetched: &'b Fetched,
-    segment: &'b Segment,
-    index: usize,
+    pub(super) message: Message<'b>,
+    pub(super) fetched: &'b Fetched,
+    pub(super) segment: &'b Segment,
+    pub(super) index: usize,
 }
 
 impl<'b> Record<'b> {
@@ -93,20 +93,20 @@ impl<'b> Record<'b> {
         self.message.offset()
     }
 
-    /// The record's own timestamp in milliseconds UTC: when it was made or, where the topic is set
-    /// to that, appended.
+    /// The record's own timestamp in milliseconds UTC: when it was produced or, if the topic is
+    /// configured so, appended.
     pub fn timestamp_ms(&self) -> Option<i64> {
         self.message.timestamp_ms()
     }
 
-    /// Its key as it was written: UTF-8 text in every record of ours.
+    /// Its key as it was written: UTF-8 text in every record of this library.
     #[inline]
     pub fn key(&self) -> Option<&'b [u8]> {
         self.message.key()
     }
 
     /// Whether it is a tombstone: a record without a value, with which a compacted topic deletes what
-    /// has the same key. It has no event, and that is no fault: ask before [`event`](Self::event).
+    /// has the same key. It has no event: ask before [`event`](Self::event).
     #[inline]
     pub fn is_tombstone(&self) -> bool {
         self.value().is_none()
@@ -145,25 +145,6 @@ impl<'b> Record<'b> {
         if self.segment.records.end == self.index + 1 {
             self.fetched.progress.notify();
         }
-    }
-
-    #[inline]
-    pub(super) fn message(&self) -> &Message<'b> {
-        &self.message
-    }
-
-    #[inline]
-    pub(super) fn fetched(&self) -> &'b Fetched {
-        self.fetched
-    }
-
-    #[inline]
-    pub(super) fn segment(&self) -> &'b Segment {
-        self.segment
-    }
-
-    pub(super) fn index(&self) -> usize {
-        self.index
     }
 }
 

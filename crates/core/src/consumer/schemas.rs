@@ -123,7 +123,7 @@ impl SchemaSource for Schemas {
     }
 }
 
-/// The schema that a header of the record names, if there is such a header. Of several, the last.
+/// The schema named in the record's header, if it has that header. Of several headers, the last.
 pub(super) fn named_in_header<'m>(
     message: &Message<'m>,
     value: &'m [u8],

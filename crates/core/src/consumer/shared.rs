@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::decoders::Decoders;
 use super::failures::Failures;
 use super::fetch::{Fetch, Found, closed};
+use super::fetched::Fetched;
 use super::notify::Notify;
 use super::position::Offsets;
 use super::progress::Progress;
@@ -37,14 +38,6 @@ pub(super) struct Shared {
     handle: PerProcess<Mutex<Option<Arc<Handle>>>>,
     /// By when the group is to be left, once the consumer closes.
     closing_by: Mutex<Option<Deadline>>,
-}
-
-/// What a read gives.
-pub(super) enum Next {
-    Batch(Batch),
-    /// The end of every assigned partition was reached.
-    End,
-    Nothing,
 }
 
 impl Shared {
@@ -108,18 +101,19 @@ impl Shared {
         self.handle.get().is_none()
     }
 
-    /// The next batch for a reader; waits for one until `deadline`. Acknowledges what the reader
-    /// received and dropped before.
-    pub(super) fn wait_next(&self, reader: &ReaderId, deadline: Deadline) -> Result<Next> {
+    /// Waits for the next batch for a reader until `deadline`. Returns `None` then, or at the end.
+    /// Acknowledges what the reader received and dropped before.
+    pub(super) fn wait_next(&self, reader: &ReaderId, deadline: Deadline) -> Result<Option<Batch>> {
         self.progress().acknowledge_released(reader);
         loop {
             let seen = self.notify.count();
-            match self.next(reader)? {
-                Next::Nothing => {}
-                found => return Ok(found),
+            match self.take()? {
+                Found::Records(fetched) => return Ok(Some(self.batch(fetched, reader))),
+                Found::End => return Ok(None),
+                Found::Nothing => {}
             }
             if !self.notify.wait(seen, deadline) {
-                return Ok(Next::Nothing);
+                return Ok(None);
             }
         }
     }
@@ -131,38 +125,37 @@ impl Shared {
         reader: &ReaderId,
         waits: &mut bool,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Next>> {
+    ) -> Poll<Result<Option<Batch>>> {
         if !std::mem::replace(waits, true) {
             self.progress().acknowledge_released(reader);
         }
         loop {
             let seen = self.notify.count();
-            match self.next(reader) {
-                Ok(Next::Nothing) => {}
-                found => {
-                    *waits = false;
-                    return Poll::Ready(found);
+            let next = match self.take() {
+                Ok(Found::Records(fetched)) => Ok(Some(self.batch(fetched, reader))),
+                Ok(Found::End) => Ok(None),
+                Ok(Found::Nothing) if self.notify.register(seen, cx.waker()) => {
+                    return Poll::Pending;
                 }
-            }
-            if self.notify.register(seen, cx.waker()) {
-                return Poll::Pending;
-            }
+                Ok(Found::Nothing) => continue,
+                Err(error) => Err(error),
+            };
+            *waits = false;
+            return Poll::Ready(next);
         }
     }
 
-    fn next(&self, reader: &ReaderId) -> Result<Next> {
+    /// Takes what is there, without waiting.
+    fn take(&self) -> Result<Found> {
         self.failures.check()?;
         if self.is_forked() {
             self.handle()?;
         }
-        Ok(match self.fetch.take()? {
-            Found::Records(fetched) => {
-                let fetch = Arc::clone(&self.fetch);
-                Next::Batch(Batch::new(fetched, fetch, reader.clone()))
-            }
-            Found::End => Next::End,
-            Found::Nothing => Next::Nothing,
-        })
+        self.fetch.take()
+    }
+
+    fn batch(&self, fetched: Fetched, reader: &ReaderId) -> Batch {
+        Batch::new(fetched, Arc::clone(&self.fetch), reader.clone())
     }
 
     /// Stores what is acknowledged for the next automatic commit.

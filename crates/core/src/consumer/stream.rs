@@ -10,7 +10,7 @@ use super::cursor::Cursor;
 use super::owned::OwnedRecord;
 use super::reader_id::ReaderId;
 use super::record::Record;
-use super::shared::{Next, Shared};
+use super::shared::Shared;
 use crate::events::{Event, TypedEvent};
 use crate::{ErrorKind, Result};
 
@@ -35,7 +35,7 @@ impl Decode for Any {
     }
 }
 
-/// One event alone.
+/// Events of one type.
 #[derive(Debug)]
 pub struct One<E>(PhantomData<fn() -> E>);
 
@@ -106,10 +106,8 @@ impl<D: Decode> Stream for EventStream<'_, D> {
                     }
                     return Poll::Ready(Some(Err(error)));
                 }
-                Poll::Ready(Ok(Next::Nothing | Next::End)) => return Poll::Ready(None),
-                Poll::Ready(Ok(Next::Batch(batch))) => {
-                    this.current = Some(Cursor::new(batch));
-                }
+                Poll::Ready(Ok(None)) => return Poll::Ready(None),
+                Poll::Ready(Ok(Some(batch))) => this.current = Some(Cursor::new(batch)),
             }
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn broker() -> Broker {
 }
 
 /// A consumer of [`TOPIC`]. The in-process broker answers a rebalance when the session timeout has
-/// passed, whoever has joined by then, so that is short.
+/// passed, with the members that have joined by then, so that is short.
 pub(super) fn builder(broker: &Broker, group: &str) -> EventConsumerBuilder {
     EventConsumer::builder()
         .connection(
@@ -78,7 +78,7 @@ pub(super) fn write_values(
 ) {
     let producer = EventProducer::builder()
         .connection(broker.connection())
-        // In one batch: an idempotent producer's first record of a partition goes alone.
+        // In one batch: an idempotent producer's first record of a partition is a batch of its own.
         .producer(ProducerSettings::default().idempotence(false))
         .build()
         .unwrap();
@@ -135,6 +135,18 @@ pub(super) fn read(consumer: &EventConsumer, count: usize) -> BTreeMap<i32, Vec<
         }
     }
     latencies
+}
+
+/// The error that reading meets before any record.
+pub(super) fn error(consumer: &EventConsumer) -> crate::Error {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match consumer.next_batch(Duration::from_millis(200)) {
+            Err(error) => return error,
+            Ok(None) => assert!(Instant::now() < deadline, "no error"),
+            Ok(Some(batch)) => panic!("{batch:?}"),
+        }
+    }
 }
 
 /// Waits until `condition` holds.

@@ -62,25 +62,25 @@ fn a_rebalance_waits_for_parts_in_hand_only_and_the_others_drop_what_was_revoked
     let member = || builder(&broker, "g").build().unwrap();
     let consumer = member();
     let mut parts = parts(&consumer, 6, 3);
-    let is_waited_for = || {
+    let is_in_hand = || {
         let soon = Deadline::after(Duration::from_millis(20));
         let progress = consumer.shared().progress();
         !progress.wait_until_processed(&consumer.assignment(), soon, || false)
     };
-    assert!(!is_waited_for(), "nobody has a part");
+    assert!(!is_in_hand(), "no reader has a part in hand");
     for part in &mut parts {
         part.take();
     }
     let mut part = parts.swap_remove(0);
     drop(parts);
-    assert!(is_waited_for());
+    assert!(is_in_hand());
     part.leave(0);
-    assert!(!is_waited_for());
+    assert!(!is_in_hand());
     let second = member();
     until("both to have partitions", || {
         !second.assignment().is_empty() && !consumer.assignment().is_empty()
     });
-    // The eager protocol gives up all, and what was kept is fetched anew.
+    // The eager protocol revokes all partitions, and what was kept is fetched again.
     assert!(part.take() && part.is_empty());
     let mut seen = Vec::new();
     until("each record", || {
