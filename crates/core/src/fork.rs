@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-pub(crate) use carbon_events_types::fork::generation;
+pub(crate) use carbon_events_types::fork::{PerProcess, generation};
 
 /// How long a fork waits at most: a name server may take its time.
 const LONGEST: Duration = Duration::from_secs(1);

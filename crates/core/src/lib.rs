@@ -90,6 +90,7 @@ mod client;
 pub mod compat;
 pub mod config;
 pub mod consumer;
+mod deadline;
 mod fork;
 mod kafka;
 pub mod metrics;

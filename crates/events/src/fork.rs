@@ -1,7 +1,7 @@
 //! Which process this is, for values that a forked child must not share with its parent.
 //!
 //! A child of `fork` starts as a copy of its parent's memory. [`generation`] differs between the
-//! two, and a [`PerProcess`] value is made again when the generation has changed.
+//! two, and a [`PerProcess`] value is gone when the generation has changed.
 //!
 //! The handler is not registered by a `Once`, which a fork could leave half done in the child. Two
 //! threads may register it twice; the generation then grows by two, which is as good.
@@ -35,24 +35,34 @@ fn register() {
     REGISTERED.store(true, Ordering::Release);
 }
 
-/// A value that each process makes for itself, on first use.
-pub(crate) struct PerProcess<T> {
-    made: Option<(u32, T)>,
+/// A value whose threads, sockets, locks or secrets belong to the process that created it. A forked
+/// child has a copy that it must not use.
+pub struct PerProcess<T> {
+    generation: u32,
+    value: T,
 }
 
 impl<T> PerProcess<T> {
-    /// Not made yet.
-    pub(crate) const fn new() -> Self {
-        PerProcess { made: None }
+    #[inline]
+    pub fn new(value: T) -> Self {
+        PerProcess {
+            generation: generation(),
+            value,
+        }
     }
 
-    /// The value; `make` makes it on first use in this process.
+    /// The value; `None` in a forked child of the process that created it.
     #[inline]
-    pub(crate) fn get_or_make(&mut self, make: impl FnOnce() -> T) -> &mut T {
-        let generation = generation();
-        if !matches!(&self.made, Some((made_in, _)) if *made_in == generation) {
-            self.made = None;
+    pub fn get(&self) -> Option<&T> {
+        (self.generation == generation()).then_some(&self.value)
+    }
+
+    /// The value in `slot`; `create` creates it on first use in this process.
+    #[inline]
+    pub(crate) fn get_or_create(slot: &mut Option<Self>, create: impl FnOnce() -> T) -> &mut T {
+        if slot.as_ref().and_then(PerProcess::get).is_none() {
+            *slot = None;
         }
-        &mut self.made.get_or_insert_with(|| (generation, make())).1
+        &mut slot.get_or_insert_with(|| PerProcess::new(create())).value
     }
 }

@@ -24,7 +24,7 @@ use rdkafka_sys as sys;
 
 use super::errors::{operation_error, why_late};
 use crate::config::TokenProvider;
-use crate::kafka::{Asked, Handle, Health, Queue, millis};
+use crate::kafka::{Asked, Handle, Health, Queue, REFUSED_LOGIN_GRACE, millis};
 use crate::{Error, ErrorKind, Result};
 use objects::{
     Owned, array, c_text, config_entries, new_topic, pointers, refused, resource_outcomes, text,
@@ -32,10 +32,6 @@ use objects::{
 };
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
-
-/// How long a credential may look refused before a call gives up ahead of its deadline: a broker
-/// that is just restarting may refuse for a moment what it takes later.
-const REFUSED_FOR: Duration = Duration::from_secs(2);
 
 /// How long a cluster may take to have a controller again.
 const CONTROLLER_WITHIN: Duration = Duration::from_secs(5);
@@ -452,7 +448,7 @@ impl Watch {
         self.refused_since
             .get_or_insert_with(Instant::now)
             .elapsed()
-            >= REFUSED_FOR
+            >= REFUSED_LOGIN_GRACE
     }
 }
 

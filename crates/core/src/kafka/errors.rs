@@ -1,9 +1,15 @@
 //! librdkafka's and the brokers' error codes as our kinds.
 
+use std::time::Duration;
+
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use crate::{Error, ErrorKind};
+
+/// How long a broker may refuse a login before that counts as an error: one that is just starting
+/// refuses for a moment what it accepts later.
+pub(crate) const REFUSED_LOGIN_GRACE: Duration = Duration::from_secs(2);
 
 /// What a caller can do about a librdkafka or broker error code.
 pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {

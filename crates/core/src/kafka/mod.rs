@@ -14,7 +14,7 @@ mod partitions;
 mod resolve;
 mod tls;
 
-pub(crate) use errors::{broker_error, client_error, kind_of};
+pub(crate) use errors::{REFUSED_LOGIN_GRACE, broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
 pub(crate) use message::{FetchBuffer, Message, Messages, millis};

@@ -22,8 +22,9 @@ use super::{SchemaKey, answer};
 use crate::config::{
     LINE_BREAKS, RegistrySettings, Secret, has_unescaped_login, without_credentials,
 };
+use crate::fork::{self, PerProcess};
 use crate::metrics::Metrics;
-use crate::{Error, ErrorKind, Result, fork};
+use crate::{Error, ErrorKind, Result};
 
 /// The most that is read of an answer. The largest schemas in use are a hundredth of it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -102,10 +103,10 @@ pub(super) struct Http {
     settings: RegistrySettings,
     addresses: Vec<Address>,
     last_good: AtomicUsize,
-    /// The client and the process that made it: a forked child must not write into the connections
-    /// that it shares with its parent. Not behind a lock: making one takes a while, and a fork
-    /// meanwhile would leave the lock locked for ever in the child.
-    client: ArcSwapOption<(u32, Client)>,
+    /// A forked child makes its own: it must not write into the connections that it shares with its
+    /// parent. Not behind a lock: making one takes a while, and a fork meanwhile would leave the lock
+    /// locked for ever in the child.
+    client: ArcSwapOption<PerProcess<Client>>,
     metrics: Metrics,
 }
 
@@ -255,20 +256,18 @@ impl Http {
     }
 
     fn client(&self) -> Result<Client> {
-        let pid = std::process::id();
-        if let Some(made) = &*self.client.load()
-            && made.0 == pid
-        {
-            return Ok(made.1.clone());
+        if let Some(client) = self.client.load().as_deref().and_then(PerProcess::get) {
+            return Ok(client.clone());
         }
         let client = {
             // OpenSSL holds locks of its own meanwhile.
             let _undisturbed = fork::undisturbed();
             self.build_client()?
         };
-        let before = self.client.swap(Some(Arc::new((pid, client.clone()))));
-        if before.as_ref().is_some_and(|made| made.0 != pid) {
-            // Dropping a parent's client would wake tasks on a runtime whose thread is not here.
+        let new = Arc::new(PerProcess::new(client.clone()));
+        let before = self.client.swap(Some(new));
+        if before.as_ref().is_some_and(|it| it.get().is_none()) {
+            // Dropping the parent's client would notify tasks on a runtime whose thread is not here.
             std::mem::forget(before);
         }
         Ok(client)

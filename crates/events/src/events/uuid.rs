@@ -92,15 +92,14 @@ fn hash_of_nothing() -> u64 {
 }
 
 thread_local! {
-    static GENERATOR: RefCell<PerProcess<Generator>> = const { RefCell::new(PerProcess::new()) };
+    static GENERATOR: RefCell<Option<PerProcess<Generator>>> = const { RefCell::new(None) };
 }
 
 /// The next UUIDv7 of this thread.
 #[inline]
 pub(super) fn next_v7(now_ms: i64) -> u128 {
-    GENERATOR.with_borrow_mut(|generator| {
-        let generator = generator.get_or_make(Generator::new);
-        generator.next_v7(now_ms.max(0) as u64)
+    GENERATOR.with_borrow_mut(|slot| {
+        PerProcess::get_or_create(slot, Generator::new).next_v7(now_ms.max(0) as u64)
     })
 }
 
