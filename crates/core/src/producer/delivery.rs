@@ -80,11 +80,11 @@ impl Outcomes {
     }
 
     /// Whether a slot has its outcome.
-    pub(crate) fn is_settled(&self, index: u32) -> bool {
+    pub(crate) fn is_complete(&self, index: u32) -> bool {
         self.slots[index as usize].state.load(Ordering::Acquire) != PENDING
     }
 
-    /// Settles a slot as delivered. [`wake`](Self::wake) must follow.
+    /// Settles a slot as delivered. [`notify`](Self::notify) must follow.
     pub(crate) fn deliver(&self, index: u32, partition: i32, offset: i64, timestamp_ms: i64) {
         let slot = &self.slots[index as usize];
         slot.partition.store(partition, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl Outcomes {
         slot.state.store(offset.max(-1), Ordering::Release);
     }
 
-    /// Settles a slot as failed. [`wake`](Self::wake) must follow.
+    /// Settles a slot as failed. [`notify`](Self::notify) must follow.
     pub(crate) fn fail(&self, index: u32, error: &Error) {
         let mut errors = self.errors.lock();
         // A batch usually fails as a whole: its records share the error.
@@ -106,7 +106,7 @@ impl Outcomes {
     }
 
     /// Wakes the waiters of all settled slots.
-    pub(crate) fn wake(&self) {
+    pub(crate) fn notify(&self) {
         std::sync::atomic::fence(Ordering::SeqCst);
         if !self.awaited.load(Ordering::SeqCst) {
             return;
@@ -120,13 +120,13 @@ impl Outcomes {
                 of_all,
             } = &mut *waiters;
             settled.clone_from(of_all);
-            let is_settled = |slot: &Slot| slot.state.load(Ordering::Acquire) != PENDING;
+            let is_complete = |slot: &Slot| slot.state.load(Ordering::Acquire) != PENDING;
             for (slot, waker) in self.slots.iter().zip(first) {
-                if waker.is_some() && is_settled(slot) {
+                if waker.is_some() && is_complete(slot) {
                     settled.extend(waker.take());
                 }
             }
-            let late = more.extract_if(.., |(index, _)| is_settled(&self.slots[*index as usize]));
+            let late = more.extract_if(.., |(index, _)| is_complete(&self.slots[*index as usize]));
             settled.extend(late.map(|(_, waker)| waker));
         }
         // Outside the lock: a waker may run arbitrary code, such as polling the next handle.
@@ -309,7 +309,7 @@ mod tests {
         let (outcomes, delivery) = pending();
         let waiter = std::thread::spawn(move || delivery.wait());
         outcomes.deliver(2, 7, 42, 1000);
-        outcomes.wake();
+        outcomes.notify();
         let report = waiter.join().unwrap().unwrap();
         assert_eq!(
             (report.partition, report.offset, report.timestamp_ms),
@@ -324,7 +324,7 @@ mod tests {
         let error = Error::new(ErrorKind::RecordTooLarge, "too large");
         outcomes.fail(1, &error);
         outcomes.fail(2, &error);
-        outcomes.wake();
+        outcomes.notify();
         assert_eq!(delivery.clone().wait().unwrap_err(), error);
         assert_eq!(delivery.wait_timeout(Duration::ZERO).unwrap_err(), error);
     }
@@ -341,7 +341,7 @@ mod tests {
         let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(delivery.clone())).collect();
         tokio::task::yield_now().await;
         outcomes.deliver(2, 0, 9, 0);
-        outcomes.wake();
+        outcomes.notify();
         for task in tasks {
             assert_eq!(task.await.unwrap().unwrap().offset, 9);
         }
@@ -363,7 +363,7 @@ mod tests {
         delivery.wake_with_batch(&Waker::from(Arc::clone(&count)));
         for index in [0, 2, 3] {
             outcomes.deliver(index, 0, 0, 0);
-            outcomes.wake();
+            outcomes.notify();
         }
         assert_eq!(count.0.load(Ordering::SeqCst), 3);
         let other = pending().1;
@@ -384,7 +384,7 @@ mod tests {
         let task = tokio::spawn(delivery);
         tokio::task::yield_now().await;
         outcomes.deliver(2, 0, 0, 0);
-        outcomes.wake();
+        outcomes.notify();
         assert_eq!(task.await.unwrap().unwrap().offset, 0);
     }
 }

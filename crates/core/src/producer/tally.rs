@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::stats::ProducerStats;
 use crate::fork;
 
 /// The counts of one owner in one process.
@@ -62,6 +63,12 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// What became of the owner's records so far.
+    pub(crate) fn stats(&self) -> ProducerStats {
+        let tally = self.tally();
+        ProducerStats::new(tally.delivered(), tally.failed(), tally.pending())
+    }
+
     pub(crate) fn tally(&self) -> Guard<Arc<Tally>> {
         let generation = fork::generation();
         loop {
@@ -85,7 +92,7 @@ impl Owner {
 pub(crate) struct Owners(Vec<Arc<Tally>>);
 
 /// The number of records without an owner.
-pub(crate) const NOBODY: u16 = 0;
+pub(crate) const NO_OWNER: u16 = 0;
 
 impl Owners {
     /// The owner's number. `None` where a slab has as many as it can tell apart.

@@ -184,9 +184,9 @@ fn a_topic_becomes_known_while_threads_send_without_end() {
             });
         }
         let known = || {
-            let engine = producer.shared.running()?;
-            let routes = engine.topic(TOPIC).routes.load_full();
-            routes.map(drop)
+            let session = producer.lifecycle().running()?;
+            let topic = session.topics().get(TOPIC);
+            topic.routes().as_ref().map(drop)
         };
         let deadline = Instant::now() + SOON;
         while known().is_none() && Instant::now() < deadline {
