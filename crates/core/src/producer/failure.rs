@@ -10,7 +10,10 @@ pub(super) const TOO_LARGE: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_M
 
 /// The error of every use after `close`.
 pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed; make a new one")
+    Error::new(
+        ErrorKind::Closed,
+        "the producer is closed; create a new one",
+    )
 }
 
 /// `error`, with the topic if it names none.

@@ -1,5 +1,5 @@
 //! Flow control: which records of a batch may go to librdkafka now. A partition's first record goes
-//! alone ([`super::opening`]), and windows keep batches within a topic's limit ([`super::window`]).
+//! alone ([`super::flow`]), and windows keep batches within a topic's limit ([`super::window`]).
 
 use std::collections::HashSet;
 use std::ffi::c_void;

@@ -189,7 +189,8 @@ impl QueueState {
         batches.any(Batch::awaits_schema_id)
     }
 
-    /// Whether the event thread is to be told that the queue has gathered records; then it knows.
+    /// Whether the event thread does not know yet that the queue has gathered records; from now on it
+    /// does.
     pub(super) fn note(&mut self) -> bool {
         !self.is_empty() && !std::mem::replace(&mut self.noted, true)
     }

@@ -104,7 +104,7 @@ fn expired(sender: &Sender, reports: &[&RDKafkaMessage]) -> HashSet<*mut c_void>
 
 /// Whether a report is about a record that is in the log. An idempotent session's report without an
 /// offset is about a record that the broker took for a duplicate and does not know; see
-/// [`super::opening`].
+/// [`super::flow`].
 fn is_delivered(sender: &Sender, report: &RDKafkaMessage) -> bool {
     report.err == NO_ERROR && (report.offset >= 0 || !sender.is_idempotent())
 }

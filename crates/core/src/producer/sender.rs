@@ -264,7 +264,7 @@ impl Sender {
             .then(|| self.fatal_error())
             .flatten();
         fatal
-            .unwrap_or_else(|| broker_error(code, "hand a record to librdkafka"))
+            .unwrap_or_else(|| broker_error(code, "enqueue a record"))
             .with("topic", native.name())
     }
 

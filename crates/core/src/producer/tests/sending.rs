@@ -169,7 +169,7 @@ fn bad_values_and_records_too_large_are_refused_at_the_call() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::RecordTooLarge);
     let error = producer.raw(TOPIC).partition(1000).value(&b"v"[..]).send();
     if let Ok(delivery) = error {
-        // The topic was not known yet, so the handle tells.
+        // The topic was not known yet, so the handle fails.
         assert_eq!(failure(&delivery).kind(), ErrorKind::UnknownTopic);
     }
     producer
@@ -432,7 +432,7 @@ fn records_whose_batch_is_too_large_for_the_topic_go_again_in_smaller_ones() {
 }
 
 #[test]
-fn closing_settles_records_that_are_to_go_again() {
+fn closing_completes_records_that_are_to_go_again() {
     let broker = broker();
     let producer = builder(&broker).build().unwrap();
     let send = || {
