@@ -8,7 +8,7 @@
 //!    │ TypedEvent::encode           its Avro body, sensitive fields treated on the way
 //!    │ codec::frame                 0x00 + schema id, or 0xC3 0x01 + fingerprint
 //!    ▼
-//!  producer::EventProducer          murmur2 partition, slab, librdkafka, Delivery
+//!  producer::EventProducer          murmur2 partition, batch, librdkafka, Delivery
 //!    ▼
 //!  Kafka
 //!    ▼
@@ -37,7 +37,7 @@
 //!     .response_size_bytes(5120)
 //!     .ip_address("192.0.2.17")
 //!     .build()?;
-//! let delivery = producer.send_async(&event).await?; // accepted: it settles from here on
+//! let delivery = producer.send_async(&event).await?; // accepted: it completes from here on
 //! let report = delivery.await?; // acknowledged by all replicas in sync
 //! println!("{} [{}] at offset {}", report.topic, report.partition, report.offset);
 //! # Ok(())

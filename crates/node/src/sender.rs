@@ -267,7 +267,7 @@ impl Sender {
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
-            let message = "the producer is closed; make a new one";
+            let message = "the producer is closed; create a new one";
             refuse(&group, count, &Error::new(ErrorKind::Closed, message));
             return false;
         }

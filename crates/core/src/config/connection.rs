@@ -193,7 +193,7 @@ impl ConnectionSettings {
 
     /// Which of the twelve topics has that name on this cluster.
     pub fn topic_of(&self, name: &str) -> Option<Topic> {
-        Topic::from_name(name.strip_prefix(&*self.topic_prefix)?)
+        topic_behind(&self.topic_prefix, name)
     }
 
     /// A topic as it is named on this cluster: one of the twelve may be given by its own name.
@@ -388,6 +388,11 @@ impl ConnectionSettings {
         }
         Ok(())
     }
+}
+
+/// Which of the twelve topics has that name behind `prefix`.
+pub(crate) fn topic_behind(prefix: &str, name: &str) -> Option<Topic> {
+    Topic::from_name(name.strip_prefix(prefix)?)
 }
 
 /// librdkafka takes a broker's address with one of its protocols before it, and nothing else.

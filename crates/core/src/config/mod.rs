@@ -29,6 +29,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use connection::topic_behind;
 pub use connection::{
     ConnectionSettings, OAuthToken, SaslMechanism, SecurityProtocol, TokenProvider,
 };

@@ -64,7 +64,7 @@ fn a_record_without_a_broker_fails_at_the_delivery_timeout() {
 }
 
 #[test]
-fn closing_without_a_broker_settles_every_record_and_counts_them() {
+fn closing_without_a_broker_completes_every_record_and_counts_them() {
     let broker = broker();
     let producer = builder(&broker).build().unwrap();
     producer
@@ -117,7 +117,7 @@ fn dropping_the_last_clone_delivers_what_was_accepted() {
 }
 
 #[test]
-fn connecting_says_whether_a_broker_answers() {
+fn connecting_fails_when_no_broker_answers() {
     let broker = broker();
     let producer = builder(&broker).build().unwrap();
     producer.connect(Duration::from_secs(10)).unwrap();

@@ -70,7 +70,7 @@ fn the_time_that_a_record_waited_for_the_first_of_its_partition_counts_as_well()
 }
 
 #[test]
-fn a_record_that_librdkafkas_queue_has_no_room_for_times_out_too() {
+fn a_record_that_librdkafkas_queue_has_no_capacity_for_times_out_too() {
     let broker = broker();
     let connection = broker
         .connection()

@@ -16,12 +16,12 @@ use crate::testkit::{Api, Broker, BrokerError, MockRegistry, RegistryFault};
 use crate::{Error, ErrorKind};
 
 mod admission;
+mod batch;
 mod ending;
 mod late;
 mod sending;
 mod sessions;
 mod sharing;
-mod slab;
 mod waiting;
 
 const SOON: Duration = Duration::from_secs(20);

@@ -169,7 +169,7 @@ fn bad_values_and_records_too_large_are_refused_at_the_call() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::RecordTooLarge);
     let error = producer.raw(TOPIC).partition(1000).value(&b"v"[..]).send();
     if let Ok(delivery) = error {
-        // The topic was not known yet, so the handle tells.
+        // The topic was not known yet, so the handle fails.
         assert_eq!(failure(&delivery).kind(), ErrorKind::UnknownTopic);
     }
     producer
@@ -257,7 +257,7 @@ fn a_producer_that_sent_nothing_has_started_nothing() {
         .bootstrap_servers("127.0.0.1:1")
         .build()
         .unwrap();
-    assert!(producer.shared.running().is_none());
+    assert!(producer.lifecycle().running().is_none());
     assert_eq!(producer.stats().accepted, 0);
     producer.flush(Duration::ZERO).unwrap();
     producer.close(Duration::ZERO).unwrap();
@@ -363,10 +363,10 @@ fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
     let broker = broker();
     let producer = builder(&broker).build().unwrap();
     let refuse = || {
-        let engine = producer.engine().unwrap();
-        let topic = engine.topic(TOPIC);
-        assert!(engine.budget.try_take());
-        let head = crate::producer::engine::Head {
+        let session = producer.lifecycle().session().unwrap();
+        let topic = session.topics().get(TOPIC);
+        assert!(session.admission().try_take());
+        let record = crate::producer::accumulator::NewRecord {
             key: Some(b"k"),
             partition: None,
             headers: Vec::new(),
@@ -374,7 +374,7 @@ fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
             framed: false,
             deferred: false,
         };
-        let refused = engine.accept(&topic, head, |out| {
+        let refused = session.accept(&topic, record, |out| {
             out.extend_from_slice(b"half of ");
             Err(Error::new(ErrorKind::InvalidEvent, "no JSON"))
         });
@@ -432,7 +432,7 @@ fn records_whose_batch_is_too_large_for_the_topic_go_again_in_smaller_ones() {
 }
 
 #[test]
-fn closing_settles_records_that_are_to_go_again() {
+fn closing_completes_records_that_are_to_go_again() {
     let broker = broker();
     let producer = builder(&broker).build().unwrap();
     let send = || {

@@ -1,4 +1,4 @@
-//! Records that wait: for room in the queue, or for the registry.
+//! Records that wait: for capacity in the queue, or for the registry.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn a_full_queue_says_so_or_waits_but_never_drops() {
 }
 
 #[tokio::test]
-async fn a_task_waits_for_room_and_a_cancelled_one_has_sent_nothing() {
+async fn a_task_waits_for_capacity_and_a_cancelled_one_has_sent_nothing() {
     let broker = broker();
     let settings = ProducerSettings::default().queue_max_records(1u64);
     let producer = builder(&broker).producer(settings).build().unwrap();
@@ -184,9 +184,9 @@ fn a_topic_becomes_known_while_threads_send_without_end() {
             });
         }
         let known = || {
-            let engine = producer.shared.running()?;
-            let routes = engine.topic(TOPIC).routes.load_full();
-            routes.map(drop)
+            let session = producer.lifecycle().running()?;
+            let topic = session.topics().get(TOPIC);
+            topic.routes().as_ref().map(drop)
         };
         let deadline = Instant::now() + SOON;
         while known().is_none() && Instant::now() < deadline {

@@ -1,9 +1,24 @@
-//! The W3C trace context of the span in which an event is sent, as record headers.
+//! A record's headers: the caller's own, and those of the W3C trace context that is active on the
+//! sending thread.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::slab::Header;
+/// A header of a record: a name and an optional value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The name; several headers may share one.
+    pub name: String,
+    /// The value; `None` is Kafka's null.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Header {
+    /// The bytes of its name and value.
+    pub(super) fn len(&self) -> usize {
+        self.name.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
 
 /// The context of the active span, as <https://www.w3.org/TR/trace-context/> writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +31,7 @@ pub struct TraceContext {
 
 type Provide = dyn Fn() -> Option<TraceContext> + Send + Sync;
 
-/// Asks the tracing library for the active span's context; called on the sending thread.
+/// Asks the tracing library for the active span's context, on the sending thread.
 #[derive(Clone)]
 pub(super) struct TraceHook(Arc<Provide>);
 
@@ -25,7 +40,7 @@ impl TraceHook {
         TraceHook(Arc::new(provide))
     }
 
-    /// The headers of the active span: none where there is no span.
+    /// The headers of the active span; none without a span.
     pub(super) fn headers(&self) -> impl Iterator<Item = Header> {
         let header = |name: &str, value: String| Header {
             name: name.to_owned(),
