@@ -11,6 +11,7 @@
 //! it is stale. `cargo xtask generate` calls [`write()`], `cargo xtask generate --check` [`stale`].
 
 pub mod model;
+mod names;
 mod python;
 mod rust;
 mod schemas;

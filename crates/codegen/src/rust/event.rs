@@ -1,8 +1,8 @@
 //! The file of one event.
 
-use super::names::{camel, ident};
 use super::{doc, each, lower_first, nested, types};
 use crate::model::{Field, KeyPart, Plain, Record, Topic, Type};
+use crate::names::{camel, ident};
 
 pub(super) fn file(topic: &Topic) -> String {
     let event = &topic.event;

@@ -1,8 +1,8 @@
 //! `mod.rs` and `event.rs`: what names every event once.
 
 use super::each;
-use super::names::{camel, snake, variant};
 use crate::model::Model;
+use crate::names::{camel, snake, variant};
 
 pub(super) fn module(model: &Model) -> String {
     let modules = each(&model.topics, |topic| {

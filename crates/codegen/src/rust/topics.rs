@@ -1,8 +1,8 @@
 //! `topic.rs`: the topic table.
 
-use super::names::camel;
 use super::{doc, each, lower_first};
 use crate::model::{CleanupPolicy, Group, Model, Topic};
+use crate::names::camel;
 
 pub(super) fn file(model: &Model) -> String {
     let count = model.topics.len();
