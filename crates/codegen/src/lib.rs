@@ -1,4 +1,5 @@
-//! `schemas/` to source code: the only place that knows how a record looks in each language.
+//! Generates source code from `schemas/`: the only place that knows how a record looks in each
+//! language.
 //!
 //! ```text
 //! schemas/*.avsc, topics.json --schemas--> Model --rust--------> crates/events/src/events/*.rs
@@ -6,11 +7,13 @@
 //!                                               --typescript--> crates/node/npm/lib/events/*
 //! ```
 //!
-//! [`schemas`] reads and checks the files, [`mod@model`] is what they say in terms of no language, and
-//! an emitter a language writes source from it. Output is committed; a test of this crate fails when
-//! it is stale. `cargo xtask generate` calls [`write()`], `cargo xtask generate --check` [`stale`].
+//! [`schemas`] reads and checks the files, [`mod@model`] is their content independent of any
+//! language, and one emitter a language writes source from it. The output is committed; a test of
+//! this crate fails when it is stale. `cargo xtask generate` calls [`write()`], and with `--check`
+//! [`stale`].
 
 pub mod model;
+mod names;
 mod python;
 mod rust;
 mod schemas;
@@ -33,8 +36,8 @@ const DIRECTORIES: [&str; 2] = [rust::DIRECTORY, typescript::DIRECTORY];
 ///
 /// # Errors
 ///
-/// If a file is missing, is no Avro schema, or says something that the generator has no code for;
-/// the message names file and field.
+/// If a file is missing, is not an Avro schema, or has something that the generator does not
+/// support; the message names file and field.
 pub fn model(root: &Path) -> Result<Model> {
     schemas::read(&root.join("schemas"))
 }
@@ -54,8 +57,8 @@ pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     .concat())
 }
 
-/// Writes every generated file that differs, removes those that are generated no more, and gives
-/// the paths of both, relative to `root`.
+/// Writes every generated file that differs, removes those that are no longer generated, and
+/// returns the paths of both, relative to `root`.
 ///
 /// # Errors
 ///
@@ -77,8 +80,8 @@ pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(stale)
 }
 
-/// The paths, relative to `root`, of generated files that are missing, differ from what `schemas/`
-/// says now, or are generated no more.
+/// The paths, relative to `root`, of generated files that are missing, differ from `schemas/`, or
+/// are no longer generated.
 ///
 /// # Errors
 ///
@@ -97,7 +100,7 @@ fn differences(root: &Path, files: &[(PathBuf, String)]) -> Result<Vec<PathBuf>>
         .collect();
     for directory in DIRECTORIES {
         let full = root.join(directory);
-        // One that is not there yet has no file too many.
+        // A directory that does not exist yet has no stale files.
         if !full.exists() {
             continue;
         }

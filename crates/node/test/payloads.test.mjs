@@ -237,5 +237,5 @@ test('a typed producer treats the secrets of its events and leaves raw bytes alo
   await producer.sendRaw(topic, { value: Buffer.from(JSON.stringify({ apiKey: SECRET })) });
   const [{ value }] = await readRaw(topic, 1);
   assert.equal(value.toString(), `{"apiKey":"${SECRET}"}`);
-  assert.equal(Object.keys(tables.Topic).length, 12);
+  assert.deepEqual(Object.values(tables.Topic), Object.values(tables.topics));
 });

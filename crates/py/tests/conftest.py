@@ -6,6 +6,7 @@ repository's `carbon-events-services`, whose path is in CARBON_EVENTS_SERVICES.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,21 +28,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCHEMAS = REPOSITORY / "schemas"
 START_WITHIN_SECONDS = 300
-TOPICS = {
-    "data-ingestion": 12,
-    "data-quality": 6,
-    "data-lineage": 3,
-    "data-transformation": 6,
-    "system-health": 3,
-    "deployment-events": 3,
-    "config-changes": 3,
-    "security-events": 6,
-    "audit-user-actions": 12,
-    "audit-api-calls": 12,
-    "audit-data-access": 12,
-    "audit-admin-operations": 3,
-    "market-data": 3,
-}
+TABLE = json.loads((SCHEMAS / "topics.json").read_bytes())["topics"]
+TOPICS = {row["topic"]: row["partitions"] for row in TABLE} | {"market-data": 3}
 
 
 SNIPPET = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)

@@ -2,7 +2,7 @@
 
 use super::docstring_text;
 use crate::model::{Default, Field, Model, Plain, Topic, Type};
-use crate::rust::names::{camel, ident, snake, variant};
+use crate::names::{camel, ident, snake, variant};
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from(

@@ -2,7 +2,7 @@
 
 use super::{attribute_type, docstring, docstring_text, nested, plain, wrapped};
 use crate::model::{Default, Field, Model, Topic, Type};
-use crate::rust::names::snake;
+use crate::names::snake;
 
 /// The fields of the envelope that a caller can give, with their types and what stands otherwise.
 const ENVELOPE: [(&str, &str, &str); 6] = [

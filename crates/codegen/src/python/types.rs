@@ -2,7 +2,7 @@
 
 use super::{attribute_type, docstring, wrapped};
 use crate::model::{Model, Record, Type};
-use crate::rust::names::snake;
+use crate::names::snake;
 
 /// `_types.py`, light to import, and `_types.pyi`, with every type.
 pub(super) fn file(model: &Model, stub: bool) -> String {

@@ -1,8 +1,8 @@
 //! `enums.rs`: every enum of the schemas.
 
-use super::names::camel;
 use super::{doc, each};
 use crate::model::{Enum, Model};
+use crate::names::camel;
 
 pub(super) fn file(model: &Model) -> String {
     let enums = each(&model.enums, enumeration);

@@ -1,8 +1,8 @@
 //! The file of one event.
 
-use super::names::{camel, ident};
 use super::{doc, each, lower_first, nested, types};
 use crate::model::{Field, KeyPart, Plain, Record, Topic, Type};
+use crate::names::{camel, ident};
 
 pub(super) fn file(topic: &Topic) -> String {
     let event = &topic.event;
@@ -25,7 +25,7 @@ use super::prelude::*;
 
 {doc}#[derive(Clone, PartialEq)]
 pub struct {name}<'a> {{
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     {structure}
 }}
@@ -74,7 +74,7 @@ fn builder(record: &Record) -> String {
     let built = each(fields, types::built);
     format!(
         "{doc}#[derive(Default)]
-#[must_use = \"an event is made by `build`\"]
+#[must_use = \"`build` returns the event\"]
 pub struct {name}Builder<'a> {{
     envelope: EnvelopeBuilder<'a>,
     {held}
@@ -87,8 +87,8 @@ impl<'a> {name}Builder<'a> {{
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<{name}<'a>> {{
         const NAME: &str = {name}::NAME;

@@ -1,8 +1,8 @@
 //! `mod.rs` and `event.rs`: what names every event once.
 
 use super::each;
-use super::names::{camel, snake, variant};
 use crate::model::Model;
+use crate::names::{camel, snake, variant};
 
 pub(super) fn module(model: &Model) -> String {
     let modules = each(&model.topics, |topic| {
@@ -19,17 +19,16 @@ pub(super) fn module(model: &Model) -> String {
     let enums = each(&model.enums, |definition| format!("{}, ", definition.name));
     format!(
         "\
-//! The typed events: one file a record, generated from `schemas/`, and what they share.
+//! The typed events: one file a record, generated from `schemas/`, and the code for all of them.
 //!
 //! ```text
 //! builder() ... build() --> event --encode--> Avro body --decode--> event (borrowing)
 //! ```
 //!
-//! A record's file holds its struct, its builder, its encoder and its decoder, as straight
-//! lists of its fields. Written by hand beside them: [`record`] (what every event can do),
-//! [`envelope`] and [`event_id`] (the fields that all begin with), [`list`] and
-//! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values),
-//! [`encoded`] (an event as its bytes).
+//! A record's file has its struct, its builder, its encoder and its decoder, as plain lists of its
+//! fields. Written by hand: [`record`] (what every event can do), [`envelope`] and [`event_id`] (the
+//! first fields of every event), [`list`] and [`string_map`] (arrays and maps), [`sensitive`] and
+//! [`check`] (the rules for values), [`encoded`] (an event as its bytes).
 
 mod builder;
 mod check;
@@ -142,7 +141,7 @@ impl<'a> Event<'a> {{
         each_const!(self, NAME)
     }}
 
-    /// The topic that it belongs on: [`TypedEvent::TOPIC`].
+    /// Its topic: [`TypedEvent::TOPIC`].
     pub fn topic(&self) -> Topic {{
         each_const!(self, TOPIC)
     }}
@@ -157,7 +156,7 @@ impl<'a> Event<'a> {{
         each!(self, event => &mut event.envelope)
     }}
 
-    /// Checks what the types cannot: [`TypedEvent::validate`].
+    /// Checks the values: [`TypedEvent::validate`].
     ///
     /// # Errors
     ///

@@ -7,7 +7,6 @@
 mod enums;
 mod event;
 mod index;
-pub(crate) mod names;
 mod nested;
 mod topics;
 mod types;
@@ -20,6 +19,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::HEADER;
 use crate::model::Model;
+use crate::names;
 
 /// Where the files go, relative to the root.
 pub(crate) const DIRECTORY: &str = "crates/events/src/events";

@@ -1,8 +1,8 @@
 //! A record within an event, such as `ColumnLineage`.
 
-use super::names::ident;
 use super::{doc, each, types};
 use crate::model::{Field, Plain, Record, Type};
+use crate::names::ident;
 
 pub(super) fn record(record: &Record) -> String {
     let (name, fields) = (&record.name, &record.fields);

@@ -1,8 +1,8 @@
 //! `topic.rs`: the topic table.
 
-use super::names::camel;
 use super::{doc, each, lower_first};
 use crate::model::{CleanupPolicy, Group, Model, Topic};
+use crate::names::camel;
 
 pub(super) fn file(model: &Model) -> String {
     let count = model.topics.len();
@@ -44,7 +44,7 @@ impl Topic {{
         Topic::ALL.into_iter().find(|topic| topic.name() == name)
     }}
 
-    /// What it is made with, and what it carries.
+    /// Its row of the topic table.
     pub const fn spec(self) -> &'static TopicSpec {{
         &SPECS[self as usize]
     }}

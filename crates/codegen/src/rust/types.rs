@@ -1,8 +1,8 @@
 //! What one field looks like in each of the forms that a record has.
 
-use super::names::{camel, ident};
 use super::{doc, each};
 use crate::model::{Action, Default, Field, Plain, Type};
+use crate::names::{camel, ident};
 
 /// The type of a plain value.
 fn plain(plain: &Plain) -> &str {

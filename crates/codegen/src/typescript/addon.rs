@@ -1,7 +1,7 @@
 //! `crates/node/src/events.rs`: the fields of each record, in order.
 
 use crate::model::{Event, Model, Record};
-use crate::rust::names::{ident, variant};
+use crate::names::{ident, variant};
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from(

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{aliases, constant};
+use super::aliases;
 use crate::model::Model;
+use crate::names::members;
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from("'use strict';\n\n");
@@ -23,12 +24,12 @@ pub(super) fn file(model: &Model) -> String {
     }
     out.push_str("};\n\nexports.EventType = {\n");
     for topic in &model.topics {
-        let (name, value) = (constant(topic).0, &topic.event.record.name);
+        let (name, value) = (members(topic).0, &topic.event.record.name);
         let _ = writeln!(out, "  {name}: '{value}',");
     }
     out.push_str("};\n\nexports.Topic = {\n");
     for topic in &model.topics {
-        let (name, value) = (constant(topic).1, &topic.name);
+        let (name, value) = (members(topic).1, &topic.name);
         let _ = writeln!(out, "  {name}: '{value}',");
     }
     out.push_str("};\n\n");

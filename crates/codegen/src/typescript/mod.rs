@@ -20,7 +20,8 @@ mod unpack;
 use std::path::{Path, PathBuf};
 
 use crate::HEADER;
-use crate::model::{Enum, Event, Model, Topic};
+use crate::model::{Enum, Event, Model};
+use crate::names::{full_members, members};
 
 /// Where the JavaScript and its types go, relative to the root.
 pub(crate) const DIRECTORY: &str = "crates/node/npm/lib/events";
@@ -110,28 +111,12 @@ fn symbols(model: &Model, event: &Event) -> String {
     out
 }
 
-/// The names of a topic's members in `EventType` and `Topic`, those of the platform's first producer
-/// files: `AuditAPICallEvent` to `API_CALL`, `audit-admin-operations` to `AUDIT_ADMIN_OPS`.
-fn constant(topic: &Topic) -> (String, String) {
-    let (event, name) = full_constant(topic);
-    let short = event.strip_prefix("AUDIT_").map(str::to_owned);
-    (short.unwrap_or(event), name.replace("_OPERATIONS", "_OPS"))
-}
-
-/// The same names in full, which an earlier version of the package had: `AUDIT_API_CALL`,
-/// `AUDIT_ADMIN_OPERATIONS`.
-fn full_constant(topic: &Topic) -> (String, String) {
-    let record = &topic.event.record.name;
-    let record = record.strip_suffix("Event").unwrap_or(record);
-    let event = crate::rust::names::snake(record).to_uppercase();
-    (event, topic.name.replace(['-', '.'], "_").to_uppercase())
-}
-
-/// The members that are there under another name too: `(name, value)` of `EventType` and of `Topic`.
+/// The members that an earlier version of the package had under another name: `(name, value)` of
+/// `EventType` and of `Topic`.
 fn aliases(model: &Model) -> [Vec<(String, String)>; 2] {
     let mut found = [Vec::new(), Vec::new()];
     for topic in &model.topics {
-        let (short, full) = (constant(topic), full_constant(topic));
+        let (short, full) = (members(topic), full_members(topic));
         if short.0 != full.0 {
             found[0].push((full.0, topic.event.record.name.clone()));
         }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{aliases, constant, enums};
+use super::{aliases, enums};
 use crate::model::{Field, Model, Plain, Record, Topic, Type};
+use crate::names::members;
 
 /// The types of one record: as it is read, and as it is given to be sent.
 pub(super) fn file(model: &Model, topic: &Topic) -> String {
@@ -187,13 +188,13 @@ pub(super) fn index(model: &Model) -> String {
     };
     for topic in &model.topics {
         out.push_str(&doc("  ", &topic.event.record.doc));
-        let (name, value) = (constant(topic).0, &topic.event.record.name);
+        let (name, value) = (members(topic).0, &topic.event.record.name);
         let _ = writeln!(out, "  readonly {name}: '{value}';");
     }
     events.into_iter().for_each(|one| alias(&mut out, one));
     out.push_str("};\n\n/** The topics' names. */\nexport const Topic: {\n");
     for topic in &model.topics {
-        let _ = writeln!(out, "  readonly {}: '{}';", constant(topic).1, topic.name);
+        let _ = writeln!(out, "  readonly {}: '{}';", members(topic).1, topic.name);
     }
     topics.into_iter().for_each(|one| alias(&mut out, one));
     out.push_str("};\n");

@@ -1,4 +1,4 @@
-//! A field's default, which a schema states in JSON, as the Avro bytes that stand for it.
+//! Encodes a field's default, which a schema states in JSON, as Avro bytes.
 //!
 //! How a default is written: Avro 1.12, "Complex Types", the table "field default values".
 
@@ -93,7 +93,7 @@ fn append(
     Some(())
 }
 
-/// Bytes stand in JSON as the characters U+0000 to U+00FF.
+/// In JSON, bytes are the characters U+0000 to U+00FF.
 fn code_points(text: &str) -> Option<Vec<u8>> {
     text.chars()
         .map(|c| u8::try_from(u32::from(c)).ok())

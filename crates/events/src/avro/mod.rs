@@ -6,14 +6,16 @@
 //! bytes ---------> Reader -----------------------------> &str, i64, ... borrowed from the bytes
 //! ```
 //!
-//! Writing: [`append_with`] reserves an upper bound once and hands out a [`Writer`] over the spare
-//! room; each write is one comparison, a length and a copy. The comparison can only fail when the
-//! bound was wrong, and then the room is doubled and the record written again: a wrong bound costs
-//! time, never memory safety.
+//! Writing: [`append_with`] reserves an upper bound once and passes a [`Writer`] over the spare
+//! capacity. Each write is one comparison, a length and a copy. The comparison fails only when the
+//! bound was too small; then the capacity is doubled and the record is written again. A wrong bound
+//! costs time, never memory safety.
 //!
-//! Reading: a [`Reader`] walks over a slice. Every length and count is held against the bytes that
-//! are left before anything is done with it, nothing is allocated, and collections are walked in a
-//! loop, so that no input can panic, allocate or recurse.
+//! Reading: a [`Reader`] walks over a slice. It checks every length and count against the bytes that
+//! are left before it uses them, allocates nothing, and reads collections in a loop, so no input can
+//! panic, allocate or recurse.
+//!
+//! [`Schema`] is a parsed schema; [`default`] encodes the defaults that it states.
 //!
 //! Format: <https://avro.apache.org/docs/1.12.0/specification/#binary-encoding>.
 

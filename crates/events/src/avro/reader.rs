@@ -17,7 +17,7 @@ pub struct Reader<'a> {
     event: &'a str,
 }
 
-/// The items of an array or a map as they stand in the input, checked but not taken apart.
+/// The items of an array or a map as the bytes of the input, checked but not decoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EncodedItems<'a> {
     /// All blocks with their counts, up to and with the final zero.
@@ -58,8 +58,8 @@ impl<'a> Reader<'a> {
 
     /// An error about the value that began when `left` bytes were left.
     ///
-    /// What it needs is passed on by value: a reader whose address is taken, even on a path that is
-    /// never walked, is kept in memory instead of registers.
+    /// Its arguments are passed by value: a reader whose address is taken, even on a path that is
+    /// never run, stays in memory instead of registers.
     #[inline(always)]
     pub(crate) fn fault_at(&self, left: usize, field: &str, why: &str) -> Error {
         fault(self.event, self.input_len - left, field, why)

@@ -1,8 +1,8 @@
-//! Avro schemas as resolution and the JSON reader walk over them.
+//! Avro schemas, as resolution and the JSON reader walk them.
 //!
-//! apache-avro parses a schema; what is kept is a tree in one vector:
-//! references to named types are indices, logical types are the types that they are written as,
-//! and names, aliases and defaults stand beside the fields that need them.
+//! apache-avro parses the schema, and [`Schema`] keeps a tree in one vector: references to named
+//! types are indices, logical types are the types that they are written as, and each field has its
+//! name, aliases and default.
 
 mod canonical;
 
@@ -119,7 +119,7 @@ pub(crate) struct Field {
     /// Names under which it was known before.
     pub(crate) aliases: Vec<String>,
     pub(crate) node: NodeId,
-    /// What stands for it where a writer does not have it.
+    /// Its value when the writer does not have the field.
     pub(crate) default: Option<Value>,
     /// The field's name in JSON events, where that is another one.
     pub(crate) legacy_json_name: Option<String>,

@@ -1,5 +1,5 @@
-//! Bytes to `&str`: whole words are looked at for a byte above 0x7f, and only text that has one is
-//! validated as UTF-8.
+//! Bytes to `&str`: checks whole words for a byte above 0x7f, and validates only text that has one
+//! as UTF-8.
 
 /// The bytes as text, if they are UTF-8.
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Writing into the spare room of a `Vec<u8>`.
+//! Writing into the spare capacity of a `Vec<u8>`.
 
 use std::mem::{MaybeUninit, take};
 
@@ -7,8 +7,8 @@ pub(crate) use super::varint::MAX_VARINT_LEN;
 
 /// Appends what `write` writes to `out`, after one reserve of `bound` bytes.
 ///
-/// `bound` should be at least what is written. Where it is not, the room is doubled and `write` is
-/// called again from the start, so `write` must do nothing else than write.
+/// `bound` should be at least what is written. If it is not, the capacity is doubled and `write` is
+/// called again from the start, so `write` must have no other effect.
 #[inline(always)]
 pub(crate) fn append_with(out: &mut Vec<u8>, bound: usize, write: impl Fn(&mut Writer<'_>)) {
     let mut bound = bound;
@@ -17,7 +17,7 @@ pub(crate) fn append_with(out: &mut Vec<u8>, bound: usize, write: impl Fn(&mut W
     }
 }
 
-/// Appends what `write` writes, or nothing if there was too little room for it.
+/// Appends what `write` writes, or nothing if the capacity was too small.
 ///
 /// Never inlined: within the loop above, the compiler would compute everything that could be
 /// written before it began to write.
@@ -35,8 +35,8 @@ fn try_append(out: &mut Vec<u8>, bound: usize, write: &impl Fn(&mut Writer<'_>))
         return false;
     }
     let len = room - writer.rest.len() + out.len();
-    // SAFETY: `rest` began as the spare room, and a writer only ever shortens it from its start by
-    // bytes that it has just initialised (see `Writer`), so what is missing of it now is
+    // SAFETY: `rest` began as the spare capacity, and a writer only ever shortens it from its start
+    // by bytes that it has just initialised (see `Writer`), so what is missing of it now is
     // initialised and follows the old length. `write` cannot have put another writer's `rest` in
     // its place: it must work for a writer of every lifetime, and so has no second one of this.
     unsafe { out.set_len(len) };
@@ -58,20 +58,20 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Writes Avro values one after the other.
 ///
-/// Invariant: `rest` is what is left of the room that the writer was made with, and all bytes
+/// Invariant: `rest` is what is left of the capacity that the writer began with, and all bytes
 /// before it are initialised. Only [`advance`](Writer::advance) shortens it.
 pub struct Writer<'a> {
     rest: &'a mut [MaybeUninit<u8>],
-    /// Something did not fit and was left out: the whole output is void.
+    /// A value did not fit: the whole output is discarded.
     overrun: bool,
 }
 
 impl<'a> Writer<'a> {
-    /// Gives up the first `len` bytes of the room.
+    /// Moves past the first `len` bytes of the capacity.
     ///
     /// # Safety
     ///
-    /// They must be initialised, and `len` at most the room.
+    /// They must be initialised, and `len` at most the capacity.
     #[inline(always)]
     unsafe fn advance(&mut self, len: usize) {
         let rest = take(&mut self.rest);

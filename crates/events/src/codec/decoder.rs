@@ -1,4 +1,4 @@
-//! A record's value to its typed event, whichever way it was written.
+//! Decodes a record's value in any format to its typed event.
 //!
 //! ```text
 //! value -> frame --+-- written with our schema ------------------------> body in the value ----+
@@ -6,8 +6,8 @@
 //!                  +-- JSON --> read by the schema --------------------> body in the scratch --+
 //! ```
 //!
-//! A [`Decoder`] belongs to one thread. What it has learned of a writer's schema is found again
-//! without a lock by comparing one number; only a schema that it has not met yet is asked for.
+//! A [`Decoder`] belongs to one thread. It finds a known writer's schema without a lock, by
+//! comparing one number, and asks its [`SchemaSource`] only for a schema that it does not know yet.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,8 +25,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Where writers' schemas come from.
 ///
-/// What it gives is asked for once by each [`Decoder`]; what it fails with is asked for again with
-/// the next record.
+/// A [`Decoder`] asks for each schema once. After an error it asks again with the next record.
 pub trait SchemaSource {
     /// The schema that a registry knows by this id.
     fn by_id(&self, id: u32) -> Result<Arc<Schema>>;
@@ -68,7 +67,7 @@ impl<S: SchemaSource + ?Sized> SchemaSource for Arc<S> {
     }
 }
 
-/// No schemas but our own: for topics that are written without a registry.
+/// Knows only the schemas of this crate's events: for topics that are written without a registry.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoSchemas;
 
@@ -102,7 +101,7 @@ pub struct Decoded<E> {
     pub event: E,
     /// The format it was in, with the schema id or fingerprint.
     pub format: WireFormat,
-    /// What was passed over and mended; only JSON gives any.
+    /// What the JSON reader skipped and corrected; zero for Avro.
     pub leniency: Leniency,
 }
 
@@ -150,14 +149,14 @@ impl<S: SchemaSource> Decoder<S> {
 
     /// The event of type `E` that `value` holds.
     ///
-    /// It borrows from `value`, or from `scratch` where it had to be rewritten; `scratch` is
-    /// cleared first and best kept for the next record. `fill` stands for what JSON leaves out.
+    /// It borrows from `value`, or from `scratch` if the body had to be rewritten. `scratch` is
+    /// cleared first; keep it for the next record. `fill` has the values that JSON may leave out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Undecodable`] where the bytes are no such event,
-    /// [`ErrorKind::IncompatibleSchema`] where no event of that writer can be read, and what the
-    /// source of schemas gives.
+    /// [`ErrorKind::Undecodable`] if the bytes are not such an event,
+    /// [`ErrorKind::IncompatibleSchema`] if no event of that writer can be read, and the errors of
+    /// the source of schemas.
     #[inline]
     pub fn decode<'v, E: TypedEvent>(
         &mut self,
@@ -173,7 +172,7 @@ impl<S: SchemaSource> Decoder<S> {
         })
     }
 
-    /// As [`decode`](Decoder::decode), for the event of a topic that is only known now.
+    /// As [`decode`](Decoder::decode), for a topic that is known only at run time.
     #[inline]
     pub fn decode_event<'v>(
         &mut self,
@@ -190,8 +189,8 @@ impl<S: SchemaSource> Decoder<S> {
         })
     }
 
-    /// As [`decode`](Decoder::decode), for a value on a topic that is none of ours, such as one of
-    /// dead letters: the writer's schema says what it is, and in JSON `eventType` does.
+    /// As [`decode`](Decoder::decode), for a value on a topic outside the topic table, such as dead
+    /// letters: the writer's schema names the event, and in JSON `eventType` does.
     pub fn decode_any<'v>(
         &mut self,
         value: &'v [u8],
@@ -343,8 +342,8 @@ impl<S: SchemaSource> Decoder<S> {
     }
 }
 
-/// Appends the body of an event in JSON. Sensitive fields are treated as in every event that was
-/// written as Avro: its producer could not.
+/// Appends the body of an event in JSON. Hashes, masks or drops its sensitive fields, as the
+/// producer does before it writes Avro.
 fn from_json(
     topic: Topic,
     value: &[u8],
@@ -380,16 +379,16 @@ fn json_topic(value: &[u8]) -> Result<Topic> {
     })
 }
 
-/// The event that a JSON object holds, for input that someone can still correct: a line of a file,
-/// an object of another language. The event is validated and its sensitive fields are as they were
-/// given, until it is encoded.
+/// The event that a JSON object holds, for input that can still be corrected: a line of a file, an
+/// object of another language. The event is validated. Its sensitive fields stay as given until it
+/// is encoded.
 ///
 /// With [`Rules::Strict`] the errors are those that `schemas/README.md` lists.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidEvent`] naming the event and, where it is one, the field; with
-/// [`Rules::Lenient`] [`ErrorKind::Undecodable`] for what cannot be read at all.
+/// [`Rules::Lenient`] [`ErrorKind::Undecodable`] for JSON that cannot be read at all.
 pub fn event_from_json<'v>(
     topic: Topic,
     json: &[u8],
@@ -402,8 +401,8 @@ pub fn event_from_json<'v>(
     Ok(decoded)
 }
 
-/// [`event_from_json`] of JSON whose sensitive fields are treated already, as whoever calls this must
-/// know.
+/// [`event_from_json`] for JSON whose sensitive fields are hashed and masked already: only the
+/// caller can know this.
 ///
 /// # Errors
 ///

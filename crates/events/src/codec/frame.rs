@@ -56,7 +56,7 @@ impl WireFormat {
         }
     }
 
-    /// How many bytes of the value stand before the body: 5, 10 or none.
+    /// How many bytes precede the body: 5, 10 or none.
     pub const fn header_len(self) -> usize {
         match self {
             WireFormat::Confluent { .. } => 5,
@@ -66,7 +66,7 @@ impl WireFormat {
     }
 }
 
-/// Appends what stands before a body in Confluent's format.
+/// Appends the header of Confluent's format.
 #[inline]
 pub fn write_confluent_header(id: u32, out: &mut Vec<u8>) {
     let mut header = [CONFLUENT_MAGIC; 5];
@@ -74,7 +74,7 @@ pub fn write_confluent_header(id: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&header);
 }
 
-/// Appends what stands before a body in single-object encoding.
+/// Appends the header of single-object encoding.
 #[inline]
 pub fn write_single_object_header(fingerprint: u64, out: &mut Vec<u8>) {
     let mut header = [0; 10];
@@ -83,19 +83,19 @@ pub fn write_single_object_header(fingerprint: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&header);
 }
 
-/// A record's value, cut into what its header says and the body behind it.
+/// A record's value, split into its header and the body behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The format that the first bytes tell.
+    /// The format, from the first bytes.
     pub format: WireFormat,
     /// The Avro body, or the whole JSON object.
     pub body: &'a [u8],
 }
 
-/// Tells a value's wire format by its first bytes.
+/// Detects a value's wire format by its first bytes.
 ///
-/// An empty value and one that starts like none of the formats are [`ErrorKind::Undecodable`];
-/// the message shows the first byte at most, never the payload.
+/// Returns [`ErrorKind::Undecodable`] for an empty value and one that starts like none of the
+/// formats; the message shows the first byte at most, never the payload.
 #[inline]
 pub fn split(value: &[u8]) -> Result<Frame<'_>> {
     match value {

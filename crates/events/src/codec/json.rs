@@ -1,16 +1,15 @@
-//! The flat JSON of producers before Avro, to an Avro body of ours.
+//! Reads the flat JSON of producers before Avro into an Avro body of the event's schema.
 //!
 //! ```text
 //! {"eventId": …, "statusCode": "200", …} --read--> Avro body --generated decoder--> event
 //! ```
 //!
-//! The schema drives the reading: each value is encoded as its field wants it when it is met, and
-//! the fields are brought into the schema's order at the end, which moves nothing where the
-//! producer wrote them in that order. So JSON ends in the same decoder as Avro.
+//! The schema drives the reader: it encodes each value as its field's type when it reads it, and
+//! brings the fields into the schema's order at the end, which moves nothing if the producer wrote
+//! them in that order. So JSON and Avro share one decoder.
 //!
-//! [`Rules::Lenient`] is for topics whose producers are not ours to mend: what they meant is
-//! taken, and what had to be mended for it is counted. [`Rules::Strict`] is for input that someone
-//! can still correct.
+//! [`Rules::Lenient`] is for topics whose producers cannot be changed: the reader takes what they
+//! meant and counts what it corrected. [`Rules::Strict`] is for input that can still be corrected.
 
 mod draft;
 mod read;
@@ -25,30 +24,30 @@ pub(crate) use self::shape::Shape;
 use crate::events::Envelope;
 use crate::{Error, ErrorKind, Result};
 
-/// How JSON is held against the schema.
+/// How strictly JSON is checked against the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
     /// Every value has the JSON type of its field, every field is known, and those without a
-    /// default are there; only the envelope's may be left out. A timestamp whose size tells that it
-    /// is not in milliseconds is refused. Errors are [`ErrorKind::InvalidEvent`].
+    /// default are present; only the envelope's may be left out. A timestamp whose size shows that
+    /// it is not in milliseconds is refused. Errors are [`ErrorKind::InvalidEvent`].
     Strict,
-    /// What can be understood is. Errors are [`ErrorKind::Undecodable`].
+    /// Whatever can be understood is read. Errors are [`ErrorKind::Undecodable`].
     ///
-    /// - Numbers and booleans may stand in strings, and numbers, booleans, arrays and objects
-    ///   where text is wanted (as their JSON).
+    /// - Numbers and booleans may be strings. Numbers, booleans, arrays and objects become text (as
+    ///   their JSON) in a text field.
     /// - Whole numbers are rounded to, and are 0 where they are missing or null: JavaScript leaves
     ///   `undefined` out and writes NaN as null.
-    /// - Timestamps may be RFC 3339 text; without an offset they are UTC. Numbers whose size tells
+    /// - Timestamps may be RFC 3339 text; without an offset they are UTC. Numbers whose size shows
     ///   that they are seconds, microseconds or nanoseconds are converted.
-    /// - Symbols may be in lower case, and null stands for the default where there is one.
+    /// - Symbols may be in lower case, and null is the default if the field has one.
     /// - `NaN` and the infinities, as Python's `json` writes them, are numbers; as a whole number
     ///   they are 0. Half a surrogate pair is U+FFFD.
-    /// - Fields that the schema does not have are passed over.
+    /// - Fields that the schema does not have are skipped.
     Lenient,
 }
 
-/// What stands in the fields of the envelope that the JSON leaves out. `eventType` is the record's
-/// name then, and `version` the schema's default.
+/// The values of the envelope's fields that the JSON leaves out. `eventType` is the record's name
+/// then, and `version` the schema's default.
 #[derive(Debug, Clone, Copy)]
 pub struct Fill<'a> {
     /// `eventId`.
@@ -60,7 +59,7 @@ pub struct Fill<'a> {
 }
 
 impl<'a> Fill<'a> {
-    /// What an envelope holds, such as one that was made just now.
+    /// The values of an envelope, such as a new one.
     pub fn from_envelope(envelope: &'a Envelope<'_>) -> Self {
         Fill {
             event_id: envelope.event_id.as_str(),
@@ -70,7 +69,7 @@ impl<'a> Fill<'a> {
     }
 }
 
-/// What was passed over or mended in one JSON event.
+/// How many fields of one JSON event were skipped or corrected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Leniency {
     /// Fields that the schema does not have.
@@ -81,7 +80,7 @@ pub struct Leniency {
 
 /// Appends to `out` the Avro body of the event that is the JSON object `json`.
 ///
-/// `out` is as it was where that fails.
+/// On an error `out` is as before.
 pub(crate) fn read(
     event: &Shape,
     json: &[u8],

@@ -8,8 +8,8 @@
 //!                              +-- JSON --> by our schema -----> body --+
 //! ```
 //!
-//! [`Decoder`] is the way in for readers: it tells the format, keeps a [`Plan`] for each writer's
-//! schema that it meets, and gives the typed event.
+//! Readers use a [`Decoder`]: it detects the format, keeps a [`Plan`] for each writer's schema, and
+//! returns the typed event.
 
 mod decoder;
 pub mod frame;

@@ -1,5 +1,4 @@
-//! What reading needs to know of each topic's event, made from its schema when it is first asked
-//! for.
+//! What readers need to know about each topic's event, made from its schema on first use.
 
 use std::sync::OnceLock;
 
@@ -15,7 +14,7 @@ pub(crate) struct EventReader {
     pub(crate) schema: Schema,
     /// How its JSON is read.
     pub(crate) shape: Shape,
-    /// Whether some fields are treated before they are encoded.
+    /// Whether some fields are hashed, masked or dropped before they are encoded.
     pub(crate) sensitive: bool,
 }
 
@@ -25,7 +24,7 @@ static READERS: [OnceLock<Result<EventReader>>; Topic::ALL.len()] =
 impl EventReader {
     /// The reader of a topic's event.
     ///
-    /// It fails only for a schema that the code generator would not have taken.
+    /// It fails only for a schema that the code generator refuses.
     pub(crate) fn of(topic: Topic) -> Result<&'static EventReader> {
         let reader = READERS[topic as usize].get_or_init(|| EventReader::new(topic));
         reader.as_ref().map_err(Error::clone)

@@ -8,15 +8,15 @@
 //! writer's body -------> transcode -------> the same event as a body of the reader's schema
 //! ```
 //!
-//! The generated decoder then borrows from that output, so there is one decoder whoever wrote the
-//! event. Fields that both schemas have alike are copied as they stand, neighbours in one piece;
-//! their text is left for the decoder to check.
+//! The generated decoder then borrows from that output, so one decoder reads every writer's events.
+//! Fields that are alike in both schemas are copied unchanged, neighbours in one piece; the decoder
+//! checks their text.
 //!
-//! Rules: Avro 1.12, "Schema Resolution" and "Aliases". One thing is added to them: a timestamp
-//! is converted to the reader's unit, where the rules would take microseconds for milliseconds.
+//! Rules: Avro 1.12, "Schema Resolution" and "Aliases", with one addition: a timestamp is converted
+//! to the reader's unit, where the rules would read microseconds as milliseconds.
 //!
-//! Whoever can write to a topic chooses the bytes, and whoever can register a schema chooses the
-//! plan. So depth, output and the steps taken without consuming input are bounded (see [`Run`]).
+//! Any client that can write to a topic chooses the bytes, and any that can register a schema
+//! chooses the plan. So depth, output and the steps without input are bounded (see [`Run`]).
 
 mod build;
 mod run;
@@ -33,16 +33,16 @@ pub struct Plan {
     event: String,
     ops: Vec<Op>,
     root: usize,
-    /// How to pass over each type of the writer's schema, by its place there.
+    /// How to skip each type of the writer's schema, by its place there.
     skips: Vec<Skip>,
 }
 
 impl Plan {
     /// Resolves a writer's schema against the reader's.
     ///
-    /// Where no event of that writer can be read, the error is
-    /// [`ErrorKind::IncompatibleSchema`] and names both records or the field. What only some
-    /// events would run into, such as an unknown symbol, is left for [`Plan::transcode`].
+    /// If no event of that writer can be read, the error is [`ErrorKind::IncompatibleSchema`] and
+    /// names both records or the field. What affects only some events, such as an unknown symbol,
+    /// is an error of [`Plan::transcode`].
     pub fn new(writer: &Schema, reader: &Schema) -> Result<Plan> {
         let event = match reader.node(reader.root()) {
             Node::Record { name, .. } => name.short(),
@@ -69,7 +69,7 @@ impl Plan {
         })
     }
 
-    /// Whether the writer's bodies are bodies of the reader's as they stand.
+    /// Whether the writer's bodies are bodies of the reader's schema without a change.
     #[doc(hidden)]
     pub fn changes_nothing(&self) -> bool {
         matches!(self.ops[self.root], Op::Copy(_))
@@ -77,8 +77,8 @@ impl Plan {
 
     /// Appends to `out` what the writer wrote, as a body of the reader's schema.
     ///
-    /// Input that is no body of the writer's schema, that has bytes left over, or whose values
-    /// the reader has no place for, is [`ErrorKind::Undecodable`]; `out` is then as it was.
+    /// Returns [`ErrorKind::Undecodable`] for input that is not a body of the writer's schema, has
+    /// bytes left over, or has values that the reader cannot hold; `out` is then as before.
     pub fn transcode(&self, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         let result = run::transcode(self, input, out);

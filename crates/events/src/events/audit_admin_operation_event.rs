@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `audit-admin-operations`, keyed by `{adminId}`.
 #[derive(Clone, PartialEq)]
 pub struct AuditAdminOperationEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The administrator's id.
     pub admin_id: Cow<'a, str>,
@@ -42,7 +42,7 @@ impl<'a> AuditAdminOperationEvent<'a> {
 /// Builds an [`AuditAdminOperationEvent`]. Required: `admin_id`, `admin_name`, `operation`,
 /// `target`, `target_type`, `result`, `ip_address`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct AuditAdminOperationEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     admin_id: Option<Cow<'a, str>>,
@@ -126,8 +126,8 @@ impl<'a> AuditAdminOperationEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<AuditAdminOperationEvent<'a>> {
         const NAME: &str = AuditAdminOperationEvent::NAME;

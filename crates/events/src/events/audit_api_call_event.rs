@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `audit-api-calls`, keyed by `{service}`.
 #[derive(Clone, PartialEq)]
 pub struct AuditAPICallEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The service that answered the call.
     pub service: Cow<'a, str>,
@@ -47,7 +47,7 @@ impl<'a> AuditAPICallEvent<'a> {
 /// Builds an [`AuditAPICallEvent`]. Required: `service`, `endpoint`, `method`, `status_code`,
 /// `latency_ms`, `request_size_bytes`, `response_size_bytes`, `ip_address`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct AuditAPICallEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     service: Option<Cow<'a, str>>,
@@ -148,8 +148,8 @@ impl<'a> AuditAPICallEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<AuditAPICallEvent<'a>> {
         const NAME: &str = AuditAPICallEvent::NAME;

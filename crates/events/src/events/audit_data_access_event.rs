@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `audit-data-access`, keyed by `{userId}`.
 #[derive(Clone, PartialEq)]
 pub struct AuditDataAccessEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The user's id.
     pub user_id: Cow<'a, str>,
@@ -46,7 +46,7 @@ impl<'a> AuditDataAccessEvent<'a> {
 /// Builds an [`AuditDataAccessEvent`]. Required: `user_id`, `dataset_name`, `access_type`, `tool`,
 /// `row_count`, `size_bytes`, `result`, `ip_address`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct AuditDataAccessEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     user_id: Option<Cow<'a, str>>,
@@ -146,8 +146,8 @@ impl<'a> AuditDataAccessEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<AuditDataAccessEvent<'a>> {
         const NAME: &str = AuditDataAccessEvent::NAME;

@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `audit-user-actions`, keyed by `{userId}`.
 #[derive(Clone, PartialEq)]
 pub struct AuditUserActionEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The user's id.
     pub user_id: Cow<'a, str>,
@@ -42,7 +42,7 @@ impl<'a> AuditUserActionEvent<'a> {
 /// Builds an [`AuditUserActionEvent`]. Required: `user_id`, `username`, `action`, `resource`,
 /// `resource_type`, `result`, `ip_address`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct AuditUserActionEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     user_id: Option<Cow<'a, str>>,
@@ -126,8 +126,8 @@ impl<'a> AuditUserActionEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<AuditUserActionEvent<'a>> {
         const NAME: &str = AuditUserActionEvent::NAME;

@@ -1,4 +1,4 @@
-//! What the generated builders share.
+//! What the generated builders have in common.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,7 @@ optional_text!(&'a str, &'a String, String, Cow<'a, str>, HashedText<'a>);
 
 /// What can have caused an event: an event of one type or of any, or the envelope of one.
 pub trait Cause {
-    /// The envelope that tells of it.
+    /// Its envelope.
     fn cause(&self) -> &Envelope<'_>;
 }
 
@@ -101,7 +101,7 @@ macro_rules! envelope_setters {
             self
         }
 
-        /// Says that `cause` caused this event: its id becomes the causation id, and its
+        /// Sets `cause` as what caused this event: its id becomes the causation id, and its
         /// correlation id, or its id where it has none, becomes the correlation id.
         pub fn caused_by(mut self, cause: &impl $crate::events::Cause) -> Self {
             self.envelope.caused_by(cause.cause());

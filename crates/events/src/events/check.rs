@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::envelope::Envelope;
 use crate::error::{Error, Result};
 
-/// Stands for the default source while an event is built: the producer will know a real one.
+/// The default source while an event is built; the producer has the real one.
 pub(super) const SOURCE_COMES_LATER: &str = "?";
 
 /// A required field of a builder.
@@ -18,7 +18,7 @@ pub(super) fn required<T>(value: Option<T>, event: &str, field: &str) -> Result<
     }
 }
 
-/// The id must be a UUID: the schema says so, and other languages' readers hold it to that.
+/// The id must be a UUID, as the schema requires and other languages' readers check.
 #[inline(always)]
 pub(super) fn event_id(event: &str, envelope: &Envelope<'_>) -> Result<()> {
     if envelope.event_id.is_uuid() {
@@ -28,7 +28,7 @@ pub(super) fn event_id(event: &str, envelope: &Envelope<'_>) -> Result<()> {
     }
 }
 
-/// A field that the record's key is made of.
+/// A field of the record's key.
 #[inline(always)]
 pub(super) fn key(event: &str, field: &str, value: &str) -> Result<()> {
     if value.is_empty() {

@@ -11,7 +11,7 @@ use super::prelude::*;
 /// On topic `config-changes`, keyed by `{component}/{configKey}`.
 #[derive(Clone, PartialEq)]
 pub struct ConfigChangeEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The component that the setting belongs to.
     pub component: Cow<'a, str>,
@@ -45,7 +45,7 @@ impl<'a> ConfigChangeEvent<'a> {
 /// Builds a [`ConfigChangeEvent`]. Required: `component`, `namespace`, `config_key`, `change_type`,
 /// `changed_by`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct ConfigChangeEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     component: Option<Cow<'a, str>>,
@@ -130,8 +130,8 @@ impl<'a> ConfigChangeEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<ConfigChangeEvent<'a>> {
         const NAME: &str = ConfigChangeEvent::NAME;

@@ -10,7 +10,7 @@ use super::prelude::*;
 /// On topic `data-ingestion`, keyed by `{datasetName}`.
 #[derive(Clone, PartialEq)]
 pub struct DataIngestionEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The dataset that the records went into.
     pub dataset_name: Cow<'a, str>,
@@ -39,7 +39,7 @@ impl<'a> DataIngestionEvent<'a> {
 /// Builds a [`DataIngestionEvent`]. Required: `dataset_name`, `record_count`, `size_bytes`,
 /// `format`, `location`, `status`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct DataIngestionEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     dataset_name: Option<Cow<'a, str>>,
@@ -107,8 +107,8 @@ impl<'a> DataIngestionEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<DataIngestionEvent<'a>> {
         const NAME: &str = DataIngestionEvent::NAME;

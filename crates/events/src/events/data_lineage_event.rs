@@ -11,7 +11,7 @@ use super::prelude::*;
 /// On topic `data-lineage`, keyed by `{sourceDataset}->{targetDataset}`.
 #[derive(Clone, PartialEq)]
 pub struct DataLineageEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The dataset that was read.
     pub source_dataset: Cow<'a, str>,
@@ -38,7 +38,7 @@ impl<'a> DataLineageEvent<'a> {
 /// Builds a [`DataLineageEvent`]. Required: `source_dataset`, `target_dataset`,
 /// `transformation_type`, `transformation_name`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct DataLineageEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     source_dataset: Option<Cow<'a, str>>,
@@ -98,8 +98,8 @@ impl<'a> DataLineageEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<DataLineageEvent<'a>> {
         const NAME: &str = DataLineageEvent::NAME;

@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `data-quality`, keyed by `{datasetName}`.
 #[derive(Clone, PartialEq)]
 pub struct DataQualityEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The dataset that was checked.
     pub dataset_name: Cow<'a, str>,
@@ -40,7 +40,7 @@ impl<'a> DataQualityEvent<'a> {
 /// Builds a [`DataQualityEvent`]. Required: `dataset_name`, `check_type`, `check_name`, `result`,
 /// `score`, `failed_records`, `total_records`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct DataQualityEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     dataset_name: Option<Cow<'a, str>>,
@@ -116,8 +116,8 @@ impl<'a> DataQualityEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<DataQualityEvent<'a>> {
         const NAME: &str = DataQualityEvent::NAME;

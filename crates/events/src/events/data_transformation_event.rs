@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `data-transformation`, keyed by `{outputDataset}`.
 #[derive(Clone, PartialEq)]
 pub struct DataTransformationEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The job's name.
     pub job_name: Cow<'a, str>,
@@ -44,7 +44,7 @@ impl<'a> DataTransformationEvent<'a> {
 /// Builds a [`DataTransformationEvent`]. Required: `job_name`, `engine`, `input_datasets`,
 /// `output_dataset`, `input_records`, `output_records`, `duration_ms`, `status`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct DataTransformationEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     job_name: Option<Cow<'a, str>>,
@@ -136,8 +136,8 @@ impl<'a> DataTransformationEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<DataTransformationEvent<'a>> {
         const NAME: &str = DataTransformationEvent::NAME;

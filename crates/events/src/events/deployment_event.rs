@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `deployment-events`, keyed by `{deploymentName}`.
 #[derive(Clone, PartialEq)]
 pub struct DeploymentEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The deployment's name.
     pub deployment_name: Cow<'a, str>,
@@ -38,7 +38,7 @@ impl<'a> DeploymentEvent<'a> {
 /// Builds a [`DeploymentEvent`]. Required: `deployment_name`, `namespace`, `action`,
 /// `deployed_version`, `replicas`, `deployed_by`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct DeploymentEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     deployment_name: Option<Cow<'a, str>>,
@@ -107,8 +107,8 @@ impl<'a> DeploymentEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<DeploymentEvent<'a>> {
         const NAME: &str = DeploymentEvent::NAME;

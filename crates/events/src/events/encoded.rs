@@ -11,17 +11,18 @@ use crate::avro::{MAX_VARINT_LEN, Reader, append_with};
 use crate::error::Result;
 
 /// An event as its key and its Avro body: checked and encoded once, sent by copying the bytes and
-/// read by decoding them. What the bindings of other languages hold, because it owns all it has.
+/// read by decoding them. The bindings of other languages hold their events so, because it borrows
+/// nothing.
 ///
-/// Sensitive fields are treated in it as they are on the wire. A `source` that was empty is filled
-/// by the producer, as in every event.
+/// Its sensitive fields are hashed or masked, as on the wire. The producer fills an empty `source`,
+/// as in every event.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedEvent {
     topic: Topic,
-    /// Length of the key that stands before the body; none where it must be made of the fields,
-    /// because the source may be part of it or because the event was read and not made.
+    /// Length of the key, which precedes the body; `None` if the key must be made from the fields,
+    /// because the source may be part of it or because the event was read.
     key_len: Option<u32>,
-    /// Where in the body the length of the empty `source` is; 0 where it has one.
+    /// Where in the body the length of the empty `source` is; 0 if the source is not empty.
     source_at: u32,
     bytes: Box<[u8]>,
 }
@@ -45,7 +46,7 @@ impl EncodedEvent {
         ))
     }
 
-    /// As [`new`](Self::new), for an event of which only now is known which one it is.
+    /// As [`new`](Self::new), for an event whose type is known only at run time.
     ///
     /// # Errors
     ///
@@ -61,11 +62,12 @@ impl EncodedEvent {
         ))
     }
 
-    /// A body of `topic`'s schema, copied, with sensitive fields treated that another writer left.
+    /// Copies a body of `topic`'s schema, and hashes or masks the sensitive fields that its writer
+    /// left in clear.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable) if it is none.
+    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable) if it is not such a body.
     pub fn from_body(topic: Topic, body: &[u8]) -> Result<Self> {
         let event = Event::decode(topic, body)?;
         let mut treated = Vec::new();
@@ -124,17 +126,17 @@ impl EncodedEvent {
         })
     }
 
-    /// The topic that it belongs on.
+    /// Its topic.
     pub fn topic(&self) -> Topic {
         self.topic
     }
 
-    /// The Avro body, with an empty `source` where the producer is to fill it.
+    /// The Avro body, with an empty `source` if the producer must fill it.
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.key_len.unwrap_or(0) as usize..]
     }
 
-    /// Whether the producer is to fill its `source`.
+    /// Whether the producer must fill its `source`.
     pub fn lacks_source(&self) -> bool {
         self.source_at > 0
     }
@@ -143,7 +145,7 @@ impl EncodedEvent {
     ///
     /// # Errors
     ///
-    /// None is known: the body was checked or written when this was made.
+    /// None is known: the body was checked when this event was encoded or read.
     pub fn event(&self) -> Result<Event<'_>> {
         Event::decode(self.topic, self.body())
     }

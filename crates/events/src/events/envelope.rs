@@ -11,7 +11,7 @@ use crate::error::Result;
 /// The version of the events' schemas, where the caller gives none.
 const SCHEMA_VERSION: &str = "1.0.0";
 
-/// What every event carries, whatever it is about.
+/// The fields that every event has.
 ///
 /// A builder fills it: `event_id`, `event_type`, `timestamp_ms` and `version` at once, and the
 /// producer puts its service's name where `source` is empty.
@@ -39,7 +39,7 @@ impl<'a> Envelope<'a> {
         EnvelopeBuilder::default().build(event_type)
     }
 
-    /// What is written as `source`.
+    /// The `source`, or `default_source` if it is empty.
     #[inline(always)]
     pub(crate) fn source_or<'s>(&'s self, default_source: &'s str) -> &'s str {
         if self.source.is_empty() {

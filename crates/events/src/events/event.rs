@@ -82,7 +82,7 @@ impl<'a> Event<'a> {
         each_const!(self, NAME)
     }
 
-    /// The topic that it belongs on: [`TypedEvent::TOPIC`].
+    /// Its topic: [`TypedEvent::TOPIC`].
     pub fn topic(&self) -> Topic {
         each_const!(self, TOPIC)
     }
@@ -97,7 +97,7 @@ impl<'a> Event<'a> {
         each!(self, event => &mut event.envelope)
     }
 
-    /// Checks what the types cannot: [`TypedEvent::validate`].
+    /// Checks the values: [`TypedEvent::validate`].
     ///
     /// # Errors
     ///

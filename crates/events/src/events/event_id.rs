@@ -10,8 +10,8 @@ use crate::avro::{MAX_VARINT_LEN, Writer};
 
 /// An event's `eventId`: the 36 characters of a UUID.
 ///
-/// [`generate`](EventId::generate) gives a UUIDv7, so that ids sort by the time at which they were
-/// made. Ids of decoded events are kept as their producers wrote them, UUID or not.
+/// [`generate`](EventId::generate) gives a UUIDv7, so that ids sort by the time of their
+/// creation. Ids of decoded events stay as their producers wrote them, UUID or not.
 #[derive(Clone)]
 pub struct EventId<'a>(Repr<'a>);
 
@@ -23,7 +23,7 @@ enum Repr<'a> {
 }
 
 impl<'a> EventId<'a> {
-    /// A new UUIDv7. It is greater than every id that the thread made before.
+    /// A new UUIDv7. It is greater than every earlier id of the thread.
     #[inline]
     pub fn generate() -> Self {
         Self::at(uuid::now_ms())

@@ -1,8 +1,8 @@
-//! What [`List`](super::List) and [`StringMap`](super::StringMap) share: items that are either
-//! values of ours or still the bytes that they were read from.
+//! What [`List`](super::List) and [`StringMap`](super::StringMap) have in common: items that are
+//! either values or still the bytes that they were read from.
 //!
-//! Decoding checks a collection's bytes once and keeps them; they are taken apart when someone
-//! iterates, and copied as they are when the event is encoded again.
+//! Decoding checks a collection's bytes once and keeps them. Iteration decodes each item; encoding
+//! the event again copies the bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,7 +39,7 @@ pub trait Element: Sized {
 /// The items of a collection.
 #[derive(Clone)]
 pub(super) enum Items<'a, T> {
-    /// Values of ours, in order.
+    /// Values, in order.
     Values(Vec<T>),
     /// Checked bytes: one or more blocks and the final zero.
     Encoded {

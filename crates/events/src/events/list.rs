@@ -12,7 +12,7 @@ use crate::error::Result;
 /// An array's items in order, such as `List<'a, Cow<'a, str>>`.
 ///
 /// It is made from a `Vec`, an array or an iterator. In a decoded event it borrows the bytes that
-/// it was read from and takes them apart when [`iter`](List::iter) is called.
+/// it was read from and decodes them when [`iter`](List::iter) is called.
 ///
 /// ```
 /// use std::borrow::Cow;

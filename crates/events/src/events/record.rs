@@ -1,4 +1,4 @@
-//! What every event can do, and the parts of it that are the same for all of them.
+//! What every event can do, and the code that is the same for all of them.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// One of the events that `schemas/` describes. Only this crate implements it.
 ///
-/// An event borrows its text where it can: one that is built holds what the caller gave it, one
-/// that is decoded holds pieces of the input. [`into_owned`](TypedEvent::into_owned) cuts it loose.
+/// An event borrows its text if it can: a built event from its caller, a decoded one from the input.
+/// [`into_owned`](TypedEvent::into_owned) copies what it borrows.
 ///
-/// `Debug` and `Serialize` show each field by its name in JSON, and sensitive ones as they would be
+/// `Debug` and `Serialize` show each field by its name in JSON, and sensitive ones as they are
 /// written: hashed, masked or not at all.
 pub trait TypedEvent:
     Fields + Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized
 {
     /// The record's name, such as `AuditAPICallEvent`.
     const NAME: &'static str;
-    /// The topic that it belongs on.
+    /// Its topic.
     const TOPIC: Topic;
     /// Its schema, as Avro's JSON.
     const SCHEMA_JSON: &'static str;
-    /// The schema's CRC-64-AVRO fingerprint, which stands before a body where there is no registry.
+    /// The schema's CRC-64-AVRO fingerprint, which precedes a body written without a registry.
     const FINGERPRINT: u64;
 
     /// The same event with text of another lifetime.
@@ -35,42 +35,41 @@ pub trait TypedEvent:
     fn envelope(&self) -> &Envelope<'_>;
 
     /// Checks what the types cannot: that the key's fields are not empty, that the id is a UUID,
-    /// and that numbers are within their limits. `default_source` is what an empty `source` will
-    /// be filled with.
+    /// and that numbers are within their limits. `default_source` replaces an empty `source`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidEvent`], naming `event` and `field`.
     fn validate(&self, default_source: &str) -> Result<()>;
 
-    /// Appends the record's key, as the topic table makes it of the event's fields.
+    /// Appends the record's key, made from the event's fields as the topic table states.
     fn write_key(&self, default_source: &str, out: &mut Vec<u8>);
 
     /// At least as many bytes as [`encode`](TypedEvent::encode) appends, without `default_source`.
     fn max_encoded_len(&self) -> usize;
 
-    /// Appends the event's Avro body. `default_source` stands where the event's `source` is empty;
-    /// sensitive fields are treated as the schema says.
+    /// Appends the event's Avro body. `default_source` replaces an empty `source`; sensitive fields
+    /// are hashed, masked or dropped as the schema states.
     fn encode(&self, default_source: &str, out: &mut Vec<u8>);
 
     /// Reads an Avro body that was written with this very schema, borrowing from it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Undecodable`] if the bytes are no such event or go on after it.
+    /// [`ErrorKind::Undecodable`] if the bytes are not such an event or more bytes follow it.
     fn decode(body: &[u8]) -> Result<Self::Of<'_>>;
 
     /// The same event without what it borrows.
     fn into_owned(self) -> Self::Of<'static>;
 
-    /// The event with each value taken as its maker gave it, for one that a person or a program
-    /// wrote: what looks like a hash there is a value like any other.
+    /// The event with each value as a caller gave it: text that looks like a hash is not taken for
+    /// one, and is hashed when the event is encoded.
     #[doc(hidden)]
     fn into_given(self) -> Self {
         self
     }
 
-    /// Whether it holds a sensitive value that is not treated yet.
+    /// Whether it holds a sensitive value in clear.
     #[doc(hidden)]
     fn holds_secret(&self) -> bool {
         false
@@ -81,7 +80,7 @@ pub trait TypedEvent:
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`], which no event is known to give.
+    /// [`ErrorKind::Internal`]; no event is known to cause it.
     fn write_json(&self, default_source: &str, out: &mut Vec<u8>) -> Result<()> {
         let object = Object {
             fields: self,

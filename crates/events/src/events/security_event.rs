@@ -9,7 +9,7 @@ use super::prelude::*;
 /// On topic `security-events`, keyed by `{principal|source}`.
 #[derive(Clone, PartialEq)]
 pub struct SecurityEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The field of security that it belongs to.
     pub category: SecurityCategory,
@@ -45,7 +45,7 @@ impl<'a> SecurityEvent<'a> {
 /// Builds a [`SecurityEvent`]. Required: `category`, `severity`, `action`, `outcome`,
 /// `description`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct SecurityEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     category: Option<SecurityCategory>,
@@ -138,8 +138,8 @@ impl<'a> SecurityEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<SecurityEvent<'a>> {
         const NAME: &str = SecurityEvent::NAME;

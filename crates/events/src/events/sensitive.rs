@@ -1,7 +1,7 @@
-//! What becomes of a value that a schema marks as sensitive, before it leaves the process.
+//! Hashes or masks the values that a schema marks as sensitive, before they leave the process.
 //!
-//! Encoding, JSON and `Debug` all pass through here, so that there is no way round it. Each function
-//! takes the value and whether this event's value is sensitive.
+//! Encoding, JSON and `Debug` all call these functions. Each takes the value and whether it is
+//! sensitive in this event.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,29 +15,28 @@ use sha2::{Digest, Sha256};
 const HASH_PREFIX: &str = "sha256:";
 const HASH_DIGITS: usize = 16;
 const MASK: &str = "***";
-/// The key of the hashes. Without one they are plain ones, which somebody who can list the values
-/// that are likely can guess.
+/// The key of the hashes. Without a key, a hash can be guessed by hashing every likely value.
 const KEY_VARIABLE: &str = "KAFKA_EVENT_HASH_KEY";
 
-/// The most bytes that a treated value has more than the value itself.
+/// The most bytes by which a hash or a mask is longer than the value.
 pub(super) const MAX_GROWTH: usize = HASH_PREFIX.len() + HASH_DIGITS;
 
 /// A text that leaves the process only as a hash: `sha256:` and the first 16 hex digits of its
 /// SHA-256, or of its HMAC-SHA-256 with the key in the environment's `KAFKA_EVENT_HASH_KEY`.
 ///
-/// It is made of a text as it is, whatever that looks like, and derefs to it. The hash in an event
-/// that was read stays as it is, so that the event can be sent on.
+/// Create it from any text; it derefs to that text. A hash in an event that was read is not hashed
+/// again, so that the event can be forwarded.
 #[derive(Clone)]
 pub struct HashedText<'a> {
     text: Cow<'a, str>,
-    /// Whether it stood in an event that was written.
-    was_written: bool,
+    /// Whether it comes from an event that was read.
+    was_read: bool,
 }
 
 impl<'a> HashedText<'a> {
     /// The hash of an event that was read, as a binding passes it back.
     ///
-    /// Whoever calls this must know that the text was a [`HashedText`] of an event that was read.
+    /// Call it only with the text of a [`HashedText`] in an event that was read.
     #[doc(hidden)]
     pub fn from_read_event(text: impl Into<Cow<'a, str>>) -> Self {
         read(text.into())
@@ -45,7 +44,7 @@ impl<'a> HashedText<'a> {
 
     /// Whether it is a hash already: that of an event that was read.
     pub fn is_hash(&self) -> bool {
-        self.was_written && is_hash(&self.text)
+        self.was_read && is_hash(&self.text)
     }
 
     /// The text without what it borrows.
@@ -54,12 +53,12 @@ impl<'a> HashedText<'a> {
     }
 }
 
-/// The text of an event that was written.
+/// The text in an event that is read.
 #[inline(always)]
 pub(super) fn read(text: Cow<'_, str>) -> HashedText<'_> {
     HashedText {
         text,
-        was_written: true,
+        was_read: true,
     }
 }
 
@@ -69,10 +68,10 @@ pub(super) fn optional_read(text: Option<Cow<'_, str>>) -> Option<HashedText<'_>
     text.map(read)
 }
 
-/// The same text, whoever wrote it, as one that was not hashed yet.
+/// The same text, to be hashed.
 pub(super) fn given(text: HashedText<'_>) -> HashedText<'_> {
     HashedText {
-        was_written: false,
+        was_read: false,
         ..text
     }
 }
@@ -86,7 +85,7 @@ pub(super) fn optional_given(text: Option<HashedText<'_>>) -> Option<HashedText<
 pub(super) fn owned(text: HashedText<'_>) -> HashedText<'static> {
     HashedText {
         text: Cow::Owned(text.text.into_owned()),
-        was_written: text.was_written,
+        was_read: text.was_read,
     }
 }
 
@@ -111,7 +110,7 @@ macro_rules! from_text {
             fn from(text: $text) -> Self {
                 HashedText {
                     text: text.into(),
-                    was_written: false,
+                    was_read: false,
                 }
             }
         }
@@ -167,7 +166,7 @@ thread_local! {
     static NOTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// The hashes that events give out while `work` is done: in what it writes, these are treated.
+/// Does `work`, and returns its result with the hashes that events wrote meanwhile.
 pub fn noting<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     struct Noting;
 
@@ -183,7 +182,7 @@ pub fn noting<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     (done, NOTED.take().unwrap_or_default())
 }
 
-/// The hash of a text, whatever it looks like.
+/// The hash of a text, even if it looks like a hash.
 pub fn hash_of(text: &str) -> String {
     static KEYED: LazyLock<Option<Hmac<Sha256>>> = LazyLock::new(|| {
         let key = std::env::var_os(KEY_VARIABLE).filter(|key| !key.is_empty())?;
@@ -193,7 +192,7 @@ pub fn hash_of(text: &str) -> String {
 }
 
 fn keyed(key: &[u8]) -> Option<Hmac<Sha256>> {
-    // A key of any length is taken.
+    // A key may have any length.
     Hmac::new_from_slice(key).ok()
 }
 
@@ -225,13 +224,13 @@ fn is_hash(text: &str) -> bool {
     })
 }
 
-/// Whether a value that is hashed is no hash yet.
+/// Whether a value that must be hashed is not a hash yet.
 #[inline(always)]
 pub(super) fn is_clear(value: Option<&HashedText<'_>>, sensitive: bool) -> bool {
     sensitive && value.is_some_and(|value| !value.is_hash())
 }
 
-/// Whether a value that is masked is not masked yet.
+/// Whether a value that must be masked is not masked yet.
 #[inline(always)]
 pub(super) fn is_unmasked(value: Option<&str>, sensitive: bool) -> bool {
     sensitive && value.is_some_and(|value| value != MASK)

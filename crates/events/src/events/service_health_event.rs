@@ -11,7 +11,7 @@ use super::prelude::*;
 /// On topic `system-health`, keyed by `{serviceName}`.
 #[derive(Clone, PartialEq)]
 pub struct ServiceHealthEvent<'a> {
-    /// What every event carries.
+    /// The fields that every event has.
     pub envelope: Envelope<'a>,
     /// The service that is reported on.
     pub service_name: Cow<'a, str>,
@@ -38,7 +38,7 @@ impl<'a> ServiceHealthEvent<'a> {
 /// Builds a [`ServiceHealthEvent`]. Required: `service_name`, `namespace`, `health_status`,
 /// `latency_ms`, `error_rate`.
 #[derive(Default)]
-#[must_use = "an event is made by `build`"]
+#[must_use = "`build` returns the event"]
 pub struct ServiceHealthEventBuilder<'a> {
     envelope: EnvelopeBuilder<'a>,
     service_name: Option<Cow<'a, str>>,
@@ -98,8 +98,8 @@ impl<'a> ServiceHealthEventBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field was not
-    /// given or a value is refused, naming `event` and `field`.
+    /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if a required field is
+    /// missing or a value is refused, naming `event` and `field`.
     #[inline(always)]
     pub fn build(self) -> Result<ServiceHealthEvent<'a>> {
         const NAME: &str = ServiceHealthEvent::NAME;

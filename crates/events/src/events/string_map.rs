@@ -15,7 +15,7 @@ type Entry<'a> = (Cow<'a, str>, Cow<'a, str>);
 /// A map from string to string that keeps the order of its entries, on the wire too.
 ///
 /// It is made from a `HashMap`, a `BTreeMap`, a `Vec` or array of pairs, or an iterator over pairs.
-/// In a decoded event it borrows the bytes that it was read from and takes them apart when it is
+/// In a decoded event it borrows the bytes that it was read from and decodes them when it is
 /// asked. Where a key stands twice, the later value counts, as for every reader of Avro.
 ///
 /// ```

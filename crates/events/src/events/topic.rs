@@ -69,7 +69,7 @@ impl Topic {
         Topic::ALL.into_iter().find(|topic| topic.name() == name)
     }
 
-    /// What it is made with, and what it carries.
+    /// Its row of the topic table.
     pub const fn spec(self) -> &'static TopicSpec {
         &SPECS[self as usize]
     }

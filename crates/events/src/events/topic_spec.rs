@@ -1,4 +1,4 @@
-//! What a topic is made with.
+//! A topic's row in the topic table.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,20 +23,21 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// How many brokers hold each partition.
     pub replication_factor: i32,
-    /// How many of them must have a record before it is acknowledged (`min.insync.replicas`).
+    /// How many of them must have written a record before it is acknowledged
+    /// (`min.insync.replicas`).
     pub min_insync_replicas: i32,
     /// How long records are kept (`retention.ms`).
     pub retention: Duration,
-    /// What becomes of old records (`cleanup.policy`).
+    /// What the broker does with old records (`cleanup.policy`).
     pub cleanup_policy: CleanupPolicy,
     /// How batches are compressed (`compression.type`).
     pub compression: &'static str,
-    /// What the record's key is made of, such as `{component}/{configKey}`; `{a|b}` is the first of
+    /// The template of the record's key, such as `{component}/{configKey}`; `{a|b}` is the first of
     /// two fields that is not null.
     pub key: &'static str,
-    /// The team that answers for it.
+    /// The team that owns it.
     pub owner: &'static str,
-    /// Which part of the platform it tells about.
+    /// The part of the platform that its events are about.
     pub group: TopicGroup,
 }
 
@@ -51,11 +52,11 @@ impl TopicSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CleanupPolicy {
-    /// They are deleted when the retention is over.
+    /// They are deleted after the retention time.
     Delete,
     /// The newest record of each key is kept.
     Compact,
-    /// Both: the newest of each key, until the retention is over.
+    /// Both: the newest of each key, until the retention time ends.
     CompactAndDelete,
 }
 
@@ -76,7 +77,7 @@ impl fmt::Display for CleanupPolicy {
     }
 }
 
-/// Which part of the platform a topic tells about; it is in the namespace of the topic's record.
+/// The part of the platform that a topic's events are about, which is in its record's namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TopicGroup {
@@ -84,7 +85,7 @@ pub enum TopicGroup {
     Data,
     /// Services, deployments, configuration and security.
     System,
-    /// Who did what.
+    /// Which user or service did what.
     Audit,
 }
 

@@ -1,8 +1,8 @@
 //! UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, then 74 random bits that grow within a
 //! millisecond.
 //!
-//! Each thread has its own generator, seeded by the operating system, so that making an id takes no
-//! lock. A child of `fork` has copies of its parent's generators and would repeat their ids, so a
+//! Each thread has its own generator, seeded by the operating system, so a new id takes no lock. A
+//! child of `fork` has copies of its parent's generators and would repeat their ids, so a
 //! generator is made again in each process.
 
 use std::cell::RefCell;
@@ -19,8 +19,8 @@ pub(super) const TEXT_LEN: usize = 36;
 /// Random bits of a UUIDv7: 12 beside the version, 62 beside the variant.
 const RANDOM_BITS: u32 = 74;
 
-/// A clock that went back by less than this is waited for by counting on; one that went back
-/// further was set anew, and is believed.
+/// If the clock goes back by less than this, ids keep the last time and count on; if it goes back
+/// further, it was set, and ids follow it.
 const CLOCK_JITTER_MS: u64 = 10_000;
 
 /// Milliseconds since 1970, UTC; 0 if the clock stands before that.
@@ -43,8 +43,7 @@ struct Generator {
 impl Generator {
     #[cold]
     fn new() -> Self {
-        // A system that gives no random bytes would give none to anyone: std's own seed, which
-        // falls back by itself, is the best there is then.
+        // If the system has no random bytes, std's own seed, which has a fallback, is the best left.
         let rng = SmallRng::try_from_rng(&mut SysRng)
             .unwrap_or_else(|_| SmallRng::seed_from_u64(hash_of_nothing()));
         Generator {
@@ -78,7 +77,7 @@ impl Generator {
             | beside_variant
     }
 
-    /// Random bits with the highest left clear, so that there is room to grow.
+    /// Random bits with the highest clear, so that they can grow.
     #[inline]
     fn random(&mut self) -> u128 {
         let bits = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());

@@ -22,45 +22,11 @@ from carbon_events import _dispatch, _native
 from carbon_events._native import DropInProducer as Producer
 
 from . import _reports
+from ._names import EventType, Topic
 
 _atexit.register(_dispatch.shutdown)
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-
-class EventType(Enum):
-    """The events' names."""
-
-    DATA_INGESTION = "DataIngestionEvent"
-    DATA_QUALITY = "DataQualityEvent"
-    DATA_LINEAGE = "DataLineageEvent"
-    DATA_TRANSFORMATION = "DataTransformationEvent"
-    SERVICE_HEALTH = "ServiceHealthEvent"
-    DEPLOYMENT = "DeploymentEvent"
-    CONFIG_CHANGE = "ConfigChangeEvent"
-    SECURITY = "SecurityEvent"
-    USER_ACTION = "AuditUserActionEvent"
-    API_CALL = "AuditAPICallEvent"
-    DATA_ACCESS = "AuditDataAccessEvent"
-    ADMIN_OPERATION = "AuditAdminOperationEvent"
-
-
-class Topic(Enum):
-    """The topics' names."""
-
-    DATA_INGESTION = "data-ingestion"
-    DATA_QUALITY = "data-quality"
-    DATA_LINEAGE = "data-lineage"
-    DATA_TRANSFORMATION = "data-transformation"
-    SYSTEM_HEALTH = "system-health"
-    DEPLOYMENT_EVENTS = "deployment-events"
-    CONFIG_CHANGES = "config-changes"
-    SECURITY_EVENTS = "security-events"
-    AUDIT_USER_ACTIONS = "audit-user-actions"
-    AUDIT_API_CALLS = "audit-api-calls"
-    AUDIT_DATA_ACCESS = "audit-data-access"
-    AUDIT_ADMIN_OPS = "audit-admin-operations"
-    MARKET_DATA = "market-data"
 
 
 @dataclass

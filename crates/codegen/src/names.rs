@@ -1,6 +1,8 @@
-//! Avro's names as Rust's.
+//! The schemas' names as each language writes them.
 
-use heck::{ToSnakeCase, ToUpperCamelCase};
+use heck::{ToShoutySnakeCase, ToSnakeCase, ToUpperCamelCase};
+
+use crate::model::Topic;
 
 /// `AuditAPICallEvent` to `audit_api_call_event`, `latencyMs` to `latency_ms`.
 pub(crate) fn snake(name: &str) -> String {
@@ -31,6 +33,21 @@ pub(crate) fn camel(name: &str) -> String {
 /// The variant of an event: `AuditAPICallEvent` to `AuditAPICall`.
 pub(crate) fn variant(record: &str) -> &str {
     record.strip_suffix("Event").unwrap_or(record)
+}
+
+/// The names of a topic's members in the enums `EventType` and `Topic` of the platform's first
+/// producer files: `API_CALL` for `AuditAPICallEvent`, `AUDIT_ADMIN_OPS` for
+/// `audit-admin-operations`.
+pub(crate) fn members(topic: &Topic) -> (String, String) {
+    let (event, name) = full_members(topic);
+    let short = event.strip_prefix("AUDIT_").map(str::to_owned);
+    (short.unwrap_or(event), name.replace("_OPERATIONS", "_OPS"))
+}
+
+/// The same names in full: `AUDIT_API_CALL`, `AUDIT_ADMIN_OPERATIONS`.
+pub(crate) fn full_members(topic: &Topic) -> (String, String) {
+    let event = variant(&topic.event.record.name).to_shouty_snake_case();
+    (event, topic.name.to_shouty_snake_case())
 }
 
 #[cfg(test)]
