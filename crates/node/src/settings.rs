@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use carbon_events::config::{self, ConnectionSettings, EventFormat, SettingKind, Settings};
+use carbon_events::config::{self, ConnectionSettings, EventFormat, Settings};
 use carbon_events::{Error, ErrorKind, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// What the options are for.
 #[derive(Clone, Copy)]
@@ -98,33 +98,4 @@ pub(crate) fn variables() -> Vec<&'static str> {
     config::settings()
         .filter_map(|setting| setting.env)
         .collect()
-}
-
-/// Every setting of the library.
-pub(crate) fn table() -> String {
-    let rows: Vec<_> = config::settings()
-        .map(|setting| {
-            let (kind, choices) = match setting.kind {
-                SettingKind::Text => ("text", None),
-                SettingKind::Boolean => ("boolean", None),
-                SettingKind::Integer => ("integer", None),
-                SettingKind::Milliseconds => ("milliseconds", None),
-                SettingKind::List => ("list", None),
-                SettingKind::Map => ("map", None),
-                SettingKind::Choice(choices) => ("choice", Some(choices)),
-                _ => ("text", None),
-            };
-            json!({
-                "group": setting.group,
-                "name": setting.name,
-                "env": setting.env,
-                "kind": kind,
-                "choices": choices,
-                "default": (setting.default)(),
-                "secret": setting.secret,
-                "doc": setting.doc(),
-            })
-        })
-        .collect();
-    Value::from(rows).to_string()
 }

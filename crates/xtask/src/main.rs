@@ -46,9 +46,9 @@ enum Verb {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Write the source files that come from schemas/
+    /// Write the source files that come from schemas/ and from the core's settings and errors
     Generate {
-        /// Change nothing; fail if a file is not what schemas/ says
+        /// Change nothing; fail if a file is stale
         #[arg(long)]
         check: bool,
     },
@@ -146,7 +146,10 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
             return run::exit_code(demo.args(arguments));
         }
         Verb::Test { quick, arguments } => test::run(&root, quick, &arguments)?,
-        Verb::Generate { check } => generate(&root, check)?,
+        Verb::Generate { check } => {
+            generate_events(&root, check)?;
+            generate_declared(&root, check)?;
+        }
         Verb::Npm {
             target,
             test: false,
@@ -226,27 +229,29 @@ fn root() -> Result<PathBuf> {
         .context("this program was built in a repository that is gone; build it again")
 }
 
-fn generate(root: &Path, check: bool) -> Result<()> {
+/// Events, which no step may find missing.
+fn generate_events(root: &Path, check: bool) -> Result<()> {
     if check {
         let stale = codegen::stale(root)?;
-        let names: Vec<_> = stale
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
         ensure!(
             stale.is_empty(),
-            "not what schemas/ says: {}; `cargo xtask generate` mends them",
-            names.join(", ")
+            "stale: {stale:?}; run `cargo xtask generate`"
         );
-    } else {
-        let written = codegen::write(root)?;
-        for path in &written {
-            eprintln!("wrote {}", path.display());
-        }
-        eprintln!(
-            "{} files written, all others were as schemas/ says",
-            written.len()
-        );
+        return Ok(());
+    }
+    for path in codegen::write(root)? {
+        eprintln!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// Options and error classes, by a program that links the core.
+fn generate_declared(root: &Path, check: bool) -> Result<()> {
+    let package = ["run", "-q", "--release", "-p", "carbon-events-codegen"];
+    let mut program = cargo(root, &package);
+    program.args(["--example", "declarations"]);
+    if check {
+        program.args(["--", "--check"]);
+    }
+    run::step(&mut program)
 }

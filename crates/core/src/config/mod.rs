@@ -28,6 +28,7 @@ mod setting;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub use connection::{
     ConnectionSettings, OAuthToken, SaslMechanism, SecurityProtocol, TokenProvider,
@@ -192,6 +193,42 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// Every setting and every kind of error, from which the generator writes the options and the error
+/// classes of the other languages.
+#[doc(hidden)]
+pub fn declarations() -> serde_json::Value {
+    let settings = settings().map(|setting| {
+        let (kind, choices): (_, &[_]) = match setting.kind {
+            SettingKind::Text => ("text", &[]),
+            SettingKind::Boolean => ("boolean", &[]),
+            SettingKind::Integer => ("integer", &[]),
+            SettingKind::Milliseconds => ("milliseconds", &[]),
+            SettingKind::Choice(choices) => ("choice", choices),
+            SettingKind::List => ("list", &[]),
+            SettingKind::Map => ("map", &[]),
+        };
+        json!({
+            "group": setting.group,
+            "name": setting.name,
+            "option": setting.option(),
+            "env": setting.env,
+            "kind": kind,
+            "choices": choices,
+            "default": (setting.default)(),
+            "secret": setting.secret,
+            "doc": setting.doc(),
+        })
+    });
+    let errors = ErrorKind::ALL.iter().map(|kind| {
+        json!({
+            "kind": kind.as_str(),
+            "retryable": kind.retryable(),
+            "meaning": kind.meaning(),
+        })
+    });
+    json!({ "settings": Vec::from_iter(settings), "errors": Vec::from_iter(errors) })
 }
 
 fn process_env(name: &str) -> Option<String> {
