@@ -34,6 +34,8 @@ pub(crate) struct Setting {
     /// The name beside settings of other groups.
     pub(crate) option: String,
     pub(crate) env: Option<String>,
+    /// The librdkafka property that it becomes.
+    pub(crate) property: Option<String>,
     pub(crate) kind: SettingKind,
     /// The words of a `Choice`.
     pub(crate) choices: Vec<String>,

@@ -103,7 +103,8 @@ pub(super) fn page(page: &str, settings: &[Setting]) -> Result<String> {
 fn table(settings: &[Setting]) -> String {
     let code = |text: Option<&str>| text.map_or_else(String::new, |it| format!("`{it}`"));
     let mut out =
-        "| keyword | for | default | environment | what it does |\n|---|---|---|---|---|\n"
+        "| keyword | for | default | environment | librdkafka property | what it does |\n\
+         |---|---|---|---|---|---|\n"
             .to_owned();
     for setting in settings {
         let user = match &*setting.group {
@@ -112,10 +113,11 @@ fn table(settings: &[Setting]) -> String {
             _ => "all",
         };
         out.push_str(&format!(
-            "| `{}` | {user} | {} | {} | {} |\n",
+            "| `{}` | {user} | {} | {} | {} | {} |\n",
             setting.option,
             code(setting.shown_default()),
             code(setting.env.as_deref()),
+            code(setting.property.as_deref()),
             setting.doc.replace('\n', " ").replace('|', "\\|"),
         ));
     }

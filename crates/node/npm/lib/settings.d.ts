@@ -5,41 +5,42 @@ import type { TlsOptions } from './legacy.js';
 /** How to reach the brokers and the registry, and with which credentials. */
 export interface ConnectionSettings {
   /**
-   * Comma-separated `host:port` addresses of some of the cluster's brokers.
+   * Comma-separated `host:port` addresses of brokers. The client finds the other brokers
+   * through any of them.
    *
    * Environment: `KAFKA_BOOTSTRAP_SERVERS`. Default: `kafka-service.data-platform.svc.cluster.local:9093`.
    */
   bootstrapServers?: string | readonly string[] | undefined;
   /**
-   * How the connection is protected.
+   * How connections to the brokers are protected.
    *
    * Environment: `KAFKA_SECURITY_PROTOCOL`. Default: `SSL`.
    */
   securityProtocol?: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL' | undefined;
   /**
-   * A PEM file (or a directory) of the authorities that sign the brokers' certificates.
-   * Without one, those of the system. A file that is replaced holds for new connections.
+   * PEM file (or directory) with the CA certificates that brokers' certificates are checked
+   * against; unless set, those of the system. New connections use a changed file.
    *
    * Environment: `KAFKA_SSL_CA_LOCATION`.
    */
   sslCaLocation?: string | undefined;
   /**
-   * The authorities' certificates as PEM text.
+   * The CA certificates as PEM text.
    */
   sslCaPem?: string | undefined;
   /**
-   * A PEM file with our certificate, for clusters that ask for one. One that is replaced,
-   * with its key, holds for new connections.
+   * PEM file with the client certificate, for clusters that require one. New connections use a
+   * changed file, together with its key.
    *
    * Environment: `KAFKA_SSL_CERTIFICATE_LOCATION`.
    */
   sslCertificateLocation?: string | undefined;
   /**
-   * Our certificate as PEM text.
+   * The client certificate as PEM text.
    */
   sslCertificatePem?: string | undefined;
   /**
-   * A PEM file with the private key of our certificate.
+   * PEM file with the private key of the client certificate.
    *
    * Environment: `KAFKA_SSL_KEY_LOCATION`.
    */
@@ -55,8 +56,8 @@ export interface ConnectionSettings {
    */
   sslKeyPassword?: string | undefined;
   /**
-   * A PKCS#12 file with our certificate and its key, instead of the two PEM files. One that is
-   * replaced holds for new connections.
+   * PKCS#12 file with the client certificate and its private key, instead of two PEM files.
+   * New connections use a changed file.
    *
    * Environment: `KAFKA_SSL_KEYSTORE_LOCATION`.
    */
@@ -68,18 +69,18 @@ export interface ConnectionSettings {
    */
   sslKeystorePassword?: string | undefined;
   /**
-   * Whether a broker whose certificate does not check out is refused. `false` is for
-   * development only: anyone can then stand in for the broker.
+   * Whether brokers' certificates are verified. Use `false` in development only: anyone can
+   * then pose as the broker.
    *
    * Environment: `KAFKA_SSL_REJECT_UNAUTHORIZED`. Default: `true`.
    */
   rejectUnauthorized?: boolean | undefined;
   /**
-   * How we log in under `SASL_SSL` and `SASL_PLAINTEXT`.
+   * The SASL mechanism for `SASL_SSL` and `SASL_PLAINTEXT`.
    */
   saslMechanism?: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER' | undefined;
   /**
-   * The name for `PLAIN` and `SCRAM`.
+   * The user name for `PLAIN` and `SCRAM`.
    */
   saslUsername?: string | undefined;
   /**
@@ -87,8 +88,8 @@ export interface ConnectionSettings {
    */
   saslPassword?: string | undefined;
   /**
-   * The name the brokers log for this client; `<service_name>-producer` (or `-consumer`,
-   * `-admin`) unless given.
+   * The name of this client in the brokers' logs and quotas; unless set,
+   * `<service_name>-producer` (or `-consumer`, `-admin`).
    */
   clientId?: string | undefined;
   /**
@@ -98,20 +99,20 @@ export interface ConnectionSettings {
    */
   serviceName?: string | undefined;
   /**
-   * The namespace that the service runs in.
+   * The namespace of the service.
    *
    * Environment: `SERVICE_NAMESPACE`.
    */
   serviceNamespace?: string | undefined;
   /**
-   * What stands before the names of the twelve topics on this cluster, for one that several
-   * environments share. Typed events, consumers and the topic table go by it; raw records
-   * and topics of other names are named in full.
+   * Prefix of the twelve topics' names on this cluster, for one that several environments
+   * share. Typed events, consumers and the topic table add it; raw records and other topics
+   * need their full names.
    */
   topicPrefix?: string | undefined;
   /**
-   * librdkafka properties by name. They win over every other setting; a name that librdkafka
-   * does not know is refused with the nearest one that it does.
+   * librdkafka properties by name. They override every other setting. An unknown name is an
+   * error that suggests the closest known one.
    */
   properties?: Readonly<Record<string, string | number | boolean>> | undefined;
 }
@@ -119,14 +120,14 @@ export interface ConnectionSettings {
 /** The schema registry. */
 export interface RegistrySettings {
   /**
-   * The registry's addresses, tried in turn. `user:password@` before the host is used to log
-   * in where `username` is not set. Without an address there is no registry.
+   * The registry's addresses, tried in order. `user:password@` before the host is used for
+   * basic authentication unless `username` is set. Without an address there is no registry.
    *
    * Environment: `KAFKA_SCHEMA_REGISTRY_URL`.
    */
   urls?: string | readonly string[] | undefined;
   /**
-   * The name for basic authentication.
+   * The user name for basic authentication.
    */
   username?: string | undefined;
   /**
@@ -134,27 +135,27 @@ export interface RegistrySettings {
    */
   password?: string | undefined;
   /**
-   * A token for bearer authentication; wins over name and password.
+   * The token for bearer authentication; it takes precedence over user name and password.
    */
   bearerToken?: string | undefined;
   /**
-   * A PEM file of the authorities that sign the registry's certificate, besides the system's.
+   * PEM file with CA certificates to trust besides those of the system.
    */
   sslCaLocation?: string | undefined;
   /**
-   * The authorities' certificates as PEM text.
+   * The CA certificates as PEM text.
    */
   sslCaPem?: string | undefined;
   /**
-   * A PEM file with our certificate, for a registry that asks for one.
+   * PEM file with the client certificate, for a registry that requires one.
    */
   sslCertificateLocation?: string | undefined;
   /**
-   * Our certificate as PEM text.
+   * The client certificate as PEM text.
    */
   sslCertificatePem?: string | undefined;
   /**
-   * A PEM file with the private key of our certificate (PKCS#8).
+   * PEM file with the private key of the client certificate (PKCS#8).
    */
   sslKeyLocation?: string | undefined;
   /**
@@ -162,54 +163,54 @@ export interface RegistrySettings {
    */
   sslKeyPem?: string | undefined;
   /**
-   * Whether a registry whose certificate does not check out is refused.
+   * Whether the registry's certificate is verified.
    *
    * Default: `true`.
    */
   rejectUnauthorized?: boolean | undefined;
   /**
-   * How long one HTTP call may take, connecting included.
+   * Time limit of an HTTP request, connecting included.
    *
    * Default: `5000`.
    */
   timeoutMs?: number | undefined;
   /**
-   * How often a call is tried again, after every address failed, where the registry cannot be
-   * reached or answers 429, 5xx or what is no registry's answer. Other answers are final.
+   * How often a request is retried after every address failed: unreachable, status 429 or
+   * 5xx, or no registry's answer. Other answers are final.
    *
    * Default: `3`.
    */
   retries?: number | undefined;
   /**
-   * The wait before the first retry; it doubles up to 20 times itself, and up to half of it is
+   * The wait before the first retry. It doubles up to 20 times itself; up to half of it is
    * random.
    *
    * Default: `100`.
    */
   backoffMs?: number | undefined;
   /**
-   * How long an answer "there is no such schema", or a failure, is remembered before the
+   * How long a failure, or the answer that a schema does not exist, is cached before the
    * registry is asked again.
    *
    * Default: `5000`.
    */
   failureTtlMs?: number | undefined;
   /**
-   * Whether a schema that the registry does not have is registered. `false` only looks up.
+   * Whether a schema that the registry does not have is registered. `false` only looks it up.
    *
    * Default: `true`.
    */
   autoRegister?: boolean | undefined;
   /**
-   * Whether the registry is asked for compatibility before a schema is registered, for a
-   * message that says what differs.
+   * Whether compatibility is checked before a schema is registered, for an error that lists
+   * the differences.
    *
    * Default: `false`.
    */
   checkCompatibility?: boolean | undefined;
   /**
-   * Schema ids by topic that hold without asking the registry, so that a service starts while
-   * it is out of reach.
+   * Schema ids by topic, used without asking the registry, so that a service can start while
+   * the registry is unreachable.
    *
    * Environment: `KAFKA_SCHEMA_IDS`.
    */
@@ -219,80 +220,81 @@ export interface RegistrySettings {
 /** How records are queued, batched, written and timed out. */
 export interface ProducerSettings {
   /**
-   * How typed events are written; Avro unless given.
+   * Wire format of typed events: Avro unless set.
    */
   format?: 'avro' | 'json' | undefined;
   /**
-   * The format of the environment, which stands above `format` and every other choice.
+   * Wire format that the environment sets; it overrides `format` and every other choice.
    *
    * Environment: `KAFKA_EVENT_FORMAT`.
    */
   formatOverride?: 'avro' | 'json' | undefined;
   /**
-   * How long a record may take from being accepted to its acknowledgement, its time in the
-   * queue and retries included, before it fails with `Timeout`, at most a second later.
+   * Time limit of a delivery, from the send to the acknowledgement, time in the queue and
+   * retries included. A record that exceeds it fails with `Timeout`, at most a second later.
    *
    * Default: `120000`.
    */
   deliveryTimeoutMs?: number | undefined;
   /**
-   * How long a send waits for room in a full queue before it fails with `QueueFull`.
+   * How long a send waits for capacity in a full queue before it fails with `QueueFull`.
    *
    * Default: `60000`.
    */
   blockTimeoutMs?: number | undefined;
   /**
-   * How long closing waits for records in flight before it gives up and counts the rest.
+   * How long closing waits for records in flight before it aborts and counts the rest.
    *
    * Default: `30000`.
    */
   closeTimeoutMs?: number | undefined;
   /**
-   * How many records may wait for their acknowledgement; 0 is no bound of their number.
+   * Buffer limit in records: how many may be unacknowledged. 0 is no limit.
    *
    * Default: `500000`.
    */
   queueMaxRecords?: number | undefined;
   /**
-   * How many bytes of records may wait for their acknowledgement.
+   * Buffer limit in bytes of unacknowledged records.
    *
    * Default: `134217728`.
    */
   queueMaxBytes?: number | undefined;
   /**
-   * How batches are compressed.
+   * Compression of batches.
    *
    * Default: `lz4`.
    */
   compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd' | undefined;
   /**
-   * Which brokers must have a record before it counts as delivered. Less than `all` gives up
-   * idempotence.
+   * Which replicas must have a record before it counts as delivered. Less than `all` turns
+   * idempotence off.
    *
    * Default: `all`.
    */
   acks?: 'all' | '1' | '0' | undefined;
   /**
-   * Whether a retry never writes a record twice nor out of order.
+   * Whether retries neither duplicate nor reorder records.
    *
    * Default: `true`.
    */
   idempotence?: boolean | undefined;
   /**
-   * The largest batch of one partition, in bytes before compression. Batches of a topic with a
-   * lower `max.message.bytes` are no larger than that.
+   * Size limit of a partition's batch, in bytes before compression. A lower
+   * `max.message.bytes` of the topic applies instead.
    *
    * Default: `1000000`.
    */
   batchMaxBytes?: number | undefined;
   /**
-   * The most records in one batch of one partition.
+   * The most records in a partition's batch.
    *
    * Default: `10000`.
    */
   batchMaxRecords?: number | undefined;
   /**
-   * How long a batch gathers while others are on their way. A lone record never waits.
+   * How long a batch waits for more records while others are in flight. A lone record is sent
+   * at once.
    *
    * Default: `5`.
    */
@@ -302,7 +304,7 @@ export interface ProducerSettings {
 /** Which topics are read, by which group, from where and with how much memory. */
 export interface ConsumerSettings {
   /**
-   * The consumer group; the service's name unless given.
+   * The consumer group; unless set, the service's name.
    */
   groupId?: string | undefined;
   /**
@@ -310,88 +312,88 @@ export interface ConsumerSettings {
    */
   topics?: readonly string[] | undefined;
   /**
-   * Where reading starts in a partition for which the group has no committed offset.
+   * Where reading starts in a partition without a committed offset of the group: `earliest`,
+   * `latest`, `offset:<n>` or `timestamp_ms:<milliseconds UTC>`.
    *
    * Default: `earliest`.
    */
   start?: string | undefined;
   /**
-   * Whether reading starts at `start` even where the group has committed offsets: once a
-   * partition for each consumer that is made.
+   * Whether reading starts at `start` even if the group has committed offsets: once a
+   * partition for each consumer that is created.
    *
    * Default: `false`.
    */
   ignoreCommitted?: boolean | undefined;
   /**
-   * Whether every partition of the topics is read without joining a group. Nothing is
+   * Whether to read every partition of the topics without joining a group. No offset is
    * committed then.
    *
    * Default: `false`.
    */
   standalone?: boolean | undefined;
   /**
-   * Whether to notice that everything has been read that there is.
+   * Whether to detect that the end of every assigned partition was reached.
    *
    * Default: `false`.
    */
   detectEnd?: boolean | undefined;
   /**
-   * Whether the offsets of handled records are committed from time to time. `false` leaves
-   * every commit to the caller.
+   * Whether the offsets of processed records are committed periodically. `false` leaves every
+   * commit to the caller.
    *
    * Default: `true`.
    */
   autoCommit?: boolean | undefined;
   /**
-   * How often handled offsets are committed.
+   * How often the offsets of processed records are committed.
    *
    * Default: `5000`.
    */
   commitIntervalMs?: number | undefined;
   /**
-   * Who shares out the partitions.
+   * The protocol by which a group assigns partitions to its members.
    *
    * Default: `classic`.
    */
   groupProtocol?: 'classic' | 'consumer' | undefined;
   /**
-   * How long the group hears nothing of a member before its partitions go to others. With
-   * `group_protocol` `consumer` the broker says how long.
+   * How long a member may send no heartbeat before its partitions are assigned to others. With
+   * `group_protocol` `consumer` the broker decides.
    *
    * Default: `45000`.
    */
   sessionTimeoutMs?: number | undefined;
   /**
-   * Which records of transactional producers are seen.
+   * Which records of transactional producers are returned.
    *
    * Default: `read_committed`.
    */
   isolationLevel?: 'read_committed' | 'read_uncommitted' | undefined;
   /**
-   * How many bytes of records may wait to be handled before fetching pauses. What was asked for
-   * by then still comes: a quarter of this, or a megabyte, as it is compressed. Text may take a
-   * hundred times that once it is not; `partition_fetch_max_bytes` bounds it more tightly.
+   * Buffer limit in bytes of fetched records. A full buffer pauses fetching; fetches in flight
+   * may exceed it by a quarter or by a megabyte, compressed. Decompressed text can be a hundred
+   * times larger; `partition_fetch_max_bytes` limits it more tightly.
    *
    * Default: `67108864`.
    */
   maxBufferedBytes?: number | undefined;
   /**
-   * How many bytes, as they are compressed, one answer of a broker holds of a partition. A larger
-   * batch of records still comes, alone. Lower it where writers are not trusted: an answer
-   * is decompressed whole, each of its batches to at most librdkafka's
-   * `receive.message.max.bytes` (100 MB). With 1 an answer is one batch.
+   * How many compressed bytes of a partition a fetch returns. A larger batch is returned alone.
+   * Lower it if producers are not trusted: a fetch is decompressed whole, each of its batches
+   * to at most librdkafka's `receive.message.max.bytes` (100 MB). With 1 it is one batch.
    *
    * Default: `1048576`.
    */
   partitionFetchMaxBytes?: number | undefined;
   /**
-   * The most records that one batch holds.
+   * The most records in a batch that the caller reads.
    *
    * Default: `4096`.
    */
   maxBatchRecords?: number | undefined;
   /**
-   * The fewest bytes a broker gathers before it answers a fetch.
+   * The fewest bytes that a broker collects before it answers a fetch.
    *
    * Default: `1`.
    */
@@ -403,29 +405,31 @@ export interface ConsumerSettings {
    */
   fetchMaxWaitMs?: number | undefined;
   /**
-   * How long fetching waits once the buffer is full. librdkafka's own default of a second
-   * starves a consumer that does any work with its records.
+   * How long fetching pauses when the buffer is full. librdkafka's default of a second starves
+   * a consumer that does any work with its records.
    *
    * Default: `10`.
    */
   fetchQueueBackoffMs?: number | undefined;
   /**
-   * How long no broker may answer, or the schema registry not give the schemas of fetched records,
-   * before reading fails. Both are tried again all the while, and the records stay: the next read
-   * gives them. What only a person can mend, such as a refused login, fails sooner.
+   * How long every broker may be unreachable, or the registry unable to return the schemas of
+   * fetched records, before a read fails. The client retries meanwhile and keeps the records:
+   * the next read returns them. A failure that no retry can fix, such as a rejected login,
+   * fails sooner.
    *
    * Default: `60000`.
    */
   unreachableAfterMs?: number | undefined;
   /**
-   * How long a rebalance waits for the batches in hand of partitions that are to be given up,
-   * so that their next owner does not read those records again.
+   * How long a rebalance waits for batches being processed of partitions that it revokes, so
+   * that their next owner does not read those records again.
    *
    * Default: `5000`.
    */
   revokeTimeoutMs?: number | undefined;
   /**
-   * How long closing may take to commit what was handled and to leave the group.
+   * How long closing may take to commit the offsets of processed records and to leave the
+   * group.
    *
    * Default: `10000`.
    */

@@ -10,201 +10,199 @@ from .events import Event
 class ConnectionOptions(TypedDict, total=False):
     """How to reach the brokers and the registry."""
 
-    #: Comma-separated `host:port` addresses of some of the cluster's brokers. Default:
-    #: `kafka-service.data-platform.svc.cluster.local:9093`. Environment:
+    #: Comma-separated `host:port` addresses of brokers. The client finds the other brokers through
+    #: any of them. Default: `kafka-service.data-platform.svc.cluster.local:9093`. Environment:
     #: `KAFKA_BOOTSTRAP_SERVERS`.
     bootstrap_servers: str | os.PathLike[str] | None
-    #: How the connection is protected. Default: `SSL`. Environment: `KAFKA_SECURITY_PROTOCOL`.
+    #: How connections to the brokers are protected. Default: `SSL`. Environment:
+    #: `KAFKA_SECURITY_PROTOCOL`.
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None
-    #: A PEM file (or a directory) of the authorities that sign the brokers' certificates. Without
-    #: one, those of the system. A file that is replaced holds for new connections. Environment:
+    #: PEM file (or directory) with the CA certificates that brokers' certificates are checked
+    #: against; unless set, those of the system. New connections use a changed file. Environment:
     #: `KAFKA_SSL_CA_LOCATION`.
     ssl_ca_location: str | os.PathLike[str] | None
-    #: The authorities' certificates as PEM text.
+    #: The CA certificates as PEM text.
     ssl_ca_pem: str | os.PathLike[str] | None
-    #: A PEM file with our certificate, for clusters that ask for one. One that is replaced, with
-    #: its key, holds for new connections. Environment: `KAFKA_SSL_CERTIFICATE_LOCATION`.
+    #: PEM file with the client certificate, for clusters that require one. New connections use a
+    #: changed file, together with its key. Environment: `KAFKA_SSL_CERTIFICATE_LOCATION`.
     ssl_certificate_location: str | os.PathLike[str] | None
-    #: Our certificate as PEM text.
+    #: The client certificate as PEM text.
     ssl_certificate_pem: str | os.PathLike[str] | None
-    #: A PEM file with the private key of our certificate. Environment: `KAFKA_SSL_KEY_LOCATION`.
+    #: PEM file with the private key of the client certificate. Environment:
+    #: `KAFKA_SSL_KEY_LOCATION`.
     ssl_key_location: str | os.PathLike[str] | None
     #: The private key as PEM text.
     ssl_key_pem: str | os.PathLike[str] | None
     #: The password of the private key. Environment: `KAFKA_SSL_KEY_PASSWORD`.
     ssl_key_password: str | os.PathLike[str] | None
-    #: A PKCS#12 file with our certificate and its key, instead of the two PEM files. One that is
-    #: replaced holds for new connections. Environment: `KAFKA_SSL_KEYSTORE_LOCATION`.
+    #: PKCS#12 file with the client certificate and its private key, instead of two PEM files. New
+    #: connections use a changed file. Environment: `KAFKA_SSL_KEYSTORE_LOCATION`.
     ssl_keystore_location: str | os.PathLike[str] | None
     #: The password of the PKCS#12 file. Environment: `KAFKA_SSL_KEYSTORE_PASSWORD`.
     ssl_keystore_password: str | os.PathLike[str] | None
-    #: Whether a broker whose certificate does not check out is refused. `false` is for development
-    #: only: anyone can then stand in for the broker. Default: `true`. Environment:
-    #: `KAFKA_SSL_REJECT_UNAUTHORIZED`.
+    #: Whether brokers' certificates are verified. Use `false` in development only: anyone can then
+    #: pose as the broker. Default: `true`. Environment: `KAFKA_SSL_REJECT_UNAUTHORIZED`.
     reject_unauthorized: bool | None
-    #: How we log in under `SASL_SSL` and `SASL_PLAINTEXT`.
+    #: The SASL mechanism for `SASL_SSL` and `SASL_PLAINTEXT`.
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None
-    #: The name for `PLAIN` and `SCRAM`.
+    #: The user name for `PLAIN` and `SCRAM`.
     sasl_username: str | os.PathLike[str] | None
     #: The password for `PLAIN` and `SCRAM`.
     sasl_password: str | os.PathLike[str] | None
-    #: The name the brokers log for this client; `<service_name>-producer` (or `-consumer`,
-    #: `-admin`) unless given.
+    #: The name of this client in the brokers' logs and quotas; unless set,
+    #: `<service_name>-producer` (or `-consumer`, `-admin`).
     client_id: str | os.PathLike[str] | None
     #: The service that runs this client: the `source` of its events. Default: `unknown-service`.
     #: Environment: `SERVICE_NAME`.
     service_name: str | os.PathLike[str] | None
-    #: The namespace that the service runs in. Environment: `SERVICE_NAMESPACE`.
+    #: The namespace of the service. Environment: `SERVICE_NAMESPACE`.
     service_namespace: str | os.PathLike[str] | None
-    #: What stands before the names of the twelve topics on this cluster, for one that several
-    #: environments share. Typed events, consumers and the topic table go by it; raw records and
-    #: topics of other names are named in full.
+    #: Prefix of the twelve topics' names on this cluster, for one that several environments share.
+    #: Typed events, consumers and the topic table add it; raw records and other topics need their
+    #: full names.
     topic_prefix: str | os.PathLike[str] | None
-    #: librdkafka properties by name. They win over every other setting; a name that librdkafka
-    #: does not know is refused with the nearest one that it does.
+    #: librdkafka properties by name. They override every other setting. An unknown name is an
+    #: error that suggests the closest known one.
     properties: Mapping[str, object] | None
-    #: The registry's addresses, tried in turn. `user:password@` before the host is used to log in
-    #: where `username` is not set. Without an address there is no registry. Environment:
-    #: `KAFKA_SCHEMA_REGISTRY_URL`.
+    #: The registry's addresses, tried in order. `user:password@` before the host is used for basic
+    #: authentication unless `username` is set. Without an address there is no registry.
+    #: Environment: `KAFKA_SCHEMA_REGISTRY_URL`.
     schema_registry_url: str | Iterable[str | type[Event]] | None
-    #: The name for basic authentication.
+    #: The user name for basic authentication.
     registry_username: str | os.PathLike[str] | None
     #: The password for basic authentication.
     registry_password: str | os.PathLike[str] | None
-    #: A token for bearer authentication; wins over name and password.
+    #: The token for bearer authentication; it takes precedence over user name and password.
     registry_bearer_token: str | os.PathLike[str] | None
-    #: A PEM file of the authorities that sign the registry's certificate, besides the system's.
+    #: PEM file with CA certificates to trust besides those of the system.
     registry_ssl_ca_location: str | os.PathLike[str] | None
-    #: The authorities' certificates as PEM text.
+    #: The CA certificates as PEM text.
     registry_ssl_ca_pem: str | os.PathLike[str] | None
-    #: A PEM file with our certificate, for a registry that asks for one.
+    #: PEM file with the client certificate, for a registry that requires one.
     registry_ssl_certificate_location: str | os.PathLike[str] | None
-    #: Our certificate as PEM text.
+    #: The client certificate as PEM text.
     registry_ssl_certificate_pem: str | os.PathLike[str] | None
-    #: A PEM file with the private key of our certificate (PKCS#8).
+    #: PEM file with the private key of the client certificate (PKCS#8).
     registry_ssl_key_location: str | os.PathLike[str] | None
     #: The private key as PEM text (PKCS#8).
     registry_ssl_key_pem: str | os.PathLike[str] | None
-    #: Whether a registry whose certificate does not check out is refused. Default: `true`.
+    #: Whether the registry's certificate is verified. Default: `true`.
     registry_reject_unauthorized: bool | None
-    #: How long one HTTP call may take, connecting included. Default: `5000`.
+    #: Time limit of an HTTP request, connecting included. Default: `5000`.
     registry_timeout_ms: int | timedelta | None
-    #: How often a call is tried again, after every address failed, where the registry cannot be
-    #: reached or answers 429, 5xx or what is no registry's answer. Other answers are final.
-    #: Default: `3`.
+    #: How often a request is retried after every address failed: unreachable, status 429 or 5xx,
+    #: or no registry's answer. Other answers are final. Default: `3`.
     registry_retries: int | None
-    #: The wait before the first retry; it doubles up to 20 times itself, and up to half of it is
+    #: The wait before the first retry. It doubles up to 20 times itself; up to half of it is
     #: random. Default: `100`.
     registry_backoff_ms: int | timedelta | None
-    #: How long an answer "there is no such schema", or a failure, is remembered before the
+    #: How long a failure, or the answer that a schema does not exist, is cached before the
     #: registry is asked again. Default: `5000`.
     registry_failure_ttl_ms: int | timedelta | None
-    #: Whether a schema that the registry does not have is registered. `false` only looks up.
+    #: Whether a schema that the registry does not have is registered. `false` only looks it up.
     #: Default: `true`.
     registry_auto_register: bool | None
-    #: Whether the registry is asked for compatibility before a schema is registered, for a message
-    #: that says what differs. Default: `false`.
+    #: Whether compatibility is checked before a schema is registered, for an error that lists the
+    #: differences. Default: `false`.
     registry_check_compatibility: bool | None
-    #: Schema ids by topic that hold without asking the registry, so that a service starts while it
-    #: is out of reach. Environment: `KAFKA_SCHEMA_IDS`.
+    #: Schema ids by topic, used without asking the registry, so that a service can start while the
+    #: registry is unreachable. Environment: `KAFKA_SCHEMA_IDS`.
     registry_schema_ids: Mapping[str, object] | None
 
 class ProducerOptions(ConnectionOptions, total=False):
     """The keywords of producers."""
 
-    #: How typed events are written; Avro unless given.
+    #: Wire format of typed events: Avro unless set.
     format: Literal["avro", "json"] | None
-    #: The format of the environment, which stands above `format` and every other choice.
+    #: Wire format that the environment sets; it overrides `format` and every other choice.
     #: Environment: `KAFKA_EVENT_FORMAT`.
     format_override: Literal["avro", "json"] | None
-    #: How long a record may take from being accepted to its acknowledgement, its time in the queue
-    #: and retries included, before it fails with `Timeout`, at most a second later. Default:
-    #: `120000`.
+    #: Time limit of a delivery, from the send to the acknowledgement, time in the queue and
+    #: retries included. A record that exceeds it fails with `Timeout`, at most a second later.
+    #: Default: `120000`.
     delivery_timeout_ms: int | timedelta | None
-    #: How long a send waits for room in a full queue before it fails with `QueueFull`. Default:
-    #: `60000`.
+    #: How long a send waits for capacity in a full queue before it fails with `QueueFull`.
+    #: Default: `60000`.
     block_timeout_ms: int | timedelta | None
-    #: How long closing waits for records in flight before it gives up and counts the rest.
-    #: Default: `30000`.
+    #: How long closing waits for records in flight before it aborts and counts the rest. Default:
+    #: `30000`.
     close_timeout_ms: int | timedelta | None
-    #: How many records may wait for their acknowledgement; 0 is no bound of their number. Default:
-    #: `500000`.
+    #: Buffer limit in records: how many may be unacknowledged. 0 is no limit. Default: `500000`.
     queue_max_records: int | None
-    #: How many bytes of records may wait for their acknowledgement. Default: `134217728`.
+    #: Buffer limit in bytes of unacknowledged records. Default: `134217728`.
     queue_max_bytes: int | None
-    #: How batches are compressed. Default: `lz4`.
+    #: Compression of batches. Default: `lz4`.
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] | None
-    #: Which brokers must have a record before it counts as delivered. Less than `all` gives up
-    #: idempotence. Default: `all`.
+    #: Which replicas must have a record before it counts as delivered. Less than `all` turns
+    #: idempotence off. Default: `all`.
     acks: Literal["all", "1", "0"] | None
-    #: Whether a retry never writes a record twice nor out of order. Default: `true`.
+    #: Whether retries neither duplicate nor reorder records. Default: `true`.
     idempotence: bool | None
-    #: The largest batch of one partition, in bytes before compression. Batches of a topic with a
-    #: lower `max.message.bytes` are no larger than that. Default: `1000000`.
+    #: Size limit of a partition's batch, in bytes before compression. A lower `max.message.bytes`
+    #: of the topic applies instead. Default: `1000000`.
     batch_max_bytes: int | None
-    #: The most records in one batch of one partition. Default: `10000`.
+    #: The most records in a partition's batch. Default: `10000`.
     batch_max_records: int | None
-    #: How long a batch gathers while others are on their way. A lone record never waits. Default:
-    #: `5`.
+    #: How long a batch waits for more records while others are in flight. A lone record is sent at
+    #: once. Default: `5`.
     linger_ms: int | timedelta | None
 
 class ConsumerOptions(ConnectionOptions, total=False):
     """The keywords of consumers."""
 
-    #: The consumer group; the service's name unless given.
+    #: The consumer group; unless set, the service's name.
     group_id: str | os.PathLike[str] | None
     #: The topics to read.
     topics: str | Iterable[str | type[Event]] | None
-    #: Where reading starts in a partition for which the group has no committed offset. Default:
-    #: `earliest`.
+    #: Where reading starts in a partition without a committed offset of the group: `earliest`,
+    #: `latest`, `offset:<n>` or `timestamp_ms:<milliseconds UTC>`. Default: `earliest`.
     start: str | os.PathLike[str] | None
-    #: Whether reading starts at `start` even where the group has committed offsets: once a
-    #: partition for each consumer that is made. Default: `false`.
+    #: Whether reading starts at `start` even if the group has committed offsets: once a partition
+    #: for each consumer that is created. Default: `false`.
     ignore_committed: bool | None
-    #: Whether every partition of the topics is read without joining a group. Nothing is committed
-    #: then. Default: `false`.
+    #: Whether to read every partition of the topics without joining a group. No offset is
+    #: committed then. Default: `false`.
     standalone: bool | None
-    #: Whether to notice that everything has been read that there is. Default: `false`.
+    #: Whether to detect that the end of every assigned partition was reached. Default: `false`.
     detect_end: bool | None
-    #: Whether the offsets of handled records are committed from time to time. `false` leaves every
+    #: Whether the offsets of processed records are committed periodically. `false` leaves every
     #: commit to the caller. Default: `true`.
     auto_commit: bool | None
-    #: How often handled offsets are committed. Default: `5000`.
+    #: How often the offsets of processed records are committed. Default: `5000`.
     commit_interval_ms: int | timedelta | None
-    #: Who shares out the partitions. Default: `classic`.
+    #: The protocol by which a group assigns partitions to its members. Default: `classic`.
     group_protocol: Literal["classic", "consumer"] | None
-    #: How long the group hears nothing of a member before its partitions go to others. With
-    #: `group_protocol` `consumer` the broker says how long. Default: `45000`.
+    #: How long a member may send no heartbeat before its partitions are assigned to others. With
+    #: `group_protocol` `consumer` the broker decides. Default: `45000`.
     session_timeout_ms: int | timedelta | None
-    #: Which records of transactional producers are seen. Default: `read_committed`.
+    #: Which records of transactional producers are returned. Default: `read_committed`.
     isolation_level: Literal["read_committed", "read_uncommitted"] | None
-    #: How many bytes of records may wait to be handled before fetching pauses. What was asked for
-    #: by then still comes: a quarter of this, or a megabyte, as it is compressed. Text may take a
-    #: hundred times that once it is not; `partition_fetch_max_bytes` bounds it more tightly.
-    #: Default: `67108864`.
+    #: Buffer limit in bytes of fetched records. A full buffer pauses fetching; fetches in flight
+    #: may exceed it by a quarter or by a megabyte, compressed. Decompressed text can be a hundred
+    #: times larger; `partition_fetch_max_bytes` limits it more tightly. Default: `67108864`.
     max_buffered_bytes: int | None
-    #: How many bytes, as they are compressed, one answer of a broker holds of a partition. A
-    #: larger batch of records still comes, alone. Lower it where writers are not trusted: an
-    #: answer is decompressed whole, each of its batches to at most librdkafka's
-    #: `receive.message.max.bytes` (100 MB). With 1 an answer is one batch. Default: `1048576`.
+    #: How many compressed bytes of a partition a fetch returns. A larger batch is returned alone.
+    #: Lower it if producers are not trusted: a fetch is decompressed whole, each of its batches to
+    #: at most librdkafka's `receive.message.max.bytes` (100 MB). With 1 it is one batch. Default:
+    #: `1048576`.
     partition_fetch_max_bytes: int | None
-    #: The most records that one batch holds. Default: `4096`.
+    #: The most records in a batch that the caller reads. Default: `4096`.
     max_batch_records: int | None
-    #: The fewest bytes a broker gathers before it answers a fetch. Default: `1`.
+    #: The fewest bytes that a broker collects before it answers a fetch. Default: `1`.
     fetch_min_bytes: int | None
     #: How long a broker waits for `fetch_min_bytes`. Default: `500`.
     fetch_max_wait_ms: int | timedelta | None
-    #: How long fetching waits once the buffer is full. librdkafka's own default of a second
-    #: starves a consumer that does any work with its records. Default: `10`.
+    #: How long fetching pauses when the buffer is full. librdkafka's default of a second starves a
+    #: consumer that does any work with its records. Default: `10`.
     fetch_queue_backoff_ms: int | timedelta | None
-    #: How long no broker may answer, or the schema registry not give the schemas of fetched
-    #: records, before reading fails. Both are tried again all the while, and the records stay: the
-    #: next read gives them. What only a person can mend, such as a refused login, fails sooner.
-    #: Default: `60000`.
+    #: How long every broker may be unreachable, or the registry unable to return the schemas of
+    #: fetched records, before a read fails. The client retries meanwhile and keeps the records:
+    #: the next read returns them. A failure that no retry can fix, such as a rejected login, fails
+    #: sooner. Default: `60000`.
     unreachable_after_ms: int | timedelta | None
-    #: How long a rebalance waits for the batches in hand of partitions that are to be given up, so
+    #: How long a rebalance waits for batches being processed of partitions that it revokes, so
     #: that their next owner does not read those records again. Default: `5000`.
     revoke_timeout_ms: int | timedelta | None
-    #: How long closing may take to commit what was handled and to leave the group. Default:
-    #: `10000`.
+    #: How long closing may take to commit the offsets of processed records and to leave the group.
+    #: Default: `10000`.
     close_timeout_ms: int | timedelta | None
