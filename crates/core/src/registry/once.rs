@@ -1,4 +1,4 @@
-//! A value that is fetched once and kept, with failures kept for a while.
+//! A value that is fetched once and cached; failures are cached for a while.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -10,15 +10,14 @@ use futures::future::{BoxFuture, Shared};
 use crate::sync::Mutex;
 use crate::{Error, Result, background, fork};
 
-/// A value that many callers ask for and one call fetches: callers that come while it is under way
-/// wait for the same answer.
+/// A value that one call fetches for many callers: those that ask meanwhile wait for the same answer.
 pub(super) struct Once<T>(Mutex<State<T>>);
 
 type Answer<T> = Shared<BoxFuture<'static, Result<T>>>;
 
 enum State<T> {
     Empty,
-    /// Being fetched by the process of that id: in a forked child nobody would ever answer.
+    /// Being fetched by the process with that id: in a forked child the fetch never completes.
     UnderWay(u32, Answer<T>),
     Known(T),
     Failed(Error, Instant),
