@@ -1,8 +1,8 @@
-//! The one error type of the crate: what happened, to which topic and record, and what to do.
+//! The one error type of the crate.
 //!
-//! An [`Error`] has a [`kind`](Error::kind) that tells the caller what to do next, a message for a
+//! An [`Error`] has a [`kind`](Error::kind) that says what the caller must do, a message for a
 //! person, and a context of named facts (`topic`, `partition`, `event`, `field`, …) for a program.
-//! Payloads, keys' owners, passwords and key files never stand in any of the three.
+//! None of the three ever holds a payload, a password or the content of a key file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,87 +10,75 @@ use std::sync::Arc;
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a caller can do about an [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// A field's value is refused: mend the event; the context names `event` and `field`.
-    InvalidEvent,
-    /// A setting is unknown or its value is refused: mend the configuration; the context names
-    /// `setting`.
-    InvalidConfig,
-    /// The queue stayed full for as long as the caller was ready to wait: send again later.
-    QueueFull,
-    /// A deadline passed. For a record this means that nobody can say whether the broker has it.
-    Timeout,
-    /// The producer or consumer was closed: make a new one.
-    Closed,
-    /// The peer's certificate, our certificate or our password was refused: mend the credentials.
-    Authentication,
-    /// The broker or registry knows us and says no: mend the access rules; names `topic`.
-    Authorization,
-    /// The topic or partition does not exist: create it (`carbon-events topics apply`).
-    UnknownTopic,
-    /// The record is larger than the client or the topic allows: make it smaller.
-    RecordTooLarge,
-    /// Bytes that are no event in any of the formats we read: look at the record's writer.
-    Undecodable,
-    /// The registry or a reader's schema does not accept a schema: mend the schema.
-    IncompatibleSchema,
-    /// Broker or registry cannot be reached or is not able to answer: try again later.
-    Unavailable,
-    /// The record was given up before it was sent (a purge or an abandoned close): send again.
-    Aborted,
-    /// A fault of this library or of librdkafka that no input explains: report it.
-    Internal,
+/// Declares the kinds: what happened, what the caller must do, and whether a retry can succeed.
+/// The error classes of the other languages are generated from this table.
+macro_rules! kinds {
+    ($($(#[doc = $meaning:literal])+ $kind:ident, retryable: $retryable:literal;)+) => {
+        /// What a caller must do about an [`Error`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $($(#[doc = $meaning])+ $kind,)+
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$kind),+];
+
+            /// The kind's name, the same in every language.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$kind => stringify!($kind),)+
+                }
+            }
+
+            /// Whether the same call can succeed later without a change.
+            pub const fn retryable(self) -> bool {
+                match self {
+                    $(ErrorKind::$kind => $retryable,)+
+                }
+            }
+
+            /// What happened and what the caller must do, in Markdown.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$kind => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
 }
 
-impl ErrorKind {
-    /// Every kind, for bindings that make a class of each.
-    pub const ALL: [ErrorKind; 14] = [
-        ErrorKind::InvalidEvent,
-        ErrorKind::InvalidConfig,
-        ErrorKind::QueueFull,
-        ErrorKind::Timeout,
-        ErrorKind::Closed,
-        ErrorKind::Authentication,
-        ErrorKind::Authorization,
-        ErrorKind::UnknownTopic,
-        ErrorKind::RecordTooLarge,
-        ErrorKind::Undecodable,
-        ErrorKind::IncompatibleSchema,
-        ErrorKind::Unavailable,
-        ErrorKind::Aborted,
-        ErrorKind::Internal,
-    ];
-
-    /// The kind's name, the same in every language.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ErrorKind::InvalidEvent => "InvalidEvent",
-            ErrorKind::InvalidConfig => "InvalidConfig",
-            ErrorKind::QueueFull => "QueueFull",
-            ErrorKind::Timeout => "Timeout",
-            ErrorKind::Closed => "Closed",
-            ErrorKind::Authentication => "Authentication",
-            ErrorKind::Authorization => "Authorization",
-            ErrorKind::UnknownTopic => "UnknownTopic",
-            ErrorKind::RecordTooLarge => "RecordTooLarge",
-            ErrorKind::Undecodable => "Undecodable",
-            ErrorKind::IncompatibleSchema => "IncompatibleSchema",
-            ErrorKind::Unavailable => "Unavailable",
-            ErrorKind::Aborted => "Aborted",
-            ErrorKind::Internal => "Internal",
-        }
-    }
-
-    /// Whether the same call can succeed later with nothing changed.
-    pub const fn retryable(self) -> bool {
-        matches!(
-            self,
-            ErrorKind::QueueFull | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Aborted
-        )
-    }
+kinds! {
+    /// A field has a wrong value. Fix the event; the context names `event` and `field`.
+    InvalidEvent, retryable: false;
+    /// A setting is unknown or has a wrong value. Fix the configuration; the context names `setting`.
+    InvalidConfig, retryable: false;
+    /// The queue stayed full for as long as a send may wait. Send again later.
+    QueueFull, retryable: true;
+    /// A deadline passed. Try again; a record that timed out may still have reached the broker.
+    Timeout, retryable: true;
+    /// The producer or consumer is closed. Create a new one.
+    Closed, retryable: false;
+    /// A certificate, a password or a token was rejected. Fix the credentials.
+    Authentication, retryable: false;
+    /// The broker or registry denies access. Grant the permission; the context names `topic`.
+    Authorization, retryable: false;
+    /// The topic or partition does not exist. Create it: `carbon-events topics apply`.
+    UnknownTopic, retryable: false;
+    /// The record is larger than the client or the topic allows. Make it smaller.
+    RecordTooLarge, retryable: false;
+    /// The bytes are not an event in any of the formats. Fix the producer that wrote them.
+    Undecodable, retryable: false;
+    /// The registry or a reader's schema rejects a schema. Fix the schema.
+    IncompatibleSchema, retryable: false;
+    /// A broker or the registry is unreachable or cannot answer. Try again later.
+    Unavailable, retryable: true;
+    /// The record was dropped before it was sent, by a purge or by a close that ran out of time.
+    /// Send it again.
+    Aborted, retryable: true;
+    /// A bug in this library or in librdkafka. Report it.
+    Internal, retryable: false;
 }
 
 impl fmt::Display for ErrorKind {
@@ -99,7 +87,7 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// What went wrong. Cheap to clone: one failed batch gives the same error to all its records.
+/// What went wrong. Cheap to clone: all records of a failed batch share one error.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -166,7 +154,7 @@ impl Error {
         self.0.code.map(|(_, name)| name)
     }
 
-    /// What the caller can do about it.
+    /// What the caller must do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -176,7 +164,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Whether the same call can succeed later with nothing changed.
+    /// Whether the same call can succeed later without a change.
     pub fn retryable(&self) -> bool {
         self.0.kind.retryable()
     }

@@ -33,12 +33,6 @@ mod testing;
 use carbon_events::{EventId, compat};
 use napi_derive::napi;
 
-/// Every setting of the library as JSON: `[{group, name, env, kind, choices, default, doc}]`.
-#[napi(catch_unwind)]
-pub fn settings() -> String {
-    settings::table()
-}
-
 /// The environment variables that settings are read from.
 #[napi(catch_unwind)]
 pub fn environment_variables() -> Vec<&'static str> {

@@ -66,7 +66,7 @@ impl Consumer {
     #[napi(constructor, catch_unwind)]
     pub fn new(mailbox: &Mailbox, id: u32, options: String) -> napi::Result<Self> {
         let settings =
-            settings::read(&options, Client::Consumer).map_err(|error| thrown(&error))?;
+            settings::read(&options, Client::Consumer, None).map_err(|error| thrown(&error))?;
         let close_timeout = settings.consumer.close_timeout;
         let consumer = EventConsumer::builder().settings(settings).build();
         let reading = Arc::new(Reading {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use carbon_events::compat::config;
 use carbon_events::config::EventFormat;
 use carbon_events::sync::{Condvar, Mutex};
 use carbon_events::{Error, ErrorKind, EventProducer, Result};
@@ -137,6 +138,12 @@ impl Producer {
         self.stats().queued
     }
 
+    /// A message for each option that the old package ignores because no setting has its name.
+    #[napi(getter, catch_unwind)]
+    pub fn unknown_options(&self) -> Vec<String> {
+        self.sender.unknown_options.clone()
+    }
+
     /// Whether events are written as JSON.
     #[napi(getter, catch_unwind)]
     pub fn writes_json(&self) -> bool {
@@ -190,6 +197,7 @@ pub(crate) struct Sender {
     json: bool,
     pub(crate) topic_prefix: String,
     close_timeout: Duration,
+    unknown_options: Vec<String>,
     /// Woken when a full queue has capacity again.
     ready: Waker,
     state: Mutex<State>,
@@ -232,10 +240,12 @@ impl Wake for Ready {
 
 impl Sender {
     fn new(post: &Arc<Post>, id: u32, options: &str, old: bool) -> Result<Self> {
-        let mut settings = settings::read(options, Client::Producer)?;
+        let mut unknown_options = Vec::new();
+        let ignored = old.then_some(&mut unknown_options);
+        let mut settings = settings::read(options, Client::Producer, ignored)?;
         if old {
-            settings::old_format(&mut settings);
-            settings::check_files(&settings.connection)?;
+            config::choose_format(&mut settings);
+            config::check_files(&settings.connection)?;
         }
         let format = settings.producer.event_format(EventFormat::Avro);
         let (connection, producer) = (&settings.connection, &settings.producer);
@@ -250,6 +260,7 @@ impl Sender {
                 id,
             })),
             engine: Engine::new(settings, old)?,
+            unknown_options,
             state: Mutex::default(),
             started: Condvar::new(),
         })

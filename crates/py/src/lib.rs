@@ -53,7 +53,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     many::register(module)?;
     producer::register(module)?;
     records::register(module)?;
-    settings::register(module)?;
     shutdown::register(module)?;
     testing::register(module)
 }

@@ -6,14 +6,23 @@
 //! events.py      the names, for `import`
 //! events.pyi     the classes as editors and type checkers see them
 //! _names.py      the enums of the drop-in module: events and topics
+//!
+//! errors.py      a class for each kind of error
+//! _options.pyi   the settings as keywords
 //! ```
 
+mod errors;
+mod options;
 mod rows;
 mod stubs;
 mod types;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+
+use crate::Declarations;
+use crate::declarations::HEADER as DECLARED;
 use crate::model::{Field, Model, Plain, Topic, Type};
 use crate::names::members;
 
@@ -66,6 +75,23 @@ class Topic(Enum):
 {topics}    MARKET_DATA = \"market-data\"
 "
     )
+}
+
+/// Every file that comes from the core's declarations, with its path.
+pub(crate) fn declared(root: &Path, from: &Declarations) -> Result<Vec<(PathBuf, String)>> {
+    let file = |name: &str, content: String| {
+        let path = Path::new("crates/py/python/carbon_events").join(name);
+        (path, format!("# {DECLARED}\n\n{content}"))
+    };
+    let page = PathBuf::from("docs/python.md");
+    let current = std::fs::read_to_string(root.join(&page))
+        .with_context(|| format!("{} cannot be read", page.display()))?;
+    let with_table = options::page(&current, &from.settings)?;
+    Ok(vec![
+        file("errors.py", errors::file(&from.errors)),
+        file("_options.pyi", options::stub(&from.settings)),
+        (page, with_table),
+    ])
 }
 
 /// The names of all events, in the table's order.

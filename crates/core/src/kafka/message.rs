@@ -1,4 +1,4 @@
-//! Records that librdkafka fetched, still in its memory: nothing is copied until somebody asks.
+//! Fetched records in librdkafka's memory: nothing is copied until it is read.
 
 use std::ffi::CStr;
 use std::os::raw::c_char;

@@ -1,7 +1,7 @@
-//! librdkafka as the rest of the crate sees it: a handle, its events, and its errors as ours.
+//! librdkafka for the rest of the crate: handles, events and errors.
 //!
-//! Everything unsafe about librdkafka's C API that producer, consumer and admin share is here, so
-//! that they meet only owned handles, `Result`s and [`ErrorKind`](crate::ErrorKind)s.
+//! The unsafe code around librdkafka's C API that producer, consumer and admin share is here; they use
+//! owned handles, `Result`s and [`ErrorKind`](crate::ErrorKind)s.
 
 mod errors;
 mod events;

@@ -1,4 +1,4 @@
-//! A value that is fetched once and kept, with failures kept for a while.
+//! A value that is fetched once and cached; failures are cached for a while.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -12,8 +12,7 @@ use crate::fork::{self, PerProcess};
 use crate::sync::Mutex;
 use crate::{Error, Result, background};
 
-/// A value that many callers ask for and one call fetches: callers that come while it is in flight
-/// wait for the same answer.
+/// A value that one call fetches for many callers: those that ask meanwhile wait for the same answer.
 pub(super) struct Once<T>(Mutex<State<T>>);
 
 type Answer<T> = Shared<BoxFuture<'static, Result<T>>>;

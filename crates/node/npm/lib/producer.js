@@ -45,6 +45,7 @@ function capture(resolve, reject) {
 /** Sends typed events. Many of them go to the addon in one call, on the next microtask. */
 class TypedProducer extends EventEmitter {
   #options;
+  #hasWarned = false;
   #native = null;
   #prefix;
   #topics = Object.create(null);
@@ -221,16 +222,12 @@ class TypedProducer extends EventEmitter {
   }
 
   #make() {
-    try {
-      return call(() => new native.Producer(mailbox, this.#id, this.#options, this.#old));
-    } catch (error) {
-      const rest = this.#old ? withoutUnknown(this.#options, error) : undefined;
-      if (rest === undefined) throw error;
-      // The package of old passed over options that it did not know.
-      process.emitWarning(error.message, 'EventProducerWarning');
-      this.#options = rest;
-      return this.#make();
+    const made = call(() => new native.Producer(mailbox, this.#id, this.#options, this.#old));
+    if (!this.#hasWarned) {
+      this.#hasWarned = true;
+      for (const message of made.unknownOptions) process.emitWarning(message, 'EventProducerWarning');
     }
+    return made;
   }
 
   /** @internal */
@@ -492,18 +489,6 @@ if (Symbol.asyncDispose !== undefined) {
   TypedProducer.prototype[Symbol.asyncDispose] = function dispose() {
     return this.close();
   };
-}
-
-/** The options without the one that the error is about, where there is no setting of that name. */
-function withoutUnknown(json, error) {
-  if (!/ is no setting /.test(error.message)) return undefined;
-  const given = JSON.parse(json);
-  const options = given.settings;
-  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const unknown = Object.keys(options).find((name) => snake(name) === error.setting);
-  if (unknown === undefined) return undefined;
-  delete options[unknown];
-  return JSON.stringify(given);
 }
 
 /** The topic, where it can be one. */

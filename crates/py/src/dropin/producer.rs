@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use carbon_events::codec::Fill;
-use carbon_events::compat::{event_from_call, event_from_protected_call, protect_json};
+use carbon_events::compat::{self, event_from_call, event_from_protected_call, protect_json};
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
 use carbon_events::producer::{Admission, SharedProducer};
@@ -174,8 +174,7 @@ impl DropInProducer {
     /// Writes the typed calls' events as Avro, with the ids of this registry.
     fn use_registry(&self, py: Python<'_>, url: &str) -> PyResult<()> {
         let changed = self.shared.change_settings(|settings| {
-            settings.registry = settings.registry.clone().urls(url);
-            settings.producer = settings.producer.clone().format(EventFormat::Avro);
+            compat::config::use_registry(settings, url);
         });
         self.look_at_format();
         changed.or_raise(py)
