@@ -138,23 +138,35 @@ mod tests {
         drop(inner);
         drop(undisturbed());
     }
-    /// In the child, nobody who could open the gate lives.
+
+    /// The exit code of a forked child that runs `child`.
+    #[cfg(all(unix, not(miri)))]
+    fn exit_of(child: impl FnOnce() -> i32) -> i32 {
+        // SAFETY: the child calls nothing that another thread's lock could stop.
+        match unsafe { libc::fork() } {
+            // SAFETY: it ends the process.
+            0 => unsafe { libc::_exit(child()) },
+            child => {
+                let mut status = 0;
+                // SAFETY: `status` is ours.
+                unsafe { libc::waitpid(child, &raw mut status, 0) };
+                libc::WEXITSTATUS(status)
+            }
+        }
+    }
+
+    #[cfg(all(unix, not(miri)))]
+    #[test]
+    fn a_value_per_process_is_none_in_a_child() {
+        let value = PerProcess::new(7);
+        assert_eq!(exit_of(|| i32::from(value.get().is_some())), 0);
+        assert_eq!(value.get(), Some(&7));
+    }
+
+    /// The thread that could open the gate is not in the child.
     #[cfg(all(unix, not(miri)))]
     #[test]
     fn a_fork_that_did_not_wait_costs_the_childs_forks_nothing() {
-        fn exit_of(child: impl FnOnce() -> i32) -> i32 {
-            // SAFETY: the child calls nothing that another thread's lock could stop.
-            match unsafe { libc::fork() } {
-                // SAFETY: it ends the process.
-                0 => unsafe { libc::_exit(child()) },
-                child => {
-                    let mut status = 0;
-                    // SAFETY: `status` is ours.
-                    unsafe { libc::waitpid(child, &raw mut status, 0) };
-                    libc::WEXITSTATUS(status)
-                }
-            }
-        }
         let (holds, held) = std::sync::mpsc::channel();
         let (ends, end) = std::sync::mpsc::channel::<()>();
         let holder = std::thread::spawn(move || {

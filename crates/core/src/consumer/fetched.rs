@@ -79,9 +79,8 @@ impl Fetched {
                 run,
                 ..
             } = segment;
-            let is_open = |index: &usize| {
-                !offset(*index).is_some_and(|offset| offset < run.acknowledged_to())
-            };
+            let is_open =
+                |index: &usize| offset(*index).is_none_or(|offset| offset >= run.acknowledged_to());
             let Some(from) = (records.start.max(index)..records.end).find(is_open) else {
                 return false;
             };
