@@ -37,7 +37,7 @@ fn run(session: &Arc<Session>) {
     let is_buffered = || session.admission().limit().records() > 0;
     let mut expired = Instant::now();
     let mut refreshed = expired;
-    while !session.is_stopping() {
+    while !session.ends() {
         let busy = sender.in_flight() > 0 || accumulator.has_gathered();
         let wait = match (busy, is_buffered()) {
             (true, _) => linger,

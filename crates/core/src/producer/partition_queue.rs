@@ -155,7 +155,7 @@ impl QueueState {
         self.partly = Some(rest);
     }
 
-    /// Takes the rest of a batch that went in part, if `is_late` says so of the batch.
+    /// Takes the rest of a batch that went in part, if that batch `is_late`.
     pub(super) fn take_partly(
         &mut self,
         is_late: impl FnOnce(&Batch) -> bool,
@@ -174,7 +174,7 @@ impl QueueState {
         })
     }
 
-    /// As [`take`](Self::take), for the oldest batch if `is_late` says so of it.
+    /// As [`take`](Self::take), for the oldest batch if that `is_late`.
     pub(super) fn take_late(&mut self, is_late: impl FnOnce(&Batch) -> bool) -> Option<Batch> {
         let oldest = self.sealed.front().or(self.open.as_ref())?;
         if is_late(oldest) {

@@ -92,7 +92,7 @@ impl Succession {
 
 /// See the module.
 pub(super) struct Session {
-    /// Which fork of the process made this session; see [`crate::fork`].
+    /// Which fork of the process started this session; see [`crate::fork`].
     generation: u32,
     settings: ProducerSettings,
     tokens: Option<TokenProvider>,
@@ -454,8 +454,8 @@ impl Session {
         true
     }
 
-    /// Whether the event thread is to end.
-    pub(super) fn is_stopping(&self) -> bool {
+    /// Whether the event thread is to end. Fails what a failed session holds.
+    pub(super) fn ends(&self) -> bool {
         self.stopping.load(Ordering::SeqCst) || self.is_over()
     }
 

@@ -1,4 +1,4 @@
-//! What became of the records of one owner, where several share a producer.
+//! What became of the records of one owner, if several share a producer.
 //!
 //! The records of a batch may be of several owners. Each record names its owner by a number that is
 //! valid in its batch ([`Owners`]).

@@ -1,4 +1,4 @@
-//! The topics of a session, by name: each is made with its first record.
+//! The topics of a session, by name: each is created with its first record.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -55,7 +55,7 @@ pub(in crate::producer) struct Line {
 struct Places {
     /// The number of the first place.
     first: u64,
-    /// `None` where a sender has given up.
+    /// `None` if its sender has given up.
     list: VecDeque<Option<Place>>,
     watchers: Vec<Waker>,
 }

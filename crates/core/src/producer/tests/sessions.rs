@@ -23,8 +23,7 @@ fn send(producer: &EventProducer, value: &str) -> Delivery {
 
 #[test]
 fn after_a_fatal_error_the_producer_goes_on_with_a_new_session() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (_broker, producer) = started();
     send(&producer, "before").wait_timeout(SOON).unwrap();
     end_session(&producer);
     // One of them may still be the old session's: it fails with the fatal error.
@@ -37,11 +36,7 @@ fn after_a_fatal_error_the_producer_goes_on_with_a_new_session() {
         assert!(Instant::now() < deadline, "{error}");
     }
     producer.flush(SOON).unwrap();
-    let stats = producer.stats();
-    assert_eq!(
-        (stats.delivered, stats.failed, stats.queued),
-        (2, failed, 0)
-    );
+    assert_eq!(counts(&producer), (2, failed, 0));
     producer.close(SOON).unwrap();
     let error = producer.raw(TOPIC).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
@@ -50,8 +45,7 @@ fn after_a_fatal_error_the_producer_goes_on_with_a_new_session() {
 #[test]
 fn what_was_accepted_before_a_fatal_error_ends_and_what_comes_after_is_delivered_in_order() {
     const RECORDS: usize = 2_000;
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     broker.delay(Duration::from_millis(30)).unwrap();
     let mut sent = Vec::new();
@@ -81,8 +75,7 @@ fn what_was_accepted_before_a_fatal_error_ends_and_what_comes_after_is_delivered
 
 #[test]
 fn closing_right_after_a_fatal_error_completes_every_record() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     broker.take_down().unwrap();
     let mut sent: Vec<_> = (0..500).map(|_| send(&producer, "old")).collect();
@@ -100,14 +93,12 @@ fn closing_right_after_a_fatal_error_completes_every_record() {
     for delivery in &sent {
         assert!(delivery.outcome().unwrap().is_err());
     }
-    let stats = producer.stats();
-    assert_eq!((stats.delivered, stats.failed, stats.queued), (1, 1000, 0));
+    assert_eq!(counts(&producer), (1, 1000, 0));
 }
 
 #[test]
 fn a_session_that_can_never_write_fails_its_records_at_a_bounded_rate() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     broker.fail_next(
         Api::InitProducerId,
         1000,
@@ -137,8 +128,7 @@ fn a_session_that_can_never_write_fails_its_records_at_a_bounded_rate() {
 
 #[test]
 fn what_a_session_held_when_it_ended_fails_without_another_send() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     broker.delay(Duration::from_millis(200)).unwrap();
     let mut sent = vec![send(&producer, "on the wire")];
@@ -208,8 +198,7 @@ fn shared_producers_go_on_after_a_fatal_error_of_their_session() {
 /// batch where it refused the first.
 #[test]
 fn the_first_record_of_a_partition_goes_alone() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     producer
         .raw("deployment-events")
         .send()
@@ -243,8 +232,7 @@ fn the_first_record_of_a_partition_goes_alone() {
 
 #[test]
 fn a_record_that_the_broker_takes_for_a_duplicate_is_not_called_delivered() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
     broker.fail_next_with_code(Api::Produce, code);

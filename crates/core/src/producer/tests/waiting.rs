@@ -26,11 +26,7 @@ fn a_full_queue_says_so_or_waits_but_never_drops() {
         .queue_max_records(10u64)
         .block_timeout(Duration::from_millis(200));
     let producer = builder(&broker).producer(settings).build().unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     broker.delay(Duration::from_secs(2)).unwrap();
     for _ in 0..10 {
         drop(producer.try_send(&event("a")).unwrap());
@@ -48,11 +44,7 @@ fn a_full_queue_says_so_or_waits_but_never_drops() {
     assert!(began.elapsed() >= Duration::from_millis(200));
     broker.delay(Duration::ZERO).unwrap();
     producer.flush(SOON).unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     assert_eq!(producer.stats().delivered, 12);
 }
 
@@ -120,17 +112,9 @@ fn a_registry_outage_goes_unnoticed_once_the_schema_is_known_or_given() {
         .registry(registry.settings())
         .build()
         .unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     registry.down();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     let given = registry.settings().schema_id(TOPIC, 77);
     let producer = builder(&broker).registry(given).build().unwrap();
     producer
