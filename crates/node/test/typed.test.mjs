@@ -149,7 +149,7 @@ test('bad input is a rejected promise that names event and field, and disturbs n
       return true;
     });
   }
-  await assert.rejects(producer.send('NoEvent', {}), /NoEvent is no event/);
+  await assert.rejects(producer.send('NoEvent', {}), /NoEvent is not an event/);
   await assert.rejects(producer.send('toString', {}), InvalidEventError);
   await assert.rejects(producer.send(Symbol('x'), {}), InvalidEventError);
   await assert.rejects(

@@ -106,13 +106,13 @@ test('the exit counts what every disconnect left, not only the last one', () => 
   const program = `
     const { join } = require('node:path');
     const { EventProducer } = require('@254carbon/event-producer');
-    const its = require(join(require.resolve('@254carbon/event-producer'), '../lib/internal.js'));
+    const internal = require(join(require.resolve('@254carbon/event-producer'), '../lib/internal.js'));
     const producer = new EventProducer({ bootstrapServers: '127.0.0.1:1', securityProtocol: 'PLAINTEXT' });
     (async () => {
       for (let i = 0; i < 3; i++) {
         producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
         // As disconnect, in less time.
-        await producer[its.end](50).catch(() => {});
+        await producer[internal.end](50).catch(() => {});
       }
       producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
       producer.disconnect();
