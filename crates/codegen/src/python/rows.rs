@@ -6,7 +6,7 @@ use crate::rust::names::{camel, ident, snake, variant};
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from(
-        "//! The events as rows: their fields in the schemas' order, each with its default.\n\n\
+        "//! A row for each event: its fields in the schema's order, with their defaults.\n\n\
          use carbon_events::events as core;\n\n\
          use super::spec::{Record, record};\n\
          use super::to_python::enums;\n\nenums! {\n",

@@ -10,7 +10,7 @@ const ENVELOPE: [(&str, &str, &str); 6] = [
     (
         "timestamp",
         "int | datetime | None",
-        "now; milliseconds since 1970 UTC, or a datetime with a time zone",
+        "now. Milliseconds since 1970 UTC, or a datetime with a time zone",
     ),
     ("source", "str", "the producer's service"),
     ("version", "str | None", "`1.0.0`"),
@@ -21,13 +21,13 @@ const ENVELOPE: [(&str, &str, &str); 6] = [
 pub(super) fn module(model: &Model) -> String {
     let (events, types) = (all_events(model), all_types(model));
     let mut out = String::from(
-        "\"\"\"The events of the platform: one class a record, immutable, made with keywords.\"\"\"\n\n",
+        "\"\"\"The platform's events: an immutable class for each record.\"\"\"\n\n",
     );
     out.push_str(&import("._native", &events));
     out.push_str(all(&events, &types).trim_start());
     out.push_str(
         "\n\ndef __getattr__(name: str) -> object:\n    \
-         # The enums are made when one is asked for: it takes longer than all the rest.\n    \
+         # Enums are created on first access: creating them is slow.\n    \
          if name in __all__:\n        from . import _types\n\n        \
          value = getattr(_types, name)\n        globals()[name] = value\n        \
          return value\n    \
@@ -128,8 +128,8 @@ fn class(topic: &Topic) -> String {
         ));
     }
     out.push_str(
-        "\n        Raises:\n            InvalidEventError: a value is refused; `context` names the field.\n            \
-         FieldTypeError: a keyword is missing, unknown or of a wrong type.\n        \"\"\"\n",
+        "\n        Raises:\n            InvalidEventError: a value is invalid; `context` names the field.\n            \
+         FieldTypeError: a keyword is missing, unknown or has the wrong type.\n        \"\"\"\n",
     );
     for field in &record.fields {
         out.push_str(&format!(

@@ -38,19 +38,19 @@ pub(super) fn functions(number: usize, topic: &Topic) -> String {
         .map(|field| format!("  {}: '{}',\n", field.name, kind(&field.ty)))
         .collect();
     out.push_str(&format!(
-        "/** What each field holds, to tell what is wrong with a value. */\nconst KINDS = {{\n  \
+        "/** The type of each field, for error messages. */\nconst KINDS = {{\n  \
          __proto__: null,\n  timestamp: 'long',\n{}}};\n\n",
         kinds.concat()
     ));
     for field in record.fields.iter().filter(|field| is_hashed(field)) {
         out.push_str(&format!(
-            "/** The hashes of `{}` by the events that were read with them. */\nconst {} = new WeakMap();\n\n",
+            "/** The hashed `{}` of each event that was read. */\nconst {} = new WeakMap();\n\n",
             field.name,
             hashes(field)
         ));
     }
     out.push_str(&format!(
-        "/** Packs an event, or gives false where something about it is not plain. */\n\
+        "/** Packs an event. Returns false for one that only the core can check. */\n\
          function pack(p, event) {{\n  let given = 0;\n  let bits = 0;\n{}{}  if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;\n\n",
         envelope_checks(&record.name),
         checks("event", record, &keys),

@@ -16,7 +16,7 @@ pub(super) fn functions(event: &Event) -> String {
     }
     let name = &event.record.name;
     out.push_str(&format!(
-        "/** The event whose cells come next. */\nfunction unpack(r) {{\n  const c = r.cells;\n  \
+        "/** Reads the next event. */\nfunction unpack(r) {{\n  const c = r.cells;\n  \
          const t = r.text;\n  let i = r.at;\n  let s = r.read;\n{}{}}}\n\nexports.unpack = \
          unpack;\n",
         ENVELOPE.replace("NAME", name),
