@@ -20,9 +20,8 @@ const ENVELOPE: [(&str, &str, &str); 6] = [
 
 pub(super) fn module(model: &Model) -> String {
     let (events, types) = (all_events(model), all_types(model));
-    let mut out = String::from(
-        "\"\"\"The platform's events: an immutable class for each record.\"\"\"\n\n",
-    );
+    let mut out =
+        String::from("\"\"\"The platform's events: an immutable class for each record.\"\"\"\n\n");
     out.push_str(&import("._native", &events));
     out.push_str(all(&events, &types).trim_start());
     out.push_str(
