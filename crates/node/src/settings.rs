@@ -1,4 +1,4 @@
-//! Options of JavaScript to settings of the library.
+//! Converts JavaScript options to settings.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use carbon_events::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// What the options are for.
+/// The client that the options are for.
 #[derive(Clone, Copy)]
 pub(crate) enum Client {
     Producer,
@@ -23,20 +23,20 @@ impl Client {
     }
 }
 
-/// What JavaScript gives: its environment, which in a worker and in Jest is one of its own and not
-/// the process', and settings in camel case, with those of the registry in an object of their own.
+/// The JavaScript environment variables, which in a worker and in Jest differ from the process', and
+/// settings in camel case, with those of the registry in an object of their own.
 #[derive(Deserialize)]
 struct Given {
     environment: HashMap<String, String>,
     settings: Map<String, Value>,
 }
 
-/// The environment's settings, and above them the options.
+/// Reads the environment's settings and overrides them with the options.
 pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
     let given: Given = serde_json::from_str(options).map_err(|error| {
         Error::new(
             ErrorKind::InvalidConfig,
-            format!("the options are no JSON: {error}"),
+            format!("the options are not valid JSON: {error}"),
         )
     })?;
     let mut settings = Settings::from_lookup(|name| given.environment.get(name).cloned())?;
@@ -53,8 +53,8 @@ pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
     Ok(settings)
 }
 
-/// What the old package's methods write: Avro where there is a registry, else JSON as ever.
-pub(crate) fn old_format(settings: &mut Settings) {
+/// Sets the default format of the drop-in's methods: Avro with a registry, otherwise JSON.
+pub(crate) fn set_drop_in_format(settings: &mut Settings) {
     let format = if settings.registry.is_configured() {
         EventFormat::Avro
     } else {
@@ -63,8 +63,8 @@ pub(crate) fn old_format(settings: &mut Settings) {
     settings.producer.format = Some(settings.producer.format.unwrap_or(format));
 }
 
-/// Refuses a certificate file that cannot be read, by its variable, as the old package did: when the
-/// producer is made.
+/// Rejects a certificate file that cannot be read. The error names its environment variable. The
+/// drop-in checks this in the constructor, as the kafkajs-based package did.
 pub(crate) fn check_files(connection: &ConnectionSettings) -> Result<()> {
     connection.check_files().map_err(|error| {
         let of = |name: &str| config::settings().find(|setting| setting.name == name);

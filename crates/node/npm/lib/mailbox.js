@@ -100,7 +100,7 @@ function read() {
     else promise.reject(fromParts(error));
   }
   for (const consumer of news.ready) clients.get(consumer)?.onReady();
-  for (const producer of news.room) clients.get(producer)?.deref()?.[internal.onCapacity]();
+  for (const producer of news.capacity) clients.get(producer)?.deref()?.[internal.onCapacity]();
 }
 
 /** Passes the outcomes in `rows` to their groups. */
