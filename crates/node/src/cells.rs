@@ -255,7 +255,7 @@ impl<'a> Cells<'a> {
 
 #[cold]
 fn lone_surrogate() -> Error {
-    let why = "must be well-formed Unicode, got a lone surrogate";
+    let why = "must be valid Unicode, got a lone surrogate";
     Error::new(ErrorKind::InvalidEvent, why)
 }
 

@@ -48,7 +48,7 @@ test('the iterator gives every record once, in order, and ends with the consumer
   assert.deepEqual(seen, [...Array(2_000).keys()]);
 });
 
-test('what was handled before a close is not read again, what was not is', async (t) => {
+test('acknowledged records are not read again after a close, others are', async (t) => {
   const topic = await filled(t, 1_500);
   const groupId = name('g');
   const first = reader(t, topic, { groupId });
@@ -243,7 +243,7 @@ test('a tombstone has no event and no error', async (t) => {
   assert.match(consumer.metrics(), /undecodable_records_total\{[^}]*\} 0/);
 });
 
-test('commit says what is handled so far', async (t) => {
+test('commit commits what is acknowledged', async (t) => {
   const topic = await filled(t, 10);
   const groupId = name('g');
   const consumer = reader(t, topic, { groupId, autoCommit: false });
@@ -266,7 +266,7 @@ test('a signal ends the wait for records', async (t) => {
   await consumer.eachBatch(() => {}, { signal: AbortSignal.timeout(50) });
 });
 
-test('records that are no event come with their bytes, and reading goes on', async (t) => {
+test('undecodable records come with their bytes, and reading continues', async (t) => {
   const topicPrefix = await platformTopics();
   const topic = `${topicPrefix}system-health`;
   const producer = typed(t, { topicPrefix });

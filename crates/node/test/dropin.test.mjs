@@ -429,7 +429,7 @@ test('a broker that is not there is said, not waited for without end', async () 
   await producer.disconnect();
 });
 
-test('an option that nobody knows is passed over with a warning, a wrong value is refused', async () => {
+test('an unknown option is ignored with a warning, a wrong value is refused', async () => {
   const warned = once(process, 'warning');
   new EventProducer({ ...plain, logLevel: 2 });
   const [warning] = await warned;

@@ -18,7 +18,7 @@ async function start(t, options) {
   return platform;
 }
 
-test('what a service publishes can be looked at', async (t) => {
+test('the events of a service are read', async (t) => {
   const platform = await start(t);
   assert.deepEqual(await platform.records('system-health'), []);
   const producer = platform.producer({ sourceService: 'orders' });

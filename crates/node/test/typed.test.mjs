@@ -165,7 +165,7 @@ test('bad input is a rejected promise that names event and field, and disturbs n
   assert.equal((await readAll(`${topicPrefix}system-health`)).length, 2);
 });
 
-test('what is plain in another way is taken all the same', async (t) => {
+test('values of similar types are converted', async (t) => {
   const topicPrefix = await platformTopics();
   const producer = typed(t, { topicPrefix });
   class Health {
@@ -381,7 +381,7 @@ test('sends stay in order while the queue is full', async (t) => {
   assert.deepEqual(offsets, [...offsets].sort((one, other) => one - other));
 });
 
-test('closing delivers what is in line for a full queue', async (t) => {
+test('close delivers the records that wait for a full queue', async (t) => {
   const platform = await TestPlatform.start();
   t.after(() => platform.stop());
   const producer = platform.producer({ queueMaxRecords: 2 });
@@ -392,7 +392,7 @@ test('closing delivers what is in line for a full queue', async (t) => {
   assert.equal((await Promise.all(sends)).length, 20);
 });
 
-test('a queue that stays full says so', async (t) => {
+test('a queue that stays full rejects the send', async (t) => {
   const platform = await TestPlatform.start();
   t.after(() => platform.stop());
   const producer = platform.producer({ queueMaxRecords: 10, blockTimeoutMs: 200, deliveryTimeoutMs: 5_000 });

@@ -64,7 +64,7 @@ test('connect, calls and disconnect end in the time that services know', async (
   );
 });
 
-test('a given delivery timeout, as an option or as a property, stands', async (t) => {
+test('a given delivery timeout is kept, as an option or as a property', async (t) => {
   t.mock.method(console, 'error', () => {});
   const options = { securityProtocol: 'PLAINTEXT', bootstrapServers: '127.0.0.1:1' };
   for (const more of [
@@ -124,7 +124,7 @@ test('the exit counts what every disconnect left, not only the last one', () => 
   assert.match(stderr, /4 records were not acknowledged/);
 });
 
-test('close takes as long as its setting says', async () => {
+test('close takes at most its configured timeout', async () => {
   const options = { bootstrapServers: '127.0.0.1:1', securityProtocol: 'PLAINTEXT', closeTimeoutMs: 300 };
   const producer = new TypedProducer(options);
   const sent = producer.sendRaw('t', { value: Buffer.from('v') });

@@ -49,7 +49,7 @@ function run(code, { signal, file } = {}) {
   });
 }
 
-test('the process stays for records on their way, and not a moment longer', async () => {
+test('the process stays alive while records are in flight, and no longer', async () => {
   const topicPrefix = await platformTopics();
   const { code, written } = await run(`${prelude(topicPrefix)}
     for (let i = 0; i < 1000; i++) producer.send('ServiceHealthEvent', health);
@@ -108,7 +108,7 @@ test('SIGTERM with a handler that closes delivers everything', async () => {
   assert.equal(await countRecords(`${topicPrefix}system-health`), 2_000);
 });
 
-test('SIGTERM without a handler ends the process as ever', async () => {
+test('SIGTERM without a handler ends the process', async () => {
   const topicPrefix = await platformTopics();
   const { signal } = await run(
     `${prelude(topicPrefix)}
@@ -139,7 +139,7 @@ test('an exception in a callback is the caller\'s, and the producer goes on', as
   assert.deepEqual([code, written], [0, 'one,two\n']);
 });
 
-test('workers have producers of their own, and may be terminated with records on their way', async () => {
+test('workers have producers of their own, and may be terminated with records in flight', async () => {
   const topicPrefix = await platformTopics();
   const code = `${prelude(topicPrefix)}
     const { parentPort, workerData } = require('node:worker_threads');
@@ -242,7 +242,7 @@ test('a thousand producers leave neither threads, descriptors nor memory', async
   assert.ok(after[2] < before[2] + 40);
 });
 
-test('a producer that nobody closed is ended by the garbage collector', async () => {
+test('a producer that was not closed is released by the garbage collector', async () => {
   const topicPrefix = await platformTopics();
   const before = threads();
   await (async () => {

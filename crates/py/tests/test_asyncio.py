@@ -153,7 +153,7 @@ def test_a_cancelled_send_in_line_is_not_sent(run: Runner) -> None:
     run(work())
 
 
-def test_a_send_in_line_ends_with_the_block_timeout_or_the_producer(run: Runner) -> None:
+def test_a_send_that_waits_ends_with_the_block_timeout_or_the_producer(run: Runner) -> None:
     async def work() -> None:
         with Platform() as platform:
             producer = platform.async_producer(queue_max_records=1, block_timeout_ms=200)
@@ -173,7 +173,7 @@ def test_a_send_in_line_ends_with_the_block_timeout_or_the_producer(run: Runner)
     run(work())
 
 
-def test_a_callback_of_a_send_in_line_is_called(run: Runner) -> None:
+def test_a_callback_of_a_send_that_waits_is_called(run: Runner) -> None:
     async def work() -> None:
         with Platform() as platform:
             async with platform.async_producer(queue_max_records=1) as producer:
@@ -211,7 +211,7 @@ def test_threads_and_tasks_wait_in_one_line(run: Runner) -> None:
     run(work())
 
 
-def test_a_forked_child_leaves_what_is_in_line_to_its_parent(run: Runner) -> None:
+def test_a_forked_child_leaves_waiting_records_to_its_parent(run: Runner) -> None:
     async def work() -> None:
         with Platform() as platform:
             async with platform.async_producer(queue_max_records=1) as producer:
@@ -272,7 +272,7 @@ def test_every_callback_is_called_in_its_context_whatever_others_raise(run: Runn
     run(work())
 
 
-def test_a_send_without_a_running_loop_says_so() -> None:
+def test_a_send_without_a_running_loop_raises() -> None:
     producer = AsyncEventProducer(bootstrap_servers="127.0.0.1:1", security_protocol="PLAINTEXT")
     with pytest.raises(RuntimeError, match="needs a running event loop") as caught:
         producer.send(quality())

@@ -106,7 +106,7 @@ def test_os_exit_delivers_in_the_first_process_too(run: Any, count_records: Any)
     assert count_records("data-quality", key) == 50
 
 
-def test_what_a_child_could_not_deliver_is_reported(run: Any) -> None:
+def test_undelivered_records_of_a_child_are_reported(run: Any) -> None:
     _, _, errors = run(
         """
         producer = typed(close_timeout_ms=300)

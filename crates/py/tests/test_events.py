@@ -132,14 +132,14 @@ def test_an_event_is_pickled_and_copied() -> None:
         assert copy.copy(event) is event and copy.deepcopy(event) is event
 
 
-def test_an_event_shows_how_it_is_made() -> None:
+def test_repr_shows_how_to_create_the_event() -> None:
     event = AuditAPICallEvent(**CALL, user_id="ada")
     assert eval(repr(event)) == event
     other = lineage()
     assert eval(repr(other)) == other
 
 
-def test_replace_changes_what_it_is_told() -> None:
+def test_replace_changes_the_given_fields() -> None:
     event = AuditAPICallEvent(**CALL)
     changed = event.replace(latency_ms=99, correlation_id="c")
     assert (changed.latency_ms, changed.correlation_id) == (99, "c")
@@ -338,7 +338,7 @@ def test_the_schemas_names_are_taken_from_a_dict() -> None:
         DataQualityEvent.from_dict({"eventType": "SecurityEvent"})
 
 
-def test_bytes_that_are_no_event_are_refused() -> None:
+def test_undecodable_bytes_are_refused() -> None:
     with pytest.raises(UndecodableError):
         SecurityEvent.from_avro(b"no event")
     with pytest.raises(UndecodableError):

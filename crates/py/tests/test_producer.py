@@ -185,7 +185,7 @@ def test_a_callback_that_raises_is_logged(producer: Any, caplog: pytest.LogCaptu
     assert producer.send(quality()).result(30)
 
 
-def test_a_full_queue_waits_or_says_so() -> None:
+def test_a_full_queue_waits_or_raises() -> None:
     with Platform() as platform:
         producer = platform.producer(queue_max_records=10, block_timeout_ms=200)
         producer.send(quality()).result(30)

@@ -30,7 +30,7 @@ function scalarJson(name, field, kind, value) {
       return value.toString();
     case 'string':
       if (LONE_SURROGATE.test(value)) {
-        throw invalidEvent(name, field, 'must be well-formed Unicode, got a lone surrogate');
+        throw invalidEvent(name, field, 'must be valid Unicode, got a lone surrogate');
       }
       return JSON.stringify(value);
     case 'function':
@@ -57,7 +57,7 @@ function fieldJson(name, field, kind, value) {
     throw invalidEvent(name, field, `must be ${a(kind)}, got an object`);
   }
   if (ESCAPED_SURROGATE.test(json)) {
-    throw invalidEvent(name, field, 'must be well-formed Unicode, got a lone surrogate');
+    throw invalidEvent(name, field, 'must be valid Unicode, got a lone surrogate');
   }
   return json ?? 'null';
 }

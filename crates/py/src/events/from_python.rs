@@ -59,7 +59,7 @@ unsafe fn text<'p>(value: *mut ffi::PyObject) -> Result<&'p str, Refusal> {
             ffi::PyUnicode_Check(value) != 0
         };
         return Err(if is_text {
-            Refusal::Value("must be valid Unicode: it has a lone surrogate".into())
+            Refusal::Value("must be valid Unicode, got a lone surrogate".into())
         } else {
             Refusal::Type(STRING)
         });
