@@ -1,4 +1,4 @@
-// The package as it is installed: what is in it, its types, its size.
+// The installed package: its files, types and size.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';

@@ -47,7 +47,7 @@ test('every example of every record is written byte for byte as another library 
       const { example, body } = expected.get(`${topicPrefix}${topic}/${partition}/${offset}`);
       const head = Buffer.from(`c301${prints[record]}`, 'hex');
       assert.deepEqual(value.subarray(0, 10), head, `${record}/${example}`);
-      // JavaScript's objects have keys that are numbers before all others.
+      // JavaScript objects order numeric keys first.
       if (example === 'awkward-map-keys') assert.equal(value.length, 10 + body.length);
       else assert.deepEqual(value.subarray(10), body, `${record}/${example}`);
     }
@@ -83,7 +83,7 @@ test('every invalid example is refused with the error that every language gives'
   const producer = typed(t);
   let count = 0;
   for (const { record, example, event, error } of invalidExamples()) {
-    // A producer fills an empty source, so that it is one for a key too.
+    // A producer replaces an empty source, which is then a valid key.
     if (event.source === '') continue;
     await assert.rejects(producer.send(record, event), (found) => {
       assert.ok(found instanceof InvalidEventError, `${record}/${example}: ${found}`);
@@ -358,7 +358,7 @@ test('a full queue makes callers wait, and drops nothing', async (t) => {
   platform.delay(0);
   await producer.flush();
   assert.ok(full > 0, 'the queue was never full');
-  assert.ok(drained > 0, 'nobody said that there is room');
+  assert.ok(drained > 0, 'no drain event');
   assert.equal((await platform.records('system-health')).length, 2_001);
 });
 
@@ -371,7 +371,7 @@ test('sends stay in order while the queue is full', async (t) => {
   const sends = [];
   for (let i = 0; i < 600; i++) {
     sends.push(producer.send('ServiceHealthEvent', health({ latencyMs: i })));
-    // In one call, in several, and with some in line from the calls before.
+    // In one call, in several, and while records of earlier calls wait.
     if (i % 150 === 149) await producer.ready();
     if (i === 300) platform.delay(0);
   }

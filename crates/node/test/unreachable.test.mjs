@@ -1,4 +1,4 @@
-// No broker answers: what fails, when, and how the process ends.
+// No broker answers: which calls fail, when, and how the process ends.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -9,7 +9,7 @@ import { EventProducer, TypedProducer } from '@254carbon/event-producer';
 
 const call = { service: 's', endpoint: '/', method: 'GET', statusCode: 200, latencyMs: 1, requestSize: 0, responseSize: 0 };
 
-/** A port that takes connections and never answers. */
+/** A port that accepts connections and never answers. */
 async function silent(t) {
   const sockets = new Set();
   const server = createServer((socket) => sockets.add(socket.on('error', () => {})));
@@ -22,7 +22,7 @@ async function silent(t) {
   return server.address().port;
 }
 
-/** How many seconds it takes to reject. */
+/** The seconds until the promise rejects. */
 async function rejects(work) {
   const start = performance.now();
   await assert.rejects(work, (error) => error.retryable === true);
@@ -111,7 +111,7 @@ test('the exit counts what every disconnect left, not only the last one', () => 
     (async () => {
       for (let i = 0; i < 3; i++) {
         producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
-        // As disconnect, in less time.
+        // Like disconnect, with a shorter timeout.
         await producer[internal.end](50).catch(() => {});
       }
       producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});

@@ -1,4 +1,4 @@
-// The world it lives in: workers, the process' end, the event loop, what is left behind.
+// Workers, the end of the process, the event loop, and leaks.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -27,7 +27,7 @@ const prelude = (topicPrefix) => `
   const producer = new TypedProducer(options);
 `;
 
-/** Runs a program; gives its exit code, its signal and what it wrote. */
+/** Runs a program. Returns its exit code, signal and output. */
 function run(code, { signal, file } = {}) {
   const child = spawn(process.execPath, file === undefined ? ['-e', code] : [file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let written = '';
@@ -131,7 +131,7 @@ test('an exception in a callback is the caller\'s, and the producer goes on', as
     producer.enqueue('ServiceHealthEvent', { ...health, message: String.fromCharCode(0xd800) });
     setTimeout(async () => {
       await producer.send('ServiceHealthEvent', health);
-      // Node tells of a rejection that nobody handles after all that is due.
+      // Node reports an unhandled rejection after all pending callbacks.
       while (seen.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
       console.log(seen.sort().join());
     }, 300);
@@ -309,7 +309,7 @@ test('a million sends leave no growth', async (t) => {
   const before = used();
   await send(800_000);
   let after;
-  // V8 gives pages back when it has time for that; what leaks stays.
+  // V8 frees pages with a delay; leaked ones stay.
   await until('memory to be where it was', async () => {
     await sleep(100);
     after = used();

@@ -50,7 +50,7 @@ def test_a_send_is_awaited(run: Runner, services: Services) -> None:
         async with AsyncEventProducer(**services.settings()) as producer:
             report = await producer.send(quality())
             assert report.topic == "data-quality" and report.offset >= 0
-            # A handle gives the same answer however often it is awaited.
+            # A handle can be awaited several times, with the same result.
             delivery = producer.try_send(quality())
             assert await delivery == await delivery == delivery.result(0)
 
@@ -106,7 +106,7 @@ def test_sends_stay_in_order_while_the_queue_is_full(run: Runner) -> None:
                 platform.broker_down()
                 sends = [producer.send(quality(total_records=number)) for number in range(300)]
                 threading.Timer(0.1, platform.broker_up).start()
-                # These find the queue with capacity at times, and others in line.
+                # At times the queue has capacity while other records wait.
                 for number in range(300, 600):
                     sends.append(producer.send(quality(total_records=number)))
                     if number % 10 == 0:
@@ -139,13 +139,13 @@ def test_a_cancelled_send_in_line_is_not_sent(run: Runner) -> None:
                 for future in futures:
                     assert future.cancel() and not future.cancel()
                 task.cancel()
-                # Left at once, not a turn of the loop later.
+                # Removed at once, not in the next turn of the loop.
                 assert producer.stats()["queued"] == 2
                 with pytest.raises(asyncio.CancelledError):
                     await futures[0]
                 platform.broker_up()
                 assert (await asyncio.wait_for(accepted, 30)).offset < (await last).offset
-                # Once it is accepted, cancelling recalls nothing.
+                # Once the record is accepted, cancelling does not stop it.
                 assert not last.cancel()
             records = platform.records("data-quality")
             assert [record.event.total_records for record in records][1:] == [1, 4]

@@ -64,7 +64,7 @@ def test_a_record_is_acknowledged_once_the_next_is_read(platform: Place) -> None
     for _ in range(4):
         consumer.next_record(30)
     consumer.close()
-    # Three were handled: the fourth was given and nothing asked for after it.
+    # Three are acknowledged: no record was read after the fourth.
     with platform.consumer("audit-api-calls", detect_end=True) as consumer:
         rest = [record.event for record in consumer]
     assert rest == events[3:]

@@ -1,4 +1,4 @@
-"""The documents' snippets run, and what is generated from the settings is fresh."""
+"""The snippets of the documents run, and files generated from the settings are current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`event_producer`, as services that were written for the file use it."""
+"""`event_producer`, as existing services use it."""
 
 from __future__ import annotations
 

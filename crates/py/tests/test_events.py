@@ -1,4 +1,4 @@
-"""The event classes: made, read, compared, written."""
+"""The event classes: construction, attributes, equality, serialization."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_golden_bytes_are_written_and_read(path: Path) -> None:
     event = record.from_json(example.read_bytes())
     assert event.to_avro() == path.read_bytes()
     assert record.from_avro(path.read_bytes()) == event
-    # By its attributes, too: the constructor writes the very same bytes.
+    # The constructor writes the same bytes from its attributes.
     assert record.from_dict(event.to_dict()).to_avro() == path.read_bytes()
 
 
@@ -200,7 +200,7 @@ def test_what_looks_like_a_hash_is_hashed() -> None:
         AuditAPICallEvent(**given),
         AuditAPICallEvent.from_dict(given),
         AuditAPICallEvent(**CALL, api_key="abc").replace(api_key=HASH),
-        # The hash that is kept is the key's alone.
+        # Only the hash of the key is kept.
         AuditAPICallEvent(**CALL, api_key=AuditAPICallEvent(**CALL, user_id=HASH).to_dict()["user_id"]),
     ):
         assert event.api_key == "sha256:f02734af3c773f54"

@@ -1,4 +1,4 @@
-"""`carbon_events.testing`, as a service's own tests use it."""
+"""`carbon_events.testing`, as the tests of a service use it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_registry_outage_fails_the_read_and_the_same_records_come_later(
         carbon_platform.registry_up()
         records = []
         while not records:
-            # One more failure may be under way.
+            # One more failure may be in flight.
             with contextlib.suppress(UnavailableError):
                 records = list(consumer)
     assert len(records) == 20
