@@ -1,10 +1,10 @@
-//! `events.py` and `events.pyi`: the classes by name, and as type checkers see them.
+//! `events.py` and `events.pyi`: the names of the event classes, and their types.
 
 use super::{attribute_type, docstring, docstring_text, nested, plain, wrapped};
 use crate::model::{Default, Field, Model, Topic, Type};
 use crate::rust::names::snake;
 
-/// The fields of the envelope that a caller can give, with their types and what stands otherwise.
+/// The envelope's fields that a caller can pass, with their types and defaults.
 const ENVELOPE: [(&str, &str, &str); 6] = [
     ("event_id", "str | UUID | None", "a new UUIDv7"),
     (
@@ -104,7 +104,7 @@ fn class(topic: &Topic) -> String {
         out.push_str(&format!("        \"{}\",\n", snake(&field.name)));
     }
     out.push_str("    )\n");
-    // Required fields first, as a signature wants them.
+    // Required fields come first in a signature.
     out.push_str("    def __new__(\n        cls,\n        *,\n");
     let (required, optional): (Vec<_>, Vec<_>) =
         record.fields.iter().partition(|field| is_required(field));

@@ -1,4 +1,4 @@
-//! `crates/node/src/events.rs`: the fields of each record, in order.
+//! `crates/node/src/events.rs`: the fields of each record in order.
 
 use crate::model::{Event, Model, Record};
 use crate::rust::names::{ident, variant};

@@ -1,4 +1,4 @@
-//! `index.js`: all records by their names, and the constants of the package.
+//! `index.js`: all records by name, and the constants of the package.
 
 use std::fmt::Write;
 
@@ -41,8 +41,8 @@ pub(super) fn file(model: &Model) -> String {
     out
 }
 
-/// Few services use all of the records, and each file costs time at the start. Each `require` is
-/// written out, for bundlers.
+/// Records are loaded lazily: few services use all of them, and each file costs time at the start.
+/// Each `require` is a literal, for bundlers.
 const LAZY: &str = "};
 
 /** Every record by name, loaded on first access. */
@@ -64,7 +64,7 @@ exports.records = records;
 
 ";
 
-/// Another name of a member is found but not listed.
+/// Aliases are not enumerable.
 const ALIAS: &str = "/** Adds a name of an earlier version, which `Object.keys` does not list. */
 function alias(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true });

@@ -1,11 +1,11 @@
-//! The `.d.ts` files: what an editor shows.
+//! The `.d.ts` files.
 
 use std::fmt::Write;
 
 use super::{aliases, constant, enums};
 use crate::model::{Field, Model, Plain, Record, Topic, Type};
 
-/// The types of one record: as it is read, and as it is given to be sent.
+/// The types of one record: as it is read, and as it is sent.
 pub(super) fn file(model: &Model, topic: &Topic) -> String {
     let event = &topic.event;
     let mut out = String::from("import type { Envelope, EnvelopeInit } from '../envelope.js';\n");
@@ -27,7 +27,7 @@ pub(super) fn file(model: &Model, topic: &Topic) -> String {
     out
 }
 
-/// `enums.d.ts`: the symbols of every enum, with their meanings.
+/// `enums.d.ts`: every enum with its symbols.
 pub(super) fn enums_file(model: &Model) -> String {
     let mut out = String::new();
     for definition in &model.enums {
@@ -200,7 +200,7 @@ pub(super) fn index(model: &Model) -> String {
     out
 }
 
-/// A documentation comment, broken at words.
+/// A documentation comment, wrapped at words.
 fn doc(start: &str, text: &str) -> String {
     const WIDTH: usize = 96;
     let mut lines: Vec<String> = Vec::new();

@@ -45,12 +45,13 @@ class EventConsumer(ConsumerBase, Generic[E]):
     def __iter__(self) -> Iterator[Record[E]]: ...
     def __next__(self) -> Record[E]: ...
     def next_record(self, timeout: float | None = None) -> Record[E] | None:
-        """Returns the next record, or `None` if none arrives within `timeout` seconds. Without a
-        timeout, waits for as long as it takes."""
+        """Returns the next record, or `None` if none arrives within `timeout` seconds; without a
+        timeout, waits for as long as it takes. With `detect_end`, also returns `None` at the end."""
 
     def next_batch(self, timeout: float | None = None) -> list[Record[E]]:
-        """Returns the next records, or an empty list if none arrive within `timeout` seconds.
-        Without a timeout, waits for as long as it takes."""
+        """Returns the next records, or an empty list if none arrive within `timeout` seconds; without
+        a timeout, waits for as long as it takes. With `detect_end`, also returns an empty list at
+        the end."""
 
     def commit(
         self,
