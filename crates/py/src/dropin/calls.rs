@@ -446,7 +446,7 @@ unsafe extern "C" fn call<const NUMBER: usize>(
     // SAFETY: called by the interpreter.
     let py = unsafe { Python::assume_attached() };
     let work = || {
-        // SAFETY: so many live objects.
+        // SAFETY: `count` live objects.
         let arguments = unsafe { std::slice::from_raw_parts(arguments, count as usize) };
         let call = &CALLS[NUMBER];
         match arguments {

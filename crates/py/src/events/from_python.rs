@@ -370,7 +370,7 @@ unsafe fn column<'p>(
 impl<'p> FromPython<'p> for StringMap<'p> {
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
         // SAFETY: a live object, used as a dict only if it is one. Its keys and values stay alive
-        // while no code of Python's runs.
+        // while no Python code runs.
         unsafe {
             if ffi::PyDict_Check(value) == 0 {
                 return Err(Refusal::Type("a map"));

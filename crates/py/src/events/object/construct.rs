@@ -50,7 +50,7 @@ impl Class {
                 Refused::Field(index, Refusal::Type(expected)) => (index, expected),
                 other => return Err(self.error(py, &slots, other)),
             };
-            // SAFETY: a live object of the caller's.
+            // SAFETY: a live object of the caller.
             let value = unsafe { Bound::from_borrowed_ptr(py, slots[index]) };
             let again = coerced.iter().any(|(done, _)| *done == index);
             let plain = if again {
@@ -177,7 +177,7 @@ impl Class {
                 )
             }
             Refusal::Type(expected) => {
-                // SAFETY: a live object of the caller's.
+                // SAFETY: a live object of the caller.
                 let got = unsafe { crate::events::from_python::type_name(py, slots[index]) };
                 let message = format!("{event}.{field} must be {expected}, got {got}");
                 errors::field_type(py, event, &field, &message)
