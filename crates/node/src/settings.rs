@@ -1,4 +1,4 @@
-//! Options of JavaScript to settings of the library.
+//! Converts JavaScript options to settings.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use carbon_events::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// What the options are for.
+/// The client that the options are for.
 #[derive(Clone, Copy)]
 pub(crate) enum Client {
     Producer,
@@ -27,16 +27,16 @@ impl Client {
     }
 }
 
-/// What JavaScript gives: its environment, which in a worker and in Jest is one of its own and not
-/// the process', and settings in camel case, with those of the registry in an object of their own.
+/// The JavaScript environment variables, which in a worker and in Jest differ from the process', and
+/// settings in camel case, with those of the registry in an object of their own.
 #[derive(Deserialize)]
 struct Given {
     environment: HashMap<String, String>,
     settings: Map<String, Value>,
 }
 
-/// The environment's settings, overridden by the options. With `unknown`, an option that no setting
-/// has is ignored, and its error's message added there.
+/// The environment's settings, overridden by the options. With `unknown`, unknown options are
+/// ignored, and the message of each one's error is added to it.
 pub(crate) fn read(
     options: &str,
     client: Client,
@@ -45,7 +45,7 @@ pub(crate) fn read(
     let given: Given = serde_json::from_str(options).map_err(|error| {
         Error::new(
             ErrorKind::InvalidConfig,
-            format!("the options are not JSON: {error}"),
+            format!("the options are not valid JSON: {error}"),
         )
     })?;
     let mut settings = Settings::from_lookup(|name| given.environment.get(name).cloned())?;

@@ -1,4 +1,4 @@
-// The package as it is installed: what is in it, its types, its size.
+// The installed package: its files, types and size.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -49,7 +49,7 @@ test('the install is below 15 MB', (t) => {
   assert.ok(size < 15e6, `${size} bytes`);
 });
 
-test('it says what is missing where there is no addon for the platform', () => {
+test('a missing addon is an error that names the platform', () => {
   const code = `Object.defineProperty(process, 'arch', { value: 'pdp11' });
     require('@254carbon/event-producer')`;
   const { status, stderr } = spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' });

@@ -1,4 +1,4 @@
-// What subclasses, patches and tests of services reach in the first package.
+// The members that subclasses, patches and tests of services use.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -17,7 +17,7 @@ const typedCalls = {
   produceDataQualityEvent: ['data-quality', 'DataQualityEvent', { datasetName: 'key' }],
 };
 
-/** A producer that connects to nothing. */
+/** A producer that does not connect. */
 function alone(Class = EventProducer, options) {
   return new Class({ sourceService: 'billing', securityProtocol: 'PLAINTEXT', bootstrapServers: '127.0.0.1:1', ...options });
 }
@@ -399,7 +399,7 @@ test('overridden methods write Avro where there is a registry, with what they ch
   assert.equal(key.toString(), 'checkout-2');
   const [{ event }] = await readAll(report.topic);
   assert.deepEqual([event.correlationId, event.causationId, event.latencyMs], ['c-1', 'cause', 7]);
-  // What it makes itself is JSON, as custom events are.
+  // Its own events are JSON, like custom events.
   const made = producer._createBaseEvent('ServiceHealthEvent', health);
   await producer.produceCustomEvent(`${topicPrefix}system-health`, 'k', made);
   const found = await readRaw(report.topic, 2);

@@ -6,7 +6,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::Raise;
 
-/// Whose settings are read.
+/// The client whose settings are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Producer,
@@ -22,7 +22,7 @@ impl Role {
     }
 }
 
-/// The environment's settings, and above them the given ones: texts by name.
+/// Reads the environment's settings and overrides them with the given ones.
 pub(crate) fn read(
     options: &Bound<'_, PyDict>,
     properties: &Bound<'_, PyDict>,

@@ -1,4 +1,4 @@
-"""The documents' snippets run."""
+"""The snippets of the documents run."""
 
 from __future__ import annotations
 

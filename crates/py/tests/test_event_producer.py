@@ -1,4 +1,4 @@
-"""`event_producer`, as services that were written for the file use it."""
+"""`event_producer`, as existing services use it."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ def test_a_delivery_that_fails_is_counted_and_logged(caplog: pytest.LogCaptureFi
         wait_until(lambda: "not delivered" in caplog.text)
 
 
-def test_importing_configures_nobodys_logging(run_python: Any) -> None:
+def test_importing_configures_no_logging(run_python: Any) -> None:
     done = run_python(
         """
         import logging

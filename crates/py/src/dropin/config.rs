@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyBool, PyDict, PyFrozenSet};
 
 use super::reports::error_fields;
-use crate::dispatch::{self, Tell};
+use crate::dispatch::{self, Call};
 use crate::errors::Raise;
 
 /// A low-level producer's configuration.
@@ -246,10 +246,10 @@ struct News {
 
 fn tell(function: &Arc<Py<PyAny>>, about: About) {
     let function = Arc::clone(function);
-    dispatch::tell(Box::new(News { function, about }));
+    dispatch::push(Box::new(News { function, about }));
 }
 
-impl Tell for News {
+impl Call for News {
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let function = self.function.clone_ref(py);
         let module = super::calls::module(py);
@@ -282,7 +282,7 @@ fn token_provider(callback: Py<PyAny>, config: &str) -> TokenProvider {
     TokenProvider::new(move || {
         let (answer, answered) = mpsc::sync_channel(1);
         let (callback, config) = (Arc::clone(&callback), Arc::clone(&config));
-        dispatch::tell(Box::new(AskToken {
+        dispatch::push(Box::new(AskToken {
             callback,
             config,
             answer,
@@ -303,7 +303,7 @@ struct AskToken {
     answer: Answer,
 }
 
-impl Tell for AskToken {
+impl Call for AskToken {
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let asked = Asked {
             callback: self.callback.clone_ref(py),
