@@ -420,6 +420,8 @@ fn a_shared_producer_keeps_its_seat_while_a_record_is_in_line() {
     let producer = SharedProducer::new(settings, None).unwrap();
     let submit = || producer.with(|core| core.raw(TOPIC).key(&b"key"[..]).submit());
     submit().unwrap().wait().unwrap().wait().unwrap();
+    // Capacity is released a moment after the outcome is known.
+    producer.flush(SOON).unwrap();
     broker.delay(Duration::from_millis(100)).unwrap();
     let (_first, second) = (submit().unwrap(), submit().unwrap());
     assert_eq!(producer.stats().queued, 2);
