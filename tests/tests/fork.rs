@@ -1,9 +1,11 @@
-//! A producer made before a fork works in the child, and the parent's records stay the parent's.
+//! A producer created before a fork works in the child, and the parent's records stay the parent's. A
+//! consumer stays the parent's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use carbon_events::EventProducer;
+use carbon_events::config::StartPosition;
 use carbon_events::testkit::Broker;
+use carbon_events::{ErrorKind, EventConsumer, EventProducer};
 use carbon_events_tests::SOON;
 
 /// Runs `work` in a forked child and gives its exit code; -1 where it did not end by itself.
@@ -72,4 +74,39 @@ fn a_producer_made_before_a_fork_works_in_the_child_and_loses_nothing_in_the_par
             .all(|delivery| delivery.outcome().unwrap().is_ok())
     );
     assert_eq!(producer.stats().delivered, 101);
+}
+
+#[test]
+fn a_consumer_created_before_a_fork_is_closed_in_the_child_and_reads_on_in_the_parent() {
+    let broker = Broker::start().unwrap();
+    let producer = EventProducer::builder()
+        .connection(broker.connection())
+        .build()
+        .unwrap();
+    let send = || {
+        let record = producer.raw("system-health").value(&b"v"[..]);
+        record.send().unwrap().wait_timeout(SOON).unwrap();
+    };
+    send();
+    let consumer = EventConsumer::builder()
+        .connection(broker.connection())
+        .group_id("forked")
+        .start(StartPosition::Earliest)
+        .topics(["system-health"])
+        .build()
+        .unwrap();
+    let next = || consumer.next_batch(SOON).unwrap().expect("a record");
+    assert_eq!(next().len(), 1);
+    let code = in_child(|| {
+        let start = Instant::now();
+        let read = consumer.next_batch(SOON).map(|_| ());
+        let refused = read.is_err_and(|error| error.kind() == ErrorKind::Closed);
+        consumer.acknowledge();
+        let closed = consumer.close(SOON).is_ok() && start.elapsed() < SOON / 2;
+        i32::from(!(refused && closed))
+    });
+    assert_eq!(code, 0, "in the child");
+    send();
+    assert_eq!(next().len(), 1);
+    consumer.close(SOON).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Which process we are in, and what a fork must not interrupt.
 //!
 //! A child has the parent's memory and one of its threads. librdkafka's threads are not in it, so each
-//! engine remembers the [`generation`] that it was made in. And a lock that another thread held at the
+//! session remembers the [`generation`] that started it. And a lock that another thread held at the
 //! fork stays locked in the child for ever: what is shared with the child and guarded by a lock (the
 //! registry's client, the metrics, OpenSSL's and the resolver's own state) is used within
 //! [`undisturbed`] only, and forks wait until nobody is, for a second at most.

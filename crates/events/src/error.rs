@@ -74,10 +74,10 @@ kinds! {
     IncompatibleSchema, retryable: false;
     /// A broker or the registry is unreachable or cannot answer. Try again later.
     Unavailable, retryable: true;
-    /// The record was dropped before it was sent, by a purge or by a close that ran out of time.
-    /// Send it again.
+    /// A purge, or a close that ran out of time, dropped the record before it was acknowledged. Send
+    /// it again; a record that was in flight may have been written.
     Aborted, retryable: true;
-    /// A bug in this library or in librdkafka. Report it.
+    /// A fatal error of librdkafka, or a bug. The next send starts a new session; report what recurs.
     Internal, retryable: false;
 }
 

@@ -9,8 +9,8 @@
 //!  codec   wire formats, JSON, other writers' schemas: any value to a typed event
 //! ```
 //!
-//! A module uses those above it only; a test of `carbon-events-codegen` checks this. The crate calls
-//! no C code and no network: [`Error`] is here because every module returns it.
+//! A module uses those above it only; a test of `carbon-events-codegen` checks this. The crate
+//! builds no C code and uses no network: [`Error`] is here because every module returns it.
 
 pub mod avro;
 pub mod codec;

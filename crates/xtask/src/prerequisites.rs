@@ -62,7 +62,7 @@ const fn line(
     }
 }
 
-static ALL: [Prerequisite; 16] = [
+static ALL: [Prerequisite; 17] = [
     debian(
         Needs::Build,
         "a C compiler",
@@ -98,6 +98,16 @@ static ALL: [Prerequisite; 16] = [
         "Node 18 or later",
         &["node", "--version"],
         "nodejs",
+    ),
+    line(
+        Needs::Test,
+        "Node 20 or later",
+        &[
+            "node",
+            "-e",
+            "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)",
+        ],
+        "# the distribution's Node is older: install 20 or later from https://nodejs.org/en/download",
     ),
     debian(Needs::Npm, "npm", &["npm", "--version"], "npm"),
     debian(Needs::Npm, "strip", &["strip", "--version"], "binutils"),

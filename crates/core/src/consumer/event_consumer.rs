@@ -166,7 +166,9 @@ impl EventConsumer {
 
     /// As [`acknowledge`](Self::acknowledge), for a reader that is not known by its thread.
     pub fn acknowledge_of(&self, reader: &ReaderId) {
-        self.shared.progress().acknowledge_released(reader);
+        if !self.shared.is_forked() {
+            self.shared.progress().acknowledge_released(reader);
+        }
     }
 
     /// How far each partition is acknowledged; partitions without an acknowledged record are left out.
@@ -295,7 +297,7 @@ impl EventConsumer {
     /// background, and what was acknowledged since the last commit may be read again. The error of
     /// the last commit, where that failed.
     pub fn close(&self, timeout: Duration) -> Result<()> {
-        let Some(running) = self.running.lock().take() else {
+        let Some(running) = self.take_running() else {
             return Ok(());
         };
         let deadline = self.begin_leaving(timeout);
@@ -308,7 +310,7 @@ impl EventConsumer {
     ///
     /// Those of [`close`](Self::close).
     pub async fn close_async(&self, timeout: Duration) -> Result<()> {
-        let Some(running) = self.running.lock().take() else {
+        let Some(running) = self.take_running() else {
             return Ok(());
         };
         let deadline = self.begin_leaving(timeout);
@@ -317,6 +319,14 @@ impl EventConsumer {
             running.leave(&shared, deadline)
         })
         .await?
+    }
+
+    /// What `close` ends: once, and not in a forked child, where the consumer is its parent's.
+    fn take_running(&self) -> Option<Running> {
+        if self.shared.is_forked() {
+            return None;
+        }
+        self.running.lock().take()
     }
 
     fn begin_leaving(&self, timeout: Duration) -> Deadline {

@@ -89,11 +89,16 @@ impl Shared {
     ///
     /// [`ErrorKind::Closed`], also in a forked child.
     pub(super) fn handle(&self) -> Result<Arc<Handle>> {
-        let Some(handle) = self.handle.get() else {
-            let message = "the consumer belongs to the parent process; create one after the fork";
-            return Err(Error::new(ErrorKind::Closed, message));
-        };
+        let handle = self.handle.get().ok_or_else(forked)?;
         handle.lock().clone().ok_or_else(closed)
+    }
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] in a forked child, where a lock that another thread held at the fork stays
+    /// locked: the child takes none.
+    fn check_process(&self) -> Result<()> {
+        self.handle.get().map(|_| ()).ok_or_else(forked)
     }
 
     /// Whether this process is a forked child of the one that created the consumer.
@@ -104,6 +109,7 @@ impl Shared {
     /// Waits for the next batch for a reader until `deadline`. Returns `None` then, or at the end.
     /// Acknowledges what the reader received and dropped before.
     pub(super) fn wait_next(&self, reader: &ReaderId, deadline: Deadline) -> Result<Option<Batch>> {
+        self.check_process()?;
         self.progress().acknowledge_released(reader);
         loop {
             let seen = self.notify.count();
@@ -127,6 +133,7 @@ impl Shared {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Batch>>> {
         if !std::mem::replace(waits, true) {
+            self.check_process()?;
             self.progress().acknowledge_released(reader);
         }
         loop {
@@ -148,9 +155,6 @@ impl Shared {
     /// Takes what is there, without waiting.
     fn take(&self) -> Result<Found> {
         self.failures.check()?;
-        if self.is_forked() {
-            self.handle()?;
-        }
         self.fetch.take()
     }
 
@@ -203,4 +207,9 @@ impl Shared {
     pub(super) fn is_over(&self) -> bool {
         self.is_closing() || self.failures.is_fatal()
     }
+}
+
+fn forked() -> Error {
+    let message = "the consumer belongs to the parent process; create one after the fork";
+    Error::new(ErrorKind::Closed, message)
 }

@@ -94,8 +94,7 @@ impl Accumulator {
         };
         let partition = routes.partition(record.key, record.partition);
         let Some(queue) = routes.queue(partition) else {
-            self.admission.release(1, 0);
-            return Err(no_partition(topic, routes.count(), partition));
+            return Err(self.refused(no_partition(topic, routes.count(), partition)));
         };
         let parts = RecordParts {
             key: record.key,
@@ -106,9 +105,14 @@ impl Accumulator {
             owner: record.owner,
         };
         let mut state = queue.lock();
-        let (delivery, cost) = state
-            .append(topic, partition, || self.buffers(), parts, write)
-            .inspect_err(|_| self.admission.release(1, 0))?;
+        let (delivery, cost) = match state.append(topic, partition, || self.buffers(), parts, write)
+        {
+            Ok(appended) => appended,
+            Err(error) => {
+                drop(state);
+                return Err(self.refused(error));
+            }
+        };
         if !state.has_open() && record.key.is_none() {
             routes.move_on();
         }
@@ -140,11 +144,11 @@ impl Accumulator {
             return self.append(queues, record, write);
         }
         if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
-            self.admission.release(1, 0);
-            let error = Error::new(ErrorKind::UnknownTopic, "partitions are counted from 0");
-            return Err(error
+            drop(waiting);
+            let error = Error::new(ErrorKind::UnknownTopic, "partitions are counted from 0")
                 .with("topic", topic.name())
-                .with("partition", partition));
+                .with("partition", partition);
+            return Err(self.refused(error));
         }
         let parts = RecordParts {
             key: record.key,
@@ -155,11 +159,23 @@ impl Accumulator {
             owner: record.owner,
         };
         waiting.seal_if_older(GATHERS);
-        let (delivery, cost) = waiting
-            .append(topic, MIXED, || self.buffers(), parts, write)
-            .inspect_err(|_| self.admission.release(1, 0))?;
+        let (delivery, cost) = match waiting.append(topic, MIXED, || self.buffers(), parts, write) {
+            Ok(appended) => appended,
+            Err(error) => {
+                drop(waiting);
+                return Err(self.refused(error));
+            }
+        };
         self.admission.limit().charge(cost);
         Ok((delivery, true))
+    }
+
+    /// Releases the capacity of a record that was not accepted. Not under a queue's lock: it may run
+    /// wakers.
+    #[cold]
+    fn refused(&self, error: Error) -> Error {
+        self.admission.release(1, 0);
+        error
     }
 
     fn buffers(&self) -> Buffers {

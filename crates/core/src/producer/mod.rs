@@ -26,8 +26,8 @@
 //!
 //! Beside them: topics.rs and resolver.rs (the topics' metadata, looked up off the senders' path),
 //! lifecycle.rs and shutdown.rs (start, fork, flush, close), shared/ (producers of equal settings
-//! share one). Each component owns its state behind private fields, and imports point down the
-//! picture: no file imports from one above it.
+//! share one). Each component owns its state behind private fields, and the files' imports form no
+//! cycle.
 //!
 //! # Batching
 //!
@@ -50,13 +50,13 @@
 //! - Order: records of one thread or task with one key are written in the order of their sends,
 //!   retries and a full queue included (an idempotent producer with all replicas' acknowledgement is
 //!   the default). One thread at a time sends a partition queue's batches. The first record of a
-//!   partition goes alone ([`flow`]). Records that wait for their topic go before those in its
-//!   partition queues, and a session sends nothing before the one before holds no records.
+//!   partition goes alone ([`flow`]). Records that wait for their topic or its schema id go after
+//!   those in its partition queues already, and before later ones. A session sends nothing before the one before holds no records.
 //! - An accepted record completes once: delivered or failed. Capacity is taken before a record is
 //!   accepted and released after it is complete and counted ([`completion`]).
 //! - Lock order: the line, a topic's waiting queue, a partition queue, the list of gathered queues;
-//!   a partition's window, then the lists of flow control. No queue's lock is held during a call of
-//!   librdkafka's, and wakers run without any lock.
+//!   a partition's window, then the lists of flow control. No partition queue's lock is held during
+//!   a call of librdkafka's or while a waker runs.
 //! - The event thread alone completes delivery reports, expires records that librdkafka has
 //!   ([`late`]), admits the line and sends records again.
 //! - No record waits longer than its delivery timeout, wherever it is.

@@ -2,7 +2,7 @@
 //! `rd_kafka_produceva` for each record that has some (a batch call takes no headers). Neither copies
 //! the values; both keep the order.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ffi::c_void;
 
 use rdkafka::types::{RDKafkaMessage, RDKafkaRespErr};
@@ -17,12 +17,17 @@ pub(super) const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO
 /// librdkafka's "no partition chosen".
 const PARTITION_UA: i32 = -1;
 
-/// Lends the array that a batch call takes: one a thread, kept for the next call.
+/// Lends the array that a batch call takes: one a thread, kept for the next call. `work` may run a
+/// waker that sends: that call gets another array.
 pub(super) fn with_messages<T>(work: impl FnOnce(&mut Vec<RDKafkaMessage>) -> T) -> T {
     thread_local! {
-        static MESSAGES: RefCell<Vec<RDKafkaMessage>> = const { RefCell::new(Vec::new()) };
+        static MESSAGES: Cell<Vec<RDKafkaMessage>> = const { Cell::new(Vec::new()) };
     }
-    MESSAGES.with_borrow_mut(work)
+    let mut messages = MESSAGES.try_with(Cell::take).unwrap_or_default();
+    let result = work(&mut messages);
+    // Where the thread is ending, the array ends with it.
+    let _ = MESSAGES.try_with(|kept| kept.set(messages));
+    result
 }
 
 /// A record as the batch call takes it.
