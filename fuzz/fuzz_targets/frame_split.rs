@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use carbon_events_types::codec::{Decoder, NoSchemas, WireFormat, frame};
 use carbon_events_fuzz::{FILL, use_event};
+use carbon_events_types::codec::{Decoder, NoSchemas, WireFormat, frame};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|value: &[u8]| {

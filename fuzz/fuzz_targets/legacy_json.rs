@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use carbon_events_types::codec::{Decoder, NoSchemas, Rules, event_from_json, frame};
 use carbon_events_fuzz::{FILL, topic_and_input, use_event};
+use carbon_events_types::codec::{Decoder, NoSchemas, Rules, event_from_json, frame};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

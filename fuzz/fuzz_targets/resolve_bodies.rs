@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use carbon_events_fuzz::use_event;
 use carbon_events_types::codec::{Plan, Schema};
 use carbon_events_types::events::{Event, Topic};
-use carbon_events_fuzz::use_event;
 use libfuzzer_sys::fuzz_target;
 
 /// One for each case, none where the schemas do not fit.

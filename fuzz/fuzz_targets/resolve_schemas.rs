@@ -3,9 +3,9 @@
 
 #![no_main]
 
+use carbon_events_fuzz::{topic_and_input, use_event};
 use carbon_events_types::codec::{Plan, Schema};
 use carbon_events_types::events::Event;
-use carbon_events_fuzz::{topic_and_input, use_event};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

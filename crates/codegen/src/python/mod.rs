@@ -67,10 +67,14 @@ fn names(model: &Model) -> String {
 class EventType(Enum):
     \"\"\"The events' names.\"\"\"
 
+    __module__ = \"event_producer\"
+
 {events}
 
 class Topic(Enum):
     \"\"\"The topics' names.\"\"\"
+
+    __module__ = \"event_producer\"
 
 {topics}    MARKET_DATA = \"market-data\"
 "

@@ -72,16 +72,16 @@
 //! ```text
 //! data        position, owned, reader_id, notify, end     partitions, offsets, readers, waits
 //! schemas     schemas ◀─ lookup                           what records name; asking the registry
-//! decoding    rewritten, decoders ◀─ fetched ◀─ record ◀─ decode
 //! progress    progress                                    runs of records, how far acknowledged
+//! decoding    rewritten, decoders ◀─ fetched ◀─ record ◀─ decode
 //! fetching    failures, fetch                             errors to return; librdkafka's queue
 //! callers     batch ◀─ parts, cursor                      what a reader has in hand
 //! the thread  shared ◀─ start ◀─ assignment ◀─ poll       the group, commits, errors
 //! face        stream ◀─ event_consumer ◀─ builder
 //! ```
 //!
-//! A read walks `event_consumer`, `shared`, `fetch`, `schemas`, `progress`, `fetched`, `batch`; its
-//! records walk `record`, `decode`, `decoders`.
+//! A batch walks `event_consumer`, `shared`, `fetch`, `schemas`, `progress`, `fetched`, `batch`; its
+//! records walk `record`, `decode`, `decoders`. Waits, errors and ends are beside this path.
 //!
 //! Locks, in the order in which they may be held together:
 //!
@@ -104,8 +104,8 @@
 //! every quarter of `commit_interval`, before a revocation, and when the group is left. A partition's
 //! offset never moves over a record that is not acknowledged.
 //!
-//! In a forked child every call fails with `Closed`, and dropping the consumer releases nothing:
-//! librdkafka's threads are in the parent.
+//! In a forked child reads and commits fail with `Closed`, `close` does nothing, and dropping the
+//! consumer releases nothing: librdkafka's threads are in the parent.
 //!
 //! Where more would go: a runtime of handlers, retries and dead letters above [`Batch::into_parts`],
 //! where a batch is acknowledged; transactions where offsets are stored (`shared`), sent with the

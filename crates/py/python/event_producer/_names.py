@@ -6,6 +6,8 @@ from enum import Enum
 class EventType(Enum):
     """The events' names."""
 
+    __module__ = "event_producer"
+
     DATA_INGESTION = "DataIngestionEvent"
     DATA_QUALITY = "DataQualityEvent"
     DATA_LINEAGE = "DataLineageEvent"
@@ -22,6 +24,8 @@ class EventType(Enum):
 
 class Topic(Enum):
     """The topics' names."""
+
+    __module__ = "event_producer"
 
     DATA_INGESTION = "data-ingestion"
     DATA_QUALITY = "data-quality"
