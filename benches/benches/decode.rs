@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use carbon_events::TypedEvent;
 use carbon_events_benches::{Access, Call, Ingestion, Lineage, Sample, Samples};
+use carbon_events_types::TypedEvent;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

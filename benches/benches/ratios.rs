@@ -7,9 +7,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use carbon_events::TypedEvent;
-use carbon_events::events::{AuditAPICallEvent, DataIngestionEvent, DataLineageEvent};
 use carbon_events_benches::{Sample, Samples};
+use carbon_events_types::TypedEvent;
+use carbon_events_types::events::{AuditAPICallEvent, DataIngestionEvent, DataLineageEvent};
 use serde::{Deserialize, Serialize};
 
 const TURNS: usize = 201;

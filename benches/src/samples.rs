@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use carbon_events::events::{
+use carbon_events_types::events::{
     ActionResult, AuditAPICallEvent, AuditDataAccessEvent, ColumnLineage, DataAccessType,
     DataIngestionEvent, DataLineageEvent, IngestionStatus, TransformationType,
 };
-use carbon_events::{EventId, TypedEvent};
+use carbon_events_types::{EventId, TypedEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::Peer;

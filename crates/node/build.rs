@@ -1,4 +1,4 @@
-//! Tells the linker that Node brings the symbols of Node-API.
+//! Sets the linker flags for Node-API, whose symbols Node provides at run time.
 
 fn main() {
     napi_build::setup();

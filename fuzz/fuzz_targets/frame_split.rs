@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use carbon_events::codec::{Decoder, NoSchemas, WireFormat, frame};
+use carbon_events_types::codec::{Decoder, NoSchemas, WireFormat, frame};
 use carbon_events_fuzz::{FILL, use_event};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,7 +15,7 @@ fuzz_target!(|value: &[u8]| {
                 WireFormat::SingleObject { fingerprint } => {
                     frame::write_single_object_header(fingerprint, &mut again);
                 }
-                WireFormat::Json => {}
+                WireFormat::Guid { .. } | WireFormat::Json => {}
             }
             again.extend_from_slice(frame.body);
             assert_eq!(again, value);

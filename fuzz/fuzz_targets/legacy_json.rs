@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use carbon_events::codec::{Decoder, NoSchemas, Rules, event_from_json, frame};
+use carbon_events_types::codec::{Decoder, NoSchemas, Rules, event_from_json, frame};
 use carbon_events_fuzz::{FILL, topic_and_input, use_event};
 use libfuzzer_sys::fuzz_target;
 

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use carbon_events::codec::{Plan, Schema};
-use carbon_events::events::{Event, Topic};
+use carbon_events_types::codec::{Plan, Schema};
+use carbon_events_types::events::{Event, Topic};
 use carbon_events_fuzz::use_event;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use carbon_events::codec::{Plan, Schema};
-use carbon_events::events::Event;
+use carbon_events_types::codec::{Plan, Schema};
+use carbon_events_types::events::Event;
 use carbon_events_fuzz::{topic_and_input, use_event};
 use libfuzzer_sys::fuzz_target;
 

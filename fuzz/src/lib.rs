@@ -1,7 +1,7 @@
 //! What the fuzz targets share.
 
-use carbon_events::codec::Fill;
-use carbon_events::events::{Event, Topic};
+use carbon_events_types::codec::Fill;
+use carbon_events_types::events::{Event, Topic};
 
 /// What stands in envelopes that are not complete.
 pub const FILL: Fill<'_> = Fill {

@@ -488,31 +488,31 @@ fn material_that_cannot_be_used_is_refused_by_its_setting_before_anything_is_sen
                 .ssl_keystore_password(KEY_PASSWORD)
         }),
         ("ssl_key_location", "-inform der", with_key(&der)),
-        ("ssl_key_location", "not the one of the certificate", {
+        ("ssl_key_location", "does not belong to the certificate", {
             with_key(&other.private_key_to_pem_pkcs8().unwrap())
         }),
         (
             "ssl_key_location",
-            "holds no",
+            "contains no",
             with_key(made.chain().as_bytes()),
         ),
-        ("ssl_key_location", "real line breaks", {
+        ("ssl_key_location", "line breaks", {
             with_key(flat(made.plain_key()).as_bytes())
         }),
         (
             "ssl_key_pem",
-            "real line breaks",
+            "line breaks",
             with_text(flat(made.plain_key())),
         ),
-        ("ssl_certificate_pem", "real line breaks", {
+        ("ssl_certificate_pem", "line breaks", {
             tls()
                 .ssl_certificate_pem(flat(made.chain()))
                 .ssl_key_pem(made.plain_key())
         }),
-        ("ssl_ca_pem", "real line breaks", {
+        ("ssl_ca_pem", "line breaks", {
             tls().ssl_ca_pem(flat(text(&certs().ca())))
         }),
-        ("ssl_ca_location", "holds no", {
+        ("ssl_ca_location", "contains no", {
             tls().ssl_ca_location(file(&dir, made.plain_key()))
         }),
         ("ssl_certificate_location", "without its certificate", {

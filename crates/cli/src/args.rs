@@ -16,8 +16,8 @@ const STYLES: Styles = Styles::styled()
 
 /// Publish, read and inspect the platform's events on Kafka.
 ///
-/// Every command speaks to the cluster with the settings of the library: the environment variables
-/// that services use, overridden by the options under "Connection".
+/// Every command uses the environment variables that services use, overridden by the options under
+/// "Connection".
 #[derive(Debug, Parser)]
 #[command(name = "carbon-events", version, styles = STYLES, max_term_width = 100)]
 #[command(after_help = exit::HELP, propagate_version = true, disable_help_subcommand = true)]
@@ -30,26 +30,26 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What is shown and how.
+/// How results are printed.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputOptions {
     /// Print results as JSON, and errors as JSON on stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set
+    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
     /// Show no progress bar
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Log more to stderr: -v warnings, -vv information, -vvv everything (RUST_LOG is finer)
+    /// Log to stderr: -v warnings, -vv information, -vvv everything; RUST_LOG sets it in detail
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
 impl OutputOptions {
-    /// Makes the choice known to everything that prints.
+    /// Sets the choice for all output.
     pub(crate) fn apply_color(&self) {
         match self.color {
             ColorChoice::Auto => {}
@@ -61,31 +61,31 @@ impl OutputOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Send a million events of all kinds through Kafka and check every one that comes back
+    /// Send a million events of all kinds through Kafka and verify every one
     Demo(demo::Options),
-    /// Compare the platform's topics with a cluster's, and make them
+    /// Compare the platform's topics with a cluster's, and create or update them
     #[command(subcommand)]
     Topics(topics::Command),
     /// Show the events' schemas, check them against the registry, register them
     #[command(subcommand)]
     Schemas(schemas::Command),
-    /// Publish events that are written as lines of JSON
+    /// Publish events from lines of JSON
     Produce(produce::Options),
-    /// Show the events of topics as they come
+    /// Show the events of topics as they arrive
     Tail(tail::Options),
-    /// Measure this library on a cluster beside rdkafka's own clients
+    /// Compare this library's speed on a cluster with rdkafka's own clients
     Bench(bench::Options),
-    /// Print a script that completes commands and options in a shell
+    /// Print a shell completion script
     Completions(completions::Options),
 }
 
 impl Command {
-    /// What is logged unless -v asks for more.
+    /// The log level without -v.
     pub(crate) fn default_verbosity(&self) -> Verbosity {
         match self {
-            // These go on while the cluster is away, so that nobody would know.
+            // These keep running while the cluster is unreachable, so log it.
             Command::Produce(_) | Command::Tail(_) => Verbosity::Warnings,
-            // These end with an error that says all there is to say.
+            // These end with an error that explains itself.
             _ => Verbosity::Nothing,
         }
     }

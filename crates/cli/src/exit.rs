@@ -7,27 +7,27 @@ use carbon_events::{Error, ErrorKind};
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It did what it was asked to.
+    /// It succeeded.
     Done,
-    /// It could not, or found something wrong: another call will not help by itself.
+    /// It failed or found something wrong; running it again does not help.
     Failed,
-    /// The arguments or some of the input are refused.
+    /// The arguments or some of the input are invalid.
     Refused,
-    /// The cluster or the registry did not answer: another call may help.
+    /// The cluster or the registry did not answer; running it again may help.
     Unavailable,
-    /// Somebody interrupted it.
+    /// It was interrupted.
     Interrupted,
 }
 
 /// The codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0    done
-  1    failed, or something is wrong: topics differ from the table (topics verify), a schema is
+  0    success
+  1    failure, or a check found something: topics differ from the table (topics verify), a schema is
        incompatible (schemas check), events were lost (demo)
-  2    the arguments, the configuration or some lines of the input were refused
+  2    the arguments, the configuration or some lines of the input are invalid
   3    the cluster or the registry could not be reached in time: try again
-  130  interrupted (Ctrl-C), after what was accepted had been sent";
+  130  interrupted (Ctrl-C), after accepted events were sent";
 
 impl Exit {
     fn code(self) -> u8 {
@@ -65,7 +65,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Arguments that only show to be wrong after they were read.
+/// Arguments that turn out to be invalid after parsing.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_that_may_pass_have_a_code_of_their_own() {
+    fn retryable_errors_have_a_code_of_their_own() {
         let code = |kind| Exit::of(&Error::new(kind, "x").into());
         assert_eq!(code(ErrorKind::Unavailable), Exit::Unavailable);
         assert_eq!(code(ErrorKind::Timeout), Exit::Unavailable);

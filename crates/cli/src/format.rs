@@ -1,4 +1,4 @@
-//! Numbers, sizes and times as people read and write them.
+//! Numbers, sizes and times as text.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// `one` or `many` as the number asks for it, after the number.
+/// The number with its noun: `one` for 1, else `many`.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
@@ -45,7 +45,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// A retention in days, or what is left of one.
+/// A retention in days, or in hours if it is not whole days.
 pub(crate) fn days(duration: Duration) -> String {
     let hours = duration.as_secs() / 3600;
     if hours.is_multiple_of(24) {

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one ends the work in an orderly way, the second one at once.
+//! Ctrl-C: the first one ends the command cleanly, the second one at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Has SIGINT, SIGTERM and SIGHUP set [`requested`] instead of ending the process.
+/// Makes SIGINT, SIGTERM and SIGHUP set [`requested`] instead of ending the process.
 pub(crate) fn catch() -> anyhow::Result<()> {
     let handler = || {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
@@ -16,7 +16,7 @@ pub(crate) fn catch() -> anyhow::Result<()> {
     ctrlc::set_handler(handler).context("cannot handle Ctrl-C")
 }
 
-/// Whether somebody wants the work to end.
+/// Whether a signal asked the command to end.
 pub(crate) fn requested() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// How much is logged.
+/// The log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
     Nothing,
@@ -13,7 +13,7 @@ pub(crate) enum Verbosity {
     Everything,
 }
 
-/// Starts logging: what `RUST_LOG` says, or what the `-v`s ask for, or the command's own default.
+/// Starts logging at the level of `RUST_LOG`, else of the `-v`s, else of the command's default.
 pub(crate) fn start(verbose: u8, default: Verbosity) {
     let asked = match verbose {
         0 => default,
@@ -23,7 +23,7 @@ pub(crate) fn start(verbose: u8, default: Verbosity) {
     };
     let directives = match asked.max(default) {
         Verbosity::Nothing => "off",
-        // librdkafka tells each failed connection by itself; the library's own warning is enough.
+        // librdkafka logs each failed connection; the library's own warning is enough.
         Verbosity::Warnings => "carbon_events=warn,carbon_events::librdkafka=off",
         Verbosity::Information => "carbon_events=info",
         Verbosity::Everything => "debug",

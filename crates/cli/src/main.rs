@@ -7,8 +7,7 @@
 //!                             stderr: errors, logs, progress bars on a terminal
 //! ```
 //!
-//! One module a subcommand, in [`commands`]. Nothing of what a command does to a cluster is decided
-//! here: retries, formats and limits are the library's.
+//! One module for each subcommand, in [`commands`]. Retries, wire formats and limits are the library's.
 
 mod args;
 mod commands;
@@ -34,7 +33,7 @@ fn main() -> ExitCode {
     logs::start(cli.output.verbose, cli.command.default_verbosity());
     let exit = commands::run(&cli).unwrap_or_else(|error| {
         if output::is_broken_pipe(&error) {
-            // The reader of our output, `head` say, has what it wanted.
+            // The reader of the output, such as `head`, has closed it.
             return Exit::Done;
         }
         output::print_error(&error, cli.output.json);

@@ -7,16 +7,16 @@ use carbon_events::Error;
 use comfy_table::{Cell, CellAlignment, Row, Table, presets};
 use serde_json::{Value, json};
 
-/// For what is wrong.
+/// For failures.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// For what is as it should be.
+/// For success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// For what deserves a look.
+/// For warnings.
 pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default();
-/// For what matters less.
+/// For details.
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// Where results go: colours are taken out where they are not wanted.
+/// Stdout for results, without colours if they are turned off.
 pub(crate) fn stdout() -> io::BufWriter<anstream::AutoStream<io::Stdout>> {
     io::BufWriter::new(anstream::AutoStream::auto(io::stdout()))
 }
@@ -38,9 +38,8 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// What a terminal obeys or orders text by, and what breaks a line where none ends: a record must
-/// not choose how it is shown. Control characters (C0, DEL, C1), marks of direction (Unicode UAX 9),
-/// line and paragraph separators.
+/// Characters by which a record could control the terminal or break a line: control characters (C0,
+/// DEL, C1), direction marks (Unicode UAX 9), line and paragraph separators.
 pub(crate) fn steers(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -56,8 +55,8 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// A value as JSON on one line that no terminal obeys: equal to any reader of JSON, as such
-/// characters stand in its strings alone.
+/// A value as JSON on one line, with characters that [steer](steers) a terminal escaped; they occur in
+/// strings only, so the JSON is equal.
 pub(crate) fn json_text(value: &Value) -> String {
     let text = value.to_string();
     if !text.chars().any(steers) {
@@ -74,7 +73,7 @@ pub(crate) fn json_text(value: &Value) -> String {
     safe
 }
 
-/// A table without lines, its headers in capitals; columns named in `numbers` stand to the right.
+/// A table without lines, its headers in capitals; columns in `numbers` are right-aligned.
 pub(crate) fn table(headers: &[&str], numbers: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -94,7 +93,7 @@ pub(crate) fn table(headers: &[&str], numbers: &[&str]) -> Table {
     table
 }
 
-/// Prints a table without the blanks at the ends of its lines.
+/// Prints a table without trailing blanks.
 pub(crate) fn print_table(table: &Table) -> io::Result<()> {
     let mut out = stdout();
     for line in table.lines() {
@@ -112,7 +111,7 @@ pub(crate) fn row<T: ToString>(cells: impl IntoIterator<Item = T>) -> Row {
         .into()
 }
 
-/// Tells a person, or with `--json` a program, what went wrong.
+/// Prints an error on stderr, as JSON with `--json`.
 pub(crate) fn print_error(error: &anyhow::Error, json: bool) {
     let mut stderr = anstream::stderr();
     let written = if json {
@@ -127,11 +126,11 @@ pub(crate) fn print_error(error: &anyhow::Error, json: bool) {
             None => writeln!(stderr, "{} {error:#}", styled(BAD, "error:")),
         }
     };
-    // Where stderr is gone there is nobody to tell; the exit code still does.
+    // If stderr is closed, the exit code still reports the failure.
     let _ = written;
 }
 
-/// Says something beside the results.
+/// Prints a line on stderr.
 pub(crate) fn note(text: impl std::fmt::Display) {
     // As above.
     let _ = writeln!(anstream::stderr(), "{text}");
@@ -144,7 +143,7 @@ fn error_json(error: &anyhow::Error) -> Value {
     }
 }
 
-/// An error of the library by its parts.
+/// An error of the library as JSON.
 pub(crate) fn library_error_json(error: &Error) -> Value {
     let context: serde_json::Map<String, Value> = error
         .context()
@@ -158,7 +157,7 @@ pub(crate) fn library_error_json(error: &Error) -> Value {
     })
 }
 
-/// Whether the error is that whoever read our output stopped.
+/// Whether the reader of stdout closed it.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

@@ -1,4 +1,4 @@
-//! Progress of long work, on stderr and only where that is a terminal.
+//! Progress bars, on stderr if it is a terminal.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) fn bytes(total: u64, quiet: bool) -> ProgressBar {
     shown(ProgressBar::new(total), style, quiet)
 }
 
-/// A count whose end is not known.
+/// A count without a known end.
 pub(crate) fn counter(what: &'static str, quiet: bool) -> ProgressBar {
     let style = format!("{{spinner}} {{msg}} {{human_pos}} {what}, {{per_sec}}");
     shown(ProgressBar::new_spinner(), &style, quiet)
@@ -28,7 +28,7 @@ fn shown(bar: ProgressBar, style: &str, quiet: bool) -> ProgressBar {
     if quiet {
         return ProgressBar::hidden();
     }
-    // indicatif draws on stderr, and nothing where that is no terminal.
+    // indicatif draws on stderr, and nothing if it is not a terminal.
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style.progress_chars("=> "));
     }

@@ -10,66 +10,68 @@ use clap::Args;
 
 use crate::exit::Usage;
 
-/// Options that stand above the environment variable in brackets.
+/// Options that override the environment variable in brackets.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionOptions {
-    /// Addresses of some of the cluster's brokers [KAFKA_BOOTSTRAP_SERVERS]
+    /// Addresses of brokers, from which the client finds the others [KAFKA_BOOTSTRAP_SERVERS]
     #[arg(short, long, global = true, value_name = "HOST:PORT,...")]
     bootstrap_servers: Option<String>,
-    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [KAFKA_SECURITY_PROTOCOL; SSL where it is not set]
+    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL [KAFKA_SECURITY_PROTOCOL; default: SSL]
     #[arg(long, global = true, value_name = "PROTOCOL")]
     security_protocol: Option<SecurityProtocol>,
-    /// The authorities that sign the brokers' certificates, PEM [KAFKA_SSL_CA_LOCATION]
+    /// PEM file with the CA certificates that brokers' certificates are checked against
+    /// [KAFKA_SSL_CA_LOCATION]
     #[arg(long, global = true, value_name = "FILE")]
     ssl_ca_location: Option<String>,
-    /// Our certificate, PEM [KAFKA_SSL_CERTIFICATE_LOCATION]
+    /// PEM file with the client certificate [KAFKA_SSL_CERTIFICATE_LOCATION]
     #[arg(long, global = true, value_name = "FILE")]
     ssl_certificate_location: Option<String>,
-    /// The private key of our certificate, PEM [KAFKA_SSL_KEY_LOCATION]
+    /// PEM file with the private key of the client certificate [KAFKA_SSL_KEY_LOCATION]
     #[arg(long, global = true, value_name = "FILE")]
     ssl_key_location: Option<String>,
-    /// The password of the private key, which is better given in [KAFKA_SSL_KEY_PASSWORD]
+    /// The password of the private key; prefer the variable [KAFKA_SSL_KEY_PASSWORD]
     #[arg(long, global = true, value_name = "PASSWORD")]
     ssl_key_password: Option<String>,
-    /// Our certificate and its key in one PKCS#12 file [KAFKA_SSL_KEYSTORE_LOCATION]
+    /// PKCS#12 file with the client certificate and its private key
+    /// [KAFKA_SSL_KEYSTORE_LOCATION]
     #[arg(long, global = true, value_name = "FILE")]
     ssl_keystore_location: Option<String>,
-    /// The password of that file, which is better given in [KAFKA_SSL_KEYSTORE_PASSWORD]
+    /// The password of that file; prefer the variable [KAFKA_SSL_KEYSTORE_PASSWORD]
     #[arg(long, global = true, value_name = "PASSWORD")]
     ssl_keystore_password: Option<String>,
-    /// Whether a broker whose certificate does not check out is refused
+    /// Whether brokers' certificates are verified
     /// [KAFKA_SSL_REJECT_UNAUTHORIZED]
     #[arg(long, global = true, value_name = "BOOL")]
     ssl_reject_unauthorized: Option<bool>,
     /// PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, with a SASL protocol
     #[arg(long, global = true, value_name = "MECHANISM")]
     sasl_mechanism: Option<SaslMechanism>,
-    /// The name for PLAIN and SCRAM
+    /// The user name for PLAIN and SCRAM
     #[arg(long, global = true, value_name = "NAME")]
     sasl_username: Option<String>,
-    /// The password for PLAIN and SCRAM, which is better given in a --config file
+    /// The password for PLAIN and SCRAM; prefer a --config file
     #[arg(long, global = true, value_name = "PASSWORD")]
     sasl_password: Option<String>,
     /// Addresses of the schema registry [KAFKA_SCHEMA_REGISTRY_URL]
     #[arg(long, global = true, value_name = "URL,...")]
     schema_registry_url: Option<String>,
-    /// Schema ids that hold without asking the registry [KAFKA_SCHEMA_IDS]
+    /// Schema ids to use without asking the registry [KAFKA_SCHEMA_IDS]
     #[arg(long, global = true, value_name = "TOPIC=ID,...")]
     schema_ids: Option<String>,
-    /// The source of events that name none [SERVICE_NAME]
+    /// The source of events that have none [SERVICE_NAME]
     #[arg(long, global = true, value_name = "NAME")]
     service_name: Option<String>,
-    /// The namespace that the service runs in [SERVICE_NAMESPACE]
+    /// The namespace of the service [SERVICE_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     service_namespace: Option<String>,
-    /// What stands before the names of the twelve topics on this cluster
+    /// Prefix of the twelve topics' names on this cluster
     #[arg(long, global = true, value_name = "TEXT")]
     topic_prefix: Option<String>,
-    /// How events are written, avro or json [KAFKA_EVENT_FORMAT]
+    /// Wire format of events, avro or json [KAFKA_EVENT_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     event_format: Option<EventFormat>,
-    /// A property of librdkafka; may be given several times
+    /// A librdkafka property; repeatable
     #[arg(
         short = 'X',
         long = "property",
@@ -88,7 +90,7 @@ impl ConnectionOptions {
         self.bootstrap_servers.is_some() || self.config.is_some()
     }
 
-    /// What stands before the twelve topics' names, without a look at the environment.
+    /// The prefix of the twelve topics' names, without reading the environment.
     pub(crate) fn topic_prefix(&self) -> anyhow::Result<String> {
         match (&self.topic_prefix, &self.config) {
             (Some(prefix), _) => Ok(prefix.clone()),
@@ -97,7 +99,7 @@ impl ConnectionOptions {
         }
     }
 
-    /// The settings that these options, and the environment or the file below them, give.
+    /// The settings of the environment or the file, overridden by these options.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = match &self.config {
             Some(path) => {
@@ -149,9 +151,9 @@ impl ConnectionOptions {
             topic_prefix => topic_prefix,
         }
         for property in &self.properties {
-            let (name, value) = property.split_once('=').ok_or_else(|| {
-                Usage(format!("-X {property}: a property is given as NAME=VALUE"))
-            })?;
+            let (name, value) = property
+                .split_once('=')
+                .ok_or_else(|| Usage(format!("-X {property}: must be NAME=VALUE")))?;
             connection = connection.property(name.trim(), value);
         }
         Ok(connection)
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn options_stand_above_the_defaults() {
+    fn options_override_the_defaults() {
         let settings = settings(&[
             "-b",
             "a:1",
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_without_a_value_is_refused() {
+    fn a_property_without_a_value_is_rejected() {
         assert!(settings(&["-X", "linger.ms"]).unwrap_err().is::<Usage>());
     }
 }

@@ -1,5 +1,5 @@
-//! Says it when a cluster answers nothing at all: a mistyped address shows long before the command
-//! gives up.
+//! Reports a cluster that does not answer, long before the command times out: the address may be
+//! mistyped.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -11,13 +11,13 @@ use crate::args::Cli;
 use crate::format;
 use crate::output::{self, NOTE, styled};
 
-/// How long nothing may be heard before that is said.
+/// How long a cluster may not answer before that is reported.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// That nothing has been heard of a cluster yet.
+/// Watches for a first answer of a cluster.
 pub(crate) struct Silence {
     text: String,
-    /// Since when something has been waited for.
+    /// Since when an answer is awaited.
     since: Option<Instant>,
     over: bool,
 }
@@ -27,20 +27,20 @@ impl Silence {
         let brokers = &connection.bootstrap_servers;
         let time = format::duration(tried_for);
         Silence {
-            text: format!("nothing is heard yet of {brokers}; trying for up to {time}"),
+            text: format!("no answer from {brokers} yet; trying for up to {time}"),
             since: None,
-            // A program that reads JSON has no use for it.
+            // Not for programs that read JSON.
             over: cli.output.json,
         }
     }
 
-    /// Whether something was heard, or the silence spoken of.
+    /// Whether the cluster answered, or its silence was reported.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Takes note of whether anything was heard and whether nothing is waited for; gives what is to
-    /// be said, once.
+    /// Updates the state: whether the cluster answered, and whether no answer is awaited. Returns the
+    /// warning to print, once.
     pub(crate) fn look(&mut self, heard: bool, none_waits: bool) -> Option<String> {
         self.over |= heard;
         if self.over || none_waits {
@@ -50,7 +50,7 @@ impl Silence {
         self.over.then(|| styled(NOTE, &self.text))
     }
 
-    /// Asks the cluster something, and speaks of the silence if that takes long.
+    /// Calls `ask`, and reports the silence if that takes long.
     pub(crate) fn broken_by<T>(self, ask: impl FnOnce() -> T) -> T {
         let (answered, waiting) = mpsc::channel::<()>();
         thread::scope(|scope| {
@@ -60,7 +60,7 @@ impl Silence {
                     output::note(styled(NOTE, &self.text));
                 }
             };
-            // Without the thread the answer comes all the same.
+            // Without the thread only the warning is missing.
             let _ = thread::Builder::new().spawn_scoped(scope, watch);
             let answer = ask();
             drop(answered);

@@ -1,16 +1,22 @@
-//! `schemas/` to source code: the only place that knows how a record looks in each language.
+//! Source code from `schemas/` and from the core's declarations: the only place that knows how a
+//! record, a setting or an error looks in each language.
 //!
 //! ```text
-//! schemas/*.avsc, topics.json --schemas--> Model --rust--------> crates/core/src/events/*.rs
-//!                                               --python------> crates/py: classes, enums, stubs
-//!                                               --typescript--> crates/node/npm/lib/events/*
+//! schemas/*.avsc, topics.json --model()--> Model ---rust--------> crates/events/src/events/*.rs
+//!                                                 --python------> crates/py: classes, enums, stubs
+//!                                                 --typescript--> crates/node/npm/lib/events/*
+//!
+//! settings, kinds of errors --> Declarations -------python------> errors.py, _options.pyi, docs/python.md
+//!                                                 --typescript--> errors.d.ts, settings.d.ts
 //! ```
 //!
-//! [`schemas`] reads and checks the files, [`mod@model`] is what they say in terms of no language, and
-//! an emitter a language writes source from it. Output is committed; a test of this crate fails when
-//! it is stale. `cargo xtask generate` calls [`write()`], `cargo xtask generate --check` [`stale`].
+//! Output is committed; a test of this crate fails when it is stale. `cargo xtask generate` writes it.
+//! It calls [`write()`] itself, and starts the example `declarations` for the second half: that one
+//! links the core, which does not compile before its events are generated.
 
+mod declarations;
 pub mod model;
+mod names;
 mod python;
 mod rust;
 mod schemas;
@@ -21,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+pub use declarations::Declarations;
 use model::Model;
 
 /// What every generated file begins with.
@@ -33,8 +40,8 @@ const DIRECTORIES: [&str; 2] = [rust::DIRECTORY, typescript::DIRECTORY];
 ///
 /// # Errors
 ///
-/// If a file is missing, is no Avro schema, or says something that the generator has no code for;
-/// the message names file and field.
+/// If a file is missing, is not an Avro schema, or has something that the generator does not
+/// support; the message names file and field.
 pub fn model(root: &Path) -> Result<Model> {
     schemas::read(&root.join("schemas"))
 }
@@ -47,57 +54,90 @@ pub fn model(root: &Path) -> Result<Model> {
 pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let model = model(root)?;
     Ok([
-        rust::emit(&model),
+        rust::emit(&model)?,
         python::emit(&model),
         typescript::emit(&model),
     ]
     .concat())
 }
 
-/// Writes every generated file that differs, removes those that are generated no more, and gives
-/// the paths of both, relative to `root`.
+/// Every file that is generated from what the core declares: its path relative to `root`, and its
+/// content.
+///
+/// # Errors
+///
+/// If `docs/python.md` cannot be read or has no place for the table of settings.
+pub fn generate_from(root: &Path, declarations: &Declarations) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = python::declared(root, declarations)?;
+    files.extend(typescript::declared(declarations));
+    Ok(files)
+}
+
+/// Writes every file generated from `schemas/` that differs, removes those that are no longer
+/// generated, and returns the paths of both, relative to `root`.
 ///
 /// # Errors
 ///
 /// As [`generate`], and if a file cannot be written.
 pub fn write(root: &Path) -> Result<Vec<PathBuf>> {
     let files = generate(root)?;
-    let stale = differences(root, &files)?;
-    for path in &stale {
+    let orphans = orphans(root, &files)?;
+    for path in &orphans {
+        fs::remove_file(root.join(path))
+            .with_context(|| format!("{} cannot be removed", path.display()))?;
+    }
+    let mut written = write_files(root, &files)?;
+    written.extend(orphans);
+    Ok(written)
+}
+
+/// Writes those of `files` that differ, and returns their paths.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub fn write_files(root: &Path, files: &[(PathBuf, String)]) -> Result<Vec<PathBuf>> {
+    let stale = differences(root, files);
+    for (path, content) in files.iter().filter(|(path, _)| stale.contains(path)) {
         let full = root.join(path);
-        match files.iter().find(|(candidate, _)| candidate == path) {
-            Some((_, content)) => full
-                .parent()
-                .map_or(Ok(()), fs::create_dir_all)
-                .and_then(|()| fs::write(&full, content)),
-            None => fs::remove_file(&full),
-        }
-        .with_context(|| format!("{} cannot be written", full.display()))?;
+        full.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&full, content))
+            .with_context(|| format!("{} cannot be written", full.display()))?;
     }
     Ok(stale)
 }
 
-/// The paths, relative to `root`, of generated files that are missing, differ from what `schemas/`
-/// says now, or are generated no more.
+/// The paths, relative to `root`, of files generated from `schemas/` that are missing, stale or no
+/// longer generated.
 ///
 /// # Errors
 ///
 /// As [`generate`], and if a directory cannot be read.
 pub fn stale(root: &Path) -> Result<Vec<PathBuf>> {
-    differences(root, &generate(root)?)
+    let files = generate(root)?;
+    let mut stale = differences(root, &files);
+    stale.extend(orphans(root, &files)?);
+    Ok(stale)
 }
 
-fn differences(root: &Path, files: &[(PathBuf, String)]) -> Result<Vec<PathBuf>> {
-    let mut stale: Vec<PathBuf> = files
+/// The paths of `files` that are missing under `root` or have another content there.
+pub fn differences(root: &Path, files: &[(PathBuf, String)]) -> Vec<PathBuf> {
+    files
         .iter()
         .filter(|(path, content)| {
             fs::read_to_string(root.join(path)).ok().as_ref() != Some(content)
         })
         .map(|(path, _)| path.clone())
-        .collect();
+        .collect()
+}
+
+/// The paths of files that an earlier run generated and that are not in `files`.
+fn orphans(root: &Path, files: &[(PathBuf, String)]) -> Result<Vec<PathBuf>> {
+    let mut orphans = Vec::new();
     for directory in DIRECTORIES {
         let full = root.join(directory);
-        // One that is not there yet has no file too many.
+        // A directory that does not exist yet has no stale files.
         if !full.exists() {
             continue;
         }
@@ -108,9 +148,9 @@ fn differences(root: &Path, files: &[(PathBuf, String)]) -> Result<Vec<PathBuf>>
             let content = fs::read_to_string(root.join(&path)).unwrap_or_default();
             let is_ours = content.starts_with(HEADER);
             if is_ours && !files.iter().any(|(candidate, _)| *candidate == path) {
-                stale.push(path);
+                orphans.push(path);
             }
         }
     }
-    Ok(stale)
+    Ok(orphans)
 }

@@ -1,4 +1,4 @@
-//! What `schemas/` says, in terms of no language.
+//! The content of `schemas/`, independent of any language.
 
 /// All of it.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ pub struct Topic {
     pub cleanup_policy: CleanupPolicy,
     /// `compression.type`.
     pub compression: String,
-    /// What its records' keys are made of.
+    /// The template of its records' keys.
     pub key: Key,
-    /// The team that answers for it.
+    /// The team that owns it.
     pub owner: String,
-    /// Which part of the platform it tells about.
+    /// The part of the platform that its events are about.
     pub group: Group,
 }
 
@@ -47,7 +47,7 @@ pub enum CleanupPolicy {
     CompactAndDelete,
 }
 
-/// Which part of the platform a topic tells about.
+/// The part of the platform that a topic's events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     /// `data`
@@ -61,16 +61,16 @@ pub enum Group {
 /// The template of a record's key.
 #[derive(Debug)]
 pub struct Key {
-    /// As it stands in the table, such as `{component}/{configKey}`.
+    /// As in the table, such as `{component}/{configKey}`.
     pub template: String,
-    /// What it is made of, in order.
+    /// Its parts, in order.
     pub parts: Vec<KeyPart>,
 }
 
 /// One part of a key.
 #[derive(Debug)]
 pub enum KeyPart {
-    /// Text that stands there as it is.
+    /// Literal text.
     Literal(String),
     /// A required field.
     Field(String),
@@ -103,7 +103,7 @@ pub struct Event {
 pub struct Record {
     /// Its name without the namespace.
     pub name: String,
-    /// What it stands for.
+    /// What it describes.
     pub doc: String,
     /// Its fields in order; an event's envelope is not among them.
     pub fields: Vec<Field>,
@@ -118,9 +118,9 @@ pub struct Field {
     pub doc: String,
     /// Its type.
     pub ty: Type,
-    /// Whether a value need not be given: it may be null, or the schema has a default.
+    /// The value if none is given; `None` if the field is required.
     pub default: Option<Default>,
-    /// What becomes of its value before it leaves the process.
+    /// How its value is protected before it leaves the process.
     pub sensitive: Option<Sensitive>,
     /// The least and the greatest value that are allowed.
     pub range: Option<(f64, f64)>,
@@ -199,13 +199,13 @@ pub enum Plain {
 /// The treatment of a sensitive field.
 #[derive(Debug, Clone)]
 pub struct Sensitive {
-    /// What becomes of the value.
+    /// How the value is protected.
     pub action: Action,
-    /// The boolean field that says whether this event's value is sensitive; it always is without.
+    /// The boolean field that decides whether an event's value is sensitive; without it, always.
     pub when: Option<String>,
 }
 
-/// What becomes of a sensitive value.
+/// How a sensitive value is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Its SHA-256 is written, shortened.
@@ -221,7 +221,7 @@ pub enum Action {
 pub struct Enum {
     /// Its name without the namespace.
     pub name: String,
-    /// What it tells.
+    /// What it describes.
     pub doc: String,
     /// The symbols in order, each with its meaning.
     pub symbols: Vec<(String, String)>,

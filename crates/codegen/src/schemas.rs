@@ -27,9 +27,6 @@ const ENVELOPE: [(&str, &str); 7] = [
     ("causationId", r#"["null","string"]"#),
 ];
 
-/// The longest name of a field. Up to here, generated lines are broken as rustfmt breaks them.
-const MAX_NAME_LEN: usize = 32;
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TopicTable {
@@ -216,10 +213,6 @@ fn record(json: &Value, nested: &mut Vec<Record>, enums: &mut Vec<Enum>) -> Resu
 
 fn field(json: &Value, nested: &mut Vec<Record>, enums: &mut Vec<Enum>) -> Result<Field> {
     let name = text(json, "name")?;
-    ensure!(
-        name.len() <= MAX_NAME_LEN,
-        "the name is longer than {MAX_NAME_LEN} characters"
-    );
     let ty = field_type(&json["type"], nested, enums)?;
     let range = match (json["minimum"].as_f64(), json["maximum"].as_f64()) {
         (None, None) => None,

@@ -4,9 +4,9 @@
 //! calls therefore never run on the caller's runtime but on a small one of ours, which is made when it
 //! is first needed and lives as long as the process: making a thousand producers makes one thread.
 //!
-//! After a fork the child has the parent's memory without its threads. The runtime remembers the
-//! process that it was made in; a child finds that it is another's and makes its own. The old one is
-//! never touched again, because its locks may be held by threads that are no more.
+//! After a fork the child has the parent's memory without its threads. The runtime belongs to the
+//! process that started it: a child starts its own, and never touches the parent's, whose locks may
+//! be held by threads that the child does not have.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -16,10 +16,10 @@ use std::thread::{self, ThreadId};
 use futures::channel::oneshot;
 use tokio::runtime::{Builder, Handle};
 
+use crate::fork::PerProcess;
 use crate::{Error, ErrorKind, Result};
 
 struct Background {
-    pid: u32,
     handle: Handle,
     thread: ThreadId,
     /// Ends the thread when it is dropped, which happens only to a runtime that lost the race to be
@@ -28,33 +28,30 @@ struct Background {
 }
 
 /// The current process' runtime, leaked: a forked child still points to its parent's.
-static CURRENT: AtomicPtr<Background> = AtomicPtr::new(std::ptr::null_mut());
+static CURRENT: AtomicPtr<PerProcess<Background>> = AtomicPtr::new(std::ptr::null_mut());
 
 fn current() -> Result<&'static Background> {
     let found = CURRENT.load(Ordering::Acquire);
     // SAFETY: `CURRENT` is null or points to a leaked allocation, which is never freed or changed.
-    if let Some(background) = unsafe { found.as_ref() }
-        && background.pid == std::process::id()
-    {
+    if let Some(background) = unsafe { found.as_ref() }.and_then(PerProcess::get) {
         return Ok(background);
     }
-    let made = Box::into_raw(Box::new(start()?));
-    match CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: `made` is leaked from here on.
-        Ok(_) => Ok(unsafe { &*made }),
-        Err(_) => {
-            // SAFETY: `made` came from `Box::into_raw` above and nobody else has seen it.
-            drop(unsafe { Box::from_raw(made) });
-            current()
-        }
+    let made = Box::into_raw(Box::new(PerProcess::new(start()?)));
+    if CURRENT
+        .compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire)
+        .is_err()
+    {
+        // SAFETY: `made` came from `Box::into_raw` above, and no other thread has seen it.
+        drop(unsafe { Box::from_raw(made) });
     }
+    current()
 }
 
 fn start() -> Result<Background> {
     let failed = |error: std::io::Error| {
         Error::new(
             ErrorKind::Internal,
-            format!("no thread for background work: {error}"),
+            format!("cannot spawn the background thread: {error}"),
         )
         .because(error)
     };
@@ -72,7 +69,6 @@ fn start() -> Result<Background> {
         })
         .map_err(failed)?;
     Ok(Background {
-        pid: std::process::id(),
         handle,
         thread: thread.thread().id(),
         _stop: stop,
@@ -86,7 +82,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     let (sender, receiver) = oneshot::channel();
     let started = current().map(|background| {
         background.handle.spawn(async move {
-            // Nobody may be waiting any more.
+            // The caller may have dropped its future.
             let _ = sender.send(work.await);
         });
     });
@@ -108,11 +104,11 @@ pub(crate) async fn on_a_thread<T: Send + 'static>(
     let thread = thread::Builder::new().name(name.to_owned());
     thread
         .spawn(move || {
-            // Nobody may be waiting any more.
+            // The caller may have dropped its future.
             let _ = sender.send(work());
         })
         .map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "cannot start a thread").because(error)
+            Error::new(ErrorKind::Unavailable, "cannot spawn a thread").because(error)
         })?;
     receiver
         .await

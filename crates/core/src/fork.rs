@@ -10,14 +10,15 @@
 //! registered twice without harm.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
+
+pub(crate) use carbon_events_types::fork::{PerProcess, generation};
 
 /// How long a fork waits at most: a name server may take its time.
 const LONGEST: Duration = Duration::from_secs(1);
 
-static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Read by those who must not be disturbed, written by a fork.
 static FIRST_GATE: RwLock<()> = RwLock::new(());
 /// The gate of a child that was forked while the one before was in use, which it is for ever there.
@@ -34,13 +35,6 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// The gate while this thread forks.
     static FORKING: Cell<Option<RwLockWriteGuard<'static, ()>>> = const { Cell::new(None) };
-}
-
-/// A number that differs between a process and the children that it forks. A relaxed load: cheap
-/// enough for every send, where `getpid` is a system call.
-pub(crate) fn generation() -> u32 {
-    register();
-    GENERATION.load(Ordering::Relaxed)
 }
 
 /// Until what it gives is dropped, forks of other threads wait. For work that is short and waits for
@@ -104,7 +98,6 @@ fn register() {
             let _ = FORKING.try_with(Cell::take);
         }
         unsafe extern "C" fn in_child() {
-            GENERATION.fetch_add(1, Ordering::Relaxed);
             // `before` ran on this thread, of which the child's is the copy.
             let closed = FORKING.try_with(Cell::take).ok().flatten();
             if closed.is_none() {
@@ -145,23 +138,35 @@ mod tests {
         drop(inner);
         drop(undisturbed());
     }
-    /// In the child, nobody who could open the gate lives.
+
+    /// The exit code of a forked child that runs `child`.
+    #[cfg(all(unix, not(miri)))]
+    fn exit_of(child: impl FnOnce() -> i32) -> i32 {
+        // SAFETY: the child calls nothing that another thread's lock could stop.
+        match unsafe { libc::fork() } {
+            // SAFETY: it ends the process.
+            0 => unsafe { libc::_exit(child()) },
+            child => {
+                let mut status = 0;
+                // SAFETY: `status` is ours.
+                unsafe { libc::waitpid(child, &raw mut status, 0) };
+                libc::WEXITSTATUS(status)
+            }
+        }
+    }
+
+    #[cfg(all(unix, not(miri)))]
+    #[test]
+    fn a_value_per_process_is_none_in_a_child() {
+        let value = PerProcess::new(7);
+        assert_eq!(exit_of(|| i32::from(value.get().is_some())), 0);
+        assert_eq!(value.get(), Some(&7));
+    }
+
+    /// The thread that could open the gate is not in the child.
     #[cfg(all(unix, not(miri)))]
     #[test]
     fn a_fork_that_did_not_wait_costs_the_childs_forks_nothing() {
-        fn exit_of(child: impl FnOnce() -> i32) -> i32 {
-            // SAFETY: the child calls nothing that another thread's lock could stop.
-            match unsafe { libc::fork() } {
-                // SAFETY: it ends the process.
-                0 => unsafe { libc::_exit(child()) },
-                child => {
-                    let mut status = 0;
-                    // SAFETY: `status` is ours.
-                    unsafe { libc::waitpid(child, &raw mut status, 0) };
-                    libc::WEXITSTATUS(status)
-                }
-            }
-        }
         let (holds, held) = std::sync::mpsc::channel();
         let (ends, end) = std::sync::mpsc::channel::<()>();
         let holder = std::thread::spawn(move || {

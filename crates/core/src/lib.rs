@@ -8,7 +8,7 @@
 //!    │ TypedEvent::encode           its Avro body, sensitive fields treated on the way
 //!    │ codec::frame                 0x00 + schema id, or 0xC3 0x01 + fingerprint
 //!    ▼
-//!  producer::EventProducer          murmur2 partition, slab, librdkafka, Delivery
+//!  producer::EventProducer          murmur2 partition, batch, librdkafka, Delivery
 //!    ▼
 //!  Kafka
 //!    ▼
@@ -37,7 +37,7 @@
 //!     .response_size_bytes(5120)
 //!     .ip_address("192.0.2.17")
 //!     .build()?;
-//! let delivery = producer.send_async(&event).await?; // accepted: it settles from here on
+//! let delivery = producer.send_async(&event).await?; // accepted: it completes from here on
 //! let report = delivery.await?; // acknowledged by all replicas in sync
 //! println!("{} [{}] at offset {}", report.topic, report.partition, report.offset);
 //! # Ok(())
@@ -87,12 +87,10 @@
 pub mod admin;
 mod background;
 mod client;
-pub mod codec;
 pub mod compat;
 pub mod config;
 pub mod consumer;
-mod error;
-pub mod events;
+mod deadline;
 mod fork;
 mod kafka;
 pub mod metrics;
@@ -103,9 +101,12 @@ pub mod sync;
 #[cfg(any(feature = "testkit", test))]
 pub mod testkit;
 
+pub use carbon_events_types::{
+    Envelope, Error, ErrorKind, Event, EventId, List, Result, StringMap, Topic, TopicSpec,
+    TypedEvent, codec, events,
+};
+
 pub use consumer::{Batch, EventConsumer, EventStream, OwnedRecord, Record};
-pub use error::{Error, ErrorKind, Result};
-pub use events::{Envelope, Event, EventId, List, StringMap, Topic, TopicSpec, TypedEvent};
 pub use producer::{Delivery, DeliveryReport, EventProducer};
 
 /// The README's Rust, compiled.

@@ -1,5 +1,5 @@
 'use strict';
 
-// The file of old, by its name.
+// The path of the file that this package replaces.
 
 module.exports = require('./index.js');

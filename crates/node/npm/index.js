@@ -6,7 +6,7 @@ const { EventError, classes } = require('./lib/errors.js');
 const { EventProducer, getEventProducer } = require('./lib/legacy.js');
 const { TypedProducer } = require('./lib/producer.js');
 
-// By name, one a line: this is what Node finds in it when it is imported.
+// One literal name a line: Node's import of CommonJS finds only these.
 module.exports = {
   EventConsumer,
   EventError,

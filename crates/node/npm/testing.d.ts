@@ -9,7 +9,7 @@ import type {
   TypedProducer,
 } from './index.js';
 
-/** A kind of request that can be made to fail. */
+/** A request that the brokers can fail. */
 export type Request =
   | 'Produce'
   | 'Fetch'
@@ -25,7 +25,7 @@ export type Request =
   | 'ApiVersions'
   | 'InitProducerId';
 
-/** What a failing request is answered with. */
+/** The error that a broker answers with. */
 export type BrokerError =
   | 'Disconnect'
   | 'UnknownTopic'
@@ -47,18 +47,18 @@ export type BrokerError =
   | 'UnknownServerError';
 
 export interface TestPlatformOptions {
-  /** How many brokers; 1 unless given. */
+  /** The number of brokers. Default: 1. */
   brokers?: number;
   /**
-   * What stands before the names of the platform's topics, as for the clients' `topicPrefix`. No
-   * environment variable has it: a service is given it.
+   * The prefix of the platform's topic names, as the setting `topicPrefix` of a client. It is not in
+   * `environment`: pass it to the service.
    */
   topicPrefix?: string;
 }
 
 /**
- * A broker with the platform's topics and a schema registry, in this process, on free ports of
- * 127.0.0.1: for services' own tests.
+ * A Kafka broker with the platform's topics and a schema registry, for the tests of a service. Both
+ * run in this process, on free ports of 127.0.0.1.
  */
 export class TestPlatform {
   constructor(options?: TestPlatformOptions);
@@ -66,52 +66,52 @@ export class TestPlatform {
 
   readonly bootstrapServers: string;
   readonly registryUrl: string;
-  /** Options that connect a producer or consumer. */
+  /** Options that connect a producer or consumer to it. */
   readonly options: {
     bootstrapServers: string;
     securityProtocol: 'PLAINTEXT';
     schemaRegistryUrl: string;
     topicPrefix: string;
   };
-  /** Environment variables that connect a service that reads them. */
+  /** Environment variables that connect a service to it. */
   readonly environment: Readonly<Record<string, string>>;
 
   /** A producer that {@link stop} closes. */
   producer(options?: ProducerOptions): TypedProducer;
-  /** A producer of old that {@link stop} closes. */
+  /** A drop-in `EventProducer` that {@link stop} closes. */
   eventProducer(options?: EventProducerOptions): EventProducer;
   /** A consumer that {@link stop} closes. */
   consumer<Name extends TopicName, Longs extends 'number' | 'bigint' = 'number'>(
     options: ConsumerOptions<Name, Longs>,
   ): EventConsumer<Name, Longs>;
 
-  /** All records that are on a topic now, those of one key in the order of their sends. */
+  /** All records of a topic. Records with the same key are in the order of their sends. */
   records<Name extends TopicName>(topic: Name): Promise<Array<EventRecord<Name>>>;
 
-  /** Adds a topic to those of the platform. */
+  /** Creates a topic. */
   createTopic(name: string, partitions?: number): void;
-  /** Has every broker refuse connections. */
+  /** Closes every connection to the brokers and refuses new ones. */
   takeDown(): void;
-  /** Has them accept connections again. */
+  /** Accepts connections again. The records are kept. */
   bringUp(): void;
-  /** Has brokers take this long for each answer. */
+  /** Delays each answer of the brokers; 0 ends the delay. */
   delay(ms: number): void;
-  /** Has the next requests of a kind fail. */
+  /** Answers the next `count` requests of this type with an error. */
   failNext(request: Request, count: number, error: BrokerError): void;
-  /** Has a topic fail for producers, until it is taken back with `null`. */
+  /** Answers metadata requests for a topic with an error; `null` ends it. */
   failTopic(topic: string, error?: BrokerError | null): void;
-  /** Has the registry refuse connections. */
+  /** Refuses connections to the registry. */
   takeRegistryDown(): void;
-  /** Has it accept connections again. */
+  /** Accepts connections to the registry again. */
   bringRegistryUp(): void;
-  /** Has the registry's next calls fail with an HTTP status, or be slow. */
+  /** Answers the registry's next calls with an HTTP status or after a delay; by default disconnects. */
   failRegistry(calls: number, how?: { status?: number; delayMs?: number }): void;
   /** The schemas of a subject, oldest first. */
   schemas(subject: string): string[];
-  /** How many calls the registry had. */
+  /** The number of calls to the registry so far. */
   readonly registryCalls: number;
 
-  /** Closes its producers and consumers, and ends broker and registry. */
+  /** Closes the producers and consumers that it created, and stops broker and registry. */
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -1,6 +1,6 @@
 'use strict';
 
-// A broker and a schema registry in this process, for services' own tests.
+// A broker and a schema registry in this process, for the tests of a service.
 
 const native = require('./lib/native.js');
 const { call } = require('./lib/errors.js');
@@ -44,7 +44,7 @@ class TestPlatform {
     };
   }
 
-  /** Environment variables that connect a service that reads them. */
+  /** Environment variables that connect a service. */
   get environment() {
     return {
       KAFKA_BOOTSTRAP_SERVERS: this.bootstrapServers,
@@ -70,7 +70,7 @@ class TestPlatform {
     return client;
   }
 
-  /** All records that are on a topic now. */
+  /** All records of a topic. */
   async records(topic, options) {
     const reading = { topics: [topic], standalone: true, detectEnd: true, ...options };
     const consumer = new EventConsumer({ ...this.options, fetchMaxWaitMs: 10, ...reading });
@@ -127,7 +127,7 @@ class TestPlatform {
     return this.#native.registryCalls;
   }
 
-  /** Closes its producers and consumers, and ends both. */
+  /** Closes the producers and consumers that it created, and stops broker and registry. */
   async stop() {
     if (!open.delete(this)) return;
     const closing = [...this.#clients].map((client) => client.close({ timeoutMs: 2_000 }));

@@ -1,29 +1,29 @@
-//! Events as they cross from JavaScript: numbers in one array, all texts in one string.
+//! The layout in which events cross from JavaScript: numbers in one array, all texts in one string.
 //!
 //! ```text
 //! event    kind, cells, text length, options ── options' cells ── content's cells
-//! kind     0..11 an event's fields · -1 a raw record · -2 JSON for any topic, whose sensitive values
-//!          are treated · 100 + n strict JSON of event n · of the old package's callers: 200 + n
-//!          lenient JSON of event n, 300 + n its JSON as it is written, 400 + n its values ([`flat`])
-//! options  1 key · 2 null key · 4 partition · 8 headers · 16 mend lone surrogates · 32 the hashes in
-//!          the JSON are those of an event that was read
+//! kind     0..11 an event's fields · -1 a raw record · -2 JSON for any topic, to be protected ·
+//!          100 + n strict JSON of event n · for the drop-in: 200 + n lenient JSON of event n,
+//!          300 + n its flat JSON, 400 + n the values of its flat JSON ([`flat`])
+//! options  1 key · 2 null key · 4 partition · 8 headers · 16 replace lone surrogates · 32 the JSON is
+//!          that of a read event: keep its hashes
 //! text     its length in UTF-16 units; -1 is null
 //! hashed   as text, or -2 - length: the hash of an event that was read
 //! bytes    as text, or -2 - length: each unit is a byte
 //! long     the number, or NaN and its upper and lower 32 bits
-//! map      how many entries, then a text for each key and value
+//! map      the number of entries, then a text for each key and value
 //! ```
 //!
 //! [`flat`]: crate::flat
 //!
-//! What is read is only what our own JavaScript packed; anything else is an error, never a panic.
+//! Only our JavaScript writes this layout. Invalid cells are an error, never a panic.
 
 use std::borrow::Cow;
 
 use carbon_events::events::HashedText;
 use carbon_events::{Envelope, Error, ErrorKind, EventId, List, Result, StringMap};
 
-/// The texts of many events: one string, as UTF-8 where that is as long as in UTF-16.
+/// The texts of many events in one string: as UTF-8 if it is ASCII, otherwise as UTF-16.
 pub(crate) enum Text {
     Ascii(String),
     Wide(Vec<u16>),
@@ -31,7 +31,7 @@ pub(crate) enum Text {
 
 impl Text {
     pub(crate) fn new(units: &[u16]) -> Text {
-        // Without a branch a unit, so that the compiler uses wide registers.
+        // Without a branch for each unit, so that the compiler vectorizes the loop.
         let all = units.iter().fold(0, |all, unit| all | unit);
         if all < 0x80 {
             let bytes: Vec<u8> = units.iter().map(|unit| *unit as u8).collect();
@@ -43,7 +43,7 @@ impl Text {
     }
 }
 
-/// A part of the texts as it came.
+/// A part of the texts.
 pub(crate) enum Piece<'a> {
     Ascii(&'a [u8]),
     Wide(&'a [u16]),
@@ -54,13 +54,13 @@ pub(crate) enum Piece<'a> {
 pub(crate) struct Cells<'a> {
     cells: &'a [f64],
     text: &'a Text,
-    /// Where the next text begins, in units.
+    /// The start of the next text, in units.
     read: usize,
-    /// Whether half a surrogate pair becomes U+FFFD instead of an error.
-    mends: bool,
+    /// Whether a lone surrogate becomes U+FFFD instead of an error.
+    lenient: bool,
 }
 
-/// What stands before an event's content.
+/// The first cells of an event.
 pub(crate) struct Head {
     pub(crate) kind: i32,
     pub(crate) options: u32,
@@ -71,16 +71,16 @@ pub(crate) mod options {
     pub(crate) const NO_KEY: u32 = 2;
     pub(crate) const PARTITION: u32 = 4;
     pub(crate) const HEADERS: u32 = 8;
-    pub(crate) const MENDS: u32 = 16;
-    pub(crate) const KEEPS: u32 = 32;
+    pub(crate) const LENIENT: u32 = 16;
+    pub(crate) const KEEP_HASHES: u32 = 32;
 }
 
-/// The cells of [`Head`], before the options.
+/// The number of cells before the options.
 const HEAD: usize = 4;
 
 #[cold]
 fn broken() -> Error {
-    Error::new(ErrorKind::Internal, "cells and texts do not fit")
+    Error::new(ErrorKind::Internal, "invalid cells or texts")
 }
 
 impl<'a> Cells<'a> {
@@ -89,12 +89,12 @@ impl<'a> Cells<'a> {
             cells,
             text,
             read: 0,
-            mends: false,
+            lenient: false,
         }
     }
 
-    /// The next event: its head, and its cells alone. Whatever becomes of it, the one after it
-    /// comes next.
+    /// The next event's head and its own cells. Moves on to the event after it, even if this one is
+    /// invalid.
     pub(crate) fn event(&mut self) -> Result<(Head, Cells<'a>)> {
         let &[kind, len, units, options, ..] = self.cells else {
             return Err(broken());
@@ -104,7 +104,7 @@ impl<'a> Cells<'a> {
             cells: own,
             text: self.text,
             read: self.read,
-            mends: options as u32 & options::MENDS != 0,
+            lenient: options as u32 & options::LENIENT != 0,
         };
         self.cells = &self.cells[len as usize..];
         self.read += units as usize;
@@ -122,13 +122,13 @@ impl<'a> Cells<'a> {
         Ok(*first)
     }
 
-    /// A value of whatever type the caller wants.
+    /// The next value.
     #[inline(always)]
     pub(crate) fn take<T: FromCells<'a>>(&mut self) -> Result<T> {
         T::take(self)
     }
 
-    /// A field of an event, by which an error is named.
+    /// The next field of an event. An error names it.
     #[inline(always)]
     pub(crate) fn field<T: FromCells<'a>>(&mut self, event: &str, field: &str) -> Result<T> {
         match T::take(self) {
@@ -153,7 +153,7 @@ impl<'a> Cells<'a> {
         self.next()
     }
 
-    /// A text of that length, half surrogate pairs and all.
+    /// A text of this length, including lone surrogates.
     #[inline(always)]
     pub(crate) fn piece(&mut self, len: f64) -> Result<Piece<'a>> {
         let start = self.read;
@@ -179,7 +179,7 @@ impl<'a> Cells<'a> {
     #[inline(never)]
     fn wide(&self, units: Option<&[u16]>) -> Result<Cow<'a, str>> {
         let units = units.ok_or_else(broken)?;
-        let text = if self.mends {
+        let text = if self.lenient {
             String::from_utf16_lossy(units)
         } else {
             String::from_utf16(units).map_err(|_| lone_surrogate())?
@@ -187,7 +187,7 @@ impl<'a> Cells<'a> {
         Ok(Cow::Owned(text))
     }
 
-    /// Bytes, whether they came as text or as bytes; `None` is null.
+    /// A value that JavaScript sent as text or as bytes; `None` is null.
     pub(crate) fn bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
         let len = self.next()?;
         if len >= 0.0 {
@@ -208,7 +208,7 @@ impl<'a> Cells<'a> {
         Ok(Some(bytes.ok_or_else(broken)?))
     }
 
-    /// The bytes of a text of that length.
+    /// The bytes of a text of this length.
     pub(crate) fn bytes_of(&mut self, len: f64) -> Result<Cow<'a, [u8]>> {
         Ok(match self.text_of(len)? {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -216,7 +216,7 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// The envelope: which of its fields are given, and those.
+    /// The envelope: a bit for each field that is given, then these fields.
     pub(crate) fn envelope(&mut self, event: &'static str) -> Result<Envelope<'a>> {
         let given = self.next()? as u32;
         let mut envelope = Envelope::new(event);
@@ -255,11 +255,11 @@ impl<'a> Cells<'a> {
 
 #[cold]
 fn lone_surrogate() -> Error {
-    let why = "must be well-formed text, got half a surrogate pair";
+    let why = "must be valid Unicode, got a lone surrogate";
     Error::new(ErrorKind::InvalidEvent, why)
 }
 
-/// The error of a value as that of a field.
+/// Adds the field to the error of a value.
 #[cold]
 fn within(error: Error, event: &str, field: &str) -> Error {
     if error.kind() != ErrorKind::InvalidEvent || error.get("field").is_some() {
@@ -305,7 +305,7 @@ impl<'a> FromCells<'a> for Option<Cow<'a, str>> {
     }
 }
 
-/// As text, but that -2 - length is that of a hash that was read.
+/// As text, or -2 - length for a hash that was read.
 impl<'a> FromCells<'a> for Option<HashedText<'a>> {
     #[inline(always)]
     fn take(cells: &mut Cells<'a>) -> Result<Self> {
@@ -354,7 +354,7 @@ impl FromCells<'_> for bool {
     }
 }
 
-/// Optional values that are no texts: whether there is one, and it.
+/// An optional value other than a text: whether it is present, then the value.
 macro_rules! optional {
     ($($value:ty)*) => {$(
         impl FromCells<'_> for Option<$value> {
@@ -466,7 +466,7 @@ macro_rules! event_cells {
 /// All events: `number => Variant as Record`.
 macro_rules! events_cells {
     ($($number:literal => $variant:ident as $name:ident,)*) => {
-        /// The event of that number.
+        /// The event with this number.
         pub(crate) fn take<'a>(
             number: i32,
             cells: &mut $crate::cells::Cells<'a>,
@@ -477,7 +477,7 @@ macro_rules! events_cells {
             }
         }
 
-        /// Appends an event with its number before it.
+        /// Appends an event's number and the event.
         pub(crate) fn put(event: &carbon_events::Event<'_>, chunk: &mut $crate::chunk::Chunk) {
             use carbon_events::Event;
             match event {

@@ -1,13 +1,12 @@
-//! Records as they cross to JavaScript: numbers in one array, all texts in one string, as in
+//! The layout in which records cross to JavaScript: numbers in one array, all texts in one string, as in
 //! [`cells`](crate::cells).
 //!
 //! ```text
 //! record   topic's number in the chunk, partition, offset, timestamp (NaN: none),
-//!          key (bytes), how many headers ── a text and bytes for each
-//!          0..11 and the event's fields · -1 and an error's number, the value (bytes) ·
-//!          -2 of a tombstone
-//! text     its length in UTF-16 units; -1 is null, in eventType the record's name and in version
-//!          the schema's own
+//!          key (bytes), number of headers ── a text and bytes for each
+//!          0..11, the event's fields · -1, an error's number, the value (bytes) · -2 for a tombstone
+//! text     its length in UTF-16 units; -1 is null, in eventType the record's name, in version the
+//!          schema's version
 //! ```
 
 use std::borrow::Cow;
@@ -15,14 +14,14 @@ use std::borrow::Cow;
 use carbon_events::events::HashedText;
 use carbon_events::{Envelope, Error, List, Record, StringMap};
 
-/// The version that events have unless they say otherwise.
+/// The default version of events.
 const SCHEMA_VERSION: &str = "1.0.0";
 
-/// Records on their way to JavaScript.
+/// Records for JavaScript.
 #[derive(Default)]
 pub(crate) struct Chunk {
     pub(crate) cells: Vec<f64>,
-    /// UTF-8; bytes that are no text stand here as U+0000 to U+00FF.
+    /// Texts, and bytes as U+0000 to U+00FF.
     pub(crate) text: String,
     pub(crate) wide: bool,
     pub(crate) topics: Vec<String>,
@@ -55,7 +54,7 @@ impl Chunk {
         }
     }
 
-    /// Bytes that stay bytes, whether they are text or not.
+    /// Bytes that JavaScript reads as a Buffer.
     fn raw(&mut self, bytes: &[u8]) {
         self.wide |= !bytes.is_ascii();
         self.text.extend(bytes.iter().map(|byte| char::from(*byte)));
@@ -80,7 +79,7 @@ impl Chunk {
         envelope.causation_id.put(self);
     }
 
-    /// Appends a record with its event, or why there is none.
+    /// Appends a record with its event or error.
     pub(crate) fn record(&mut self, record: &Record<'_>) {
         self.records += 1;
         let topic = match self.topics.iter().position(|topic| topic == record.topic()) {
@@ -189,7 +188,7 @@ impl ToCells for bool {
     }
 }
 
-/// Optional values that are no texts: whether there is one, and it.
+/// An optional value other than a text: whether it is present, then the value.
 macro_rules! optional {
     ($($value:ty)*) => {$(
         impl ToCells for Option<$value> {

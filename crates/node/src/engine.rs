@@ -1,6 +1,5 @@
-//! What a producer of JavaScript's sends through: an engine of its own, or, for the old package's
-//! class, the one that all of equal settings share in this process. Services of old make a producer
-//! for every request.
+//! The producer that a JavaScript producer sends through: its own, or for the drop-in class one that all
+//! producers with equal settings share, because services create a producer for every request.
 
 use std::time::Duration;
 
@@ -22,8 +21,8 @@ impl Engine {
         })
     }
 
-    /// The running producer, for some records. It takes part in a shared engine until `close`, which
-    /// must not be called before they are sent.
+    /// The running producer. Acquires a share of a shared engine until `close`, which must not be
+    /// called before the records are sent.
     pub(crate) fn producer(&self) -> Result<EventProducer> {
         match self {
             Engine::Own(producer) => Ok(producer.clone()),
@@ -31,7 +30,7 @@ impl Engine {
         }
     }
 
-    /// Whether records can be sent without starting anything, which may take time.
+    /// Whether records can be sent without starting the producer, which may take time.
     pub(crate) fn is_running(&self) -> bool {
         self.producer().is_ok_and(|producer| producer.is_running())
     }
@@ -50,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// Whether it has to be closed for its records to complete: a shared engine goes on without.
+    /// Whether it must be closed for its records to complete. A shared engine continues by itself.
     pub(crate) fn ends_with_its_owner(&self) -> bool {
         matches!(self, Engine::Own(_))
     }
@@ -62,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// Metrics in Prometheus' text format, of all producers that share the engine.
+    /// The metrics of all producers that share the engine, in the Prometheus text format.
     pub(crate) fn metrics(&self) -> String {
         let running = match self {
             Engine::Own(_) => true,

@@ -1,5 +1,4 @@
-//! The library's errors for JavaScript: one JSON object, made an instance of its kind's class
-//! there.
+//! Converts the core's errors to JSON. The JavaScript creates an instance of the kind's class from it.
 
 use std::error::Error as _;
 
@@ -20,7 +19,7 @@ pub(crate) fn to_json(error: &Error) -> Value {
     })
 }
 
-/// An error to be thrown: the JavaScript around the addon reads its text.
+/// An error to throw, with the JSON as its message.
 pub(crate) fn thrown(error: &Error) -> napi::Error {
     napi::Error::from_reason(to_json(error).to_string())
 }

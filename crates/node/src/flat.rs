@@ -1,13 +1,13 @@
-//! The flat JSON object that the first package wrote: what all events have, then the members in the
-//! order of the schema, each value as JavaScript has it.
+//! The flat JSON object of the drop-in: the envelope, then the members in the schema's order, each value
+//! as JavaScript writes it.
 //!
 //! ```text
-//! cells    key, timestamp, source ── values, one a field
-//! value    a text by its length · -1 null · -2 absent · -3 true · -4 false · -5 a whole number, and
-//!          that · -6 JSON, and its length
+//! cells    key, timestamp, source ── a value for each field
+//! value    the length of a text · -1 null · -2 absent · -3 true · -4 false · -5, an integer ·
+//!          -6, the length of JSON
 //! ```
 //!
-//! Nothing is validated. What a schema marks as sensitive is treated.
+//! It is not validated. Sensitive values are protected.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ const FALSE: f64 = -4.0;
 const WHOLE: f64 = -5.0;
 const JSON: f64 = -6.0;
 
-/// The members of a record after what all events have.
+/// A member after the envelope.
 struct Member {
     /// `,"latencyMs":`
     start: String,
@@ -46,16 +46,16 @@ static MEMBERS: LazyLock<Vec<Vec<Member>>> = LazyLock::new(|| {
     Topic::ALL.iter().map(members).collect()
 });
 
-/// What all events of a record have, as JSON without its end.
+/// The envelope, as the start of a JSON object.
 pub(crate) struct Start<'a> {
     pub(crate) record: &'static str,
     pub(crate) timestamp: f64,
-    /// JSON, empty where it is absent.
+    /// JSON; empty if absent.
     pub(crate) source: Cow<'a, [u8]>,
 }
 
 impl Start<'_> {
-    /// Appends it to an empty object.
+    /// Writes the start of the object.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let id = EventId::generate();
         for part in [
@@ -81,7 +81,7 @@ impl Start<'_> {
     }
 }
 
-/// Appends a record's members from their cells. True where one of them may hold what is sensitive.
+/// Appends a record's members from their cells. Returns whether one may hold a sensitive value.
 pub(crate) fn members(number: i32, cells: &mut Cells<'_>, out: &mut Vec<u8>) -> Result<bool> {
     let members = usize::try_from(number).ok().and_then(|n| MEMBERS.get(n));
     let members = members.ok_or_else(crate::cells::no_symbol)?;
@@ -112,7 +112,7 @@ pub(crate) fn members(number: i32, cells: &mut Cells<'_>, out: &mut Vec<u8>) -> 
         } else if value == FALSE {
             out.extend_from_slice(b"false");
         } else {
-            let message = "a value of an event has a kind that there is not";
+            let message = "unknown kind of value";
             return Err(Error::new(ErrorKind::Internal, message));
         }
     }
@@ -120,7 +120,7 @@ pub(crate) fn members(number: i32, cells: &mut Cells<'_>, out: &mut Vec<u8>) -> 
     Ok(sensitive)
 }
 
-/// Appends a text as JSON.stringify has it: half a surrogate pair is escaped.
+/// Appends a text as JSON.stringify does: a lone surrogate is escaped.
 fn string(piece: Piece<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     match piece {

@@ -1,8 +1,8 @@
-//! The records that one call sent, on the way to their outcomes.
+//! The records of one call, until JavaScript has their outcomes.
 //!
-//! Only the last record of each batch wakes the group: those before it in the batch are settled by
-//! then. Of records in line, the first one does: it is accepted first, usually with many others. A
-//! wake-up looks at the group's records and tells JavaScript of all that are settled.
+//! Only the last record of each batch notifies the group: the records before it in the batch are
+//! completed by then. Of the records that wait for capacity the first one does: it is accepted first,
+//! usually with many others. A notification reports all completed records of the group to JavaScript.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::mailbox::Post;
 /// See the module.
 pub(crate) struct Group {
     id: u32,
-    /// Whether only failures are told, and the end.
+    /// Whether only failures and the end are reported.
     quiet: bool,
     post: Arc<Post>,
     posted: AtomicBool,
@@ -26,48 +26,48 @@ pub(crate) struct Group {
 }
 
 struct Records {
-    waiting: Vec<(u32, Fate)>,
+    waiting: Vec<(u32, Sent)>,
     refused: Vec<(u32, Error)>,
-    /// Records that JavaScript has not been told of.
-    untold: u32,
+    /// Records that are not reported to JavaScript.
+    unreported: u32,
     delivered: u32,
 }
 
-/// Where a record is that was sent.
-pub(crate) enum Fate {
-    InLine(Admission),
+/// A record that was sent: it waits for capacity, or it is accepted.
+pub(crate) enum Sent {
+    Waiting(Admission),
     Accepted(Delivery),
 }
 
-impl Fate {
-    pub(crate) fn of(admission: Admission) -> Self {
+impl Sent {
+    pub(crate) fn new(admission: Admission) -> Self {
         match admission.at_once() {
-            Ok(delivery) => Fate::Accepted(delivery),
-            Err(admission) => Fate::InLine(admission),
+            Ok(delivery) => Sent::Accepted(delivery),
+            Err(admission) => Sent::Waiting(admission),
         }
     }
 
     fn outcome(&mut self) -> Option<Result<DeliveryReport>> {
-        if let Fate::InLine(admission) = self {
+        if let Sent::Waiting(admission) = self {
             match admission.outcome()? {
-                Ok(delivery) => *self = Fate::Accepted(delivery),
+                Ok(delivery) => *self = Sent::Accepted(delivery),
                 Err(error) => return Some(Err(error)),
             }
         }
         match self {
-            Fate::Accepted(delivery) => delivery.outcome(),
-            Fate::InLine(_) => None,
+            Sent::Accepted(delivery) => delivery.outcome(),
+            Sent::Waiting(_) => None,
         }
     }
 }
 
 impl Group {
-    /// A group of `count` records, of which none has been sent yet.
+    /// Creates a group for `count` records.
     pub(crate) fn new(id: u32, count: u32, quiet: bool, post: Arc<Post>) -> Arc<Self> {
         let records = Records {
             waiting: Vec::with_capacity(count as usize),
             refused: Vec::new(),
-            untold: count,
+            unreported: count,
             delivered: 0,
         };
         Arc::new(Group {
@@ -79,34 +79,34 @@ impl Group {
         })
     }
 
-    /// Records were sent, or refused.
-    pub(crate) fn add(self: &Arc<Self>, sent: Vec<(u32, Fate)>, refused: Vec<(u32, Error)>) {
+    /// Adds the records that were sent, and those that were rejected.
+    pub(crate) fn add(self: &Arc<Self>, sent: Vec<(u32, Sent)>, refused: Vec<(u32, Error)>) {
         let mut records = self.records.lock();
-        let tell = !refused.is_empty();
+        let any_refused = !refused.is_empty();
         records.refused.extend(refused);
         if records.waiting.is_empty() {
             records.waiting = sent;
         } else {
             records.waiting.extend(sent);
         }
-        let settled = self.watch(&mut records);
+        let ready = self.watch(&mut records);
         drop(records);
-        if tell || settled {
+        if any_refused || ready {
             self.wake_by_ref();
         }
     }
 
-    /// Has the last waiting record of each batch wake the group, and the first one in line. True where
-    /// one is settled or accepted.
+    /// Registers the group's waker with the last record of each batch, and with the first record that
+    /// waits for capacity. Returns whether one of them is ready.
     fn watch(self: &Arc<Self>, records: &mut Records) -> bool {
         let waker = Waker::from(Arc::clone(self));
         let mut context = Context::from_waker(&waker);
         let mut watched: Vec<Delivery> = Vec::with_capacity(16);
-        let mut first_in_line = None;
-        for (_, fate) in records.waiting.iter_mut().rev() {
-            match fate {
-                Fate::InLine(admission) => first_in_line = Some(admission),
-                Fate::Accepted(delivery) => {
+        let mut first_waiting = None;
+        for (_, sent) in records.waiting.iter_mut().rev() {
+            match sent {
+                Sent::Waiting(admission) => first_waiting = Some(admission),
+                Sent::Accepted(delivery) => {
                     if watched.iter().any(|other| other.shares_batch(delivery)) {
                         continue;
                     }
@@ -117,16 +117,16 @@ impl Group {
                 }
             }
         }
-        first_in_line.is_some_and(|first| Pin::new(first).poll(&mut context).is_ready())
+        first_waiting.is_some_and(|first| Pin::new(first).poll(&mut context).is_ready())
     }
 
-    /// Writes the outcomes that are known into `rows`; false where there is no room for all, or the
-    /// turn has looked at enough records.
-    pub(crate) fn tell(self: &Arc<Self>, rows: &mut Rows<'_>) -> bool {
+    /// Writes the known outcomes into `rows`. Returns false if `rows` is full or the turn has checked
+    /// enough records.
+    pub(crate) fn report(self: &Arc<Self>, rows: &mut Rows<'_>) -> bool {
         self.posted.store(false, Ordering::SeqCst);
         let mut guard = self.records.lock();
         let records = &mut *guard;
-        if !rows.look_at(records.waiting.len()) {
+        if !rows.check(records.waiting.len()) {
             return self.later();
         }
         while let Some((index, error)) = records.refused.pop() {
@@ -135,10 +135,10 @@ impl Group {
                 return self.later();
             }
             rows.failed(self.id, index, error);
-            records.untold -= 1;
+            records.unreported -= 1;
         }
         let mut full = false;
-        records.waiting.retain_mut(|(index, fate)| {
+        records.waiting.retain_mut(|(index, sent)| {
             if full {
                 return true;
             }
@@ -146,7 +146,7 @@ impl Group {
                 full = true;
                 return true;
             }
-            match fate.outcome() {
+            match sent.outcome() {
                 None => return true,
                 Some(Err(error)) => rows.failed(self.id, *index, error),
                 Some(Ok(report)) => {
@@ -161,13 +161,13 @@ impl Group {
                     }
                 }
             }
-            records.untold -= 1;
+            records.unreported -= 1;
             false
         });
         if full || rows.is_full() {
             return self.later();
         }
-        if records.untold == 0 {
+        if records.unreported == 0 {
             rows.push(self.id, -1.0, [f64::from(records.delivered), 0.0, 0.0]);
         } else if self.watch(records) {
             drop(guard);
@@ -199,23 +199,23 @@ impl Wake for Group {
 pub(crate) struct Rows<'r> {
     cells: &'r mut [f64],
     used: usize,
-    /// Records that may still be looked at in this turn.
-    looks: usize,
+    /// Records that may still be checked in this turn.
+    checks: usize,
     errors: Vec<Error>,
 }
 
 /// The cells of a row.
 const ROW: usize = 5;
 
-/// Records that one turn looks at, of which only failures need rows: a tenth of a millisecond.
-const LOOKS: usize = 4096;
+/// Records that one turn checks, which takes a tenth of a millisecond. Not all of them need a row.
+const CHECKS: usize = 4096;
 
 impl<'r> Rows<'r> {
     pub(crate) fn new(cells: &'r mut [f64]) -> Self {
         Rows {
             cells,
             used: 0,
-            looks: LOOKS,
+            checks: CHECKS,
             errors: Vec::new(),
         }
     }
@@ -224,13 +224,13 @@ impl<'r> Rows<'r> {
         self.used + ROW > self.cells.len()
     }
 
-    /// Whether there is time for a group of so many records; the first always is looked at.
-    fn look_at(&mut self, records: usize) -> bool {
-        let looks = self.looks.checked_sub(records);
-        if looks.is_none() && self.looks < LOOKS {
+    /// Whether the turn has time for a group of so many records. The first group is always checked.
+    fn check(&mut self, records: usize) -> bool {
+        let checks = self.checks.checked_sub(records);
+        if checks.is_none() && self.checks < CHECKS {
             return false;
         }
-        self.looks = looks.unwrap_or(0);
+        self.checks = checks.unwrap_or(0);
         true
     }
 

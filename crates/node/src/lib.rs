@@ -8,13 +8,13 @@
 //!  npm/lib/consumer.js ◀─── take ─────── reader ◀─ cells ◀─ event ◀──── EventConsumer
 //! ```
 //!
-//! Nothing is decided here: what retries, batches, formats or refuses is in the library. This
-//! crate converts. Events cross as numbers in one array and all texts in one string ([`cells`]), in
-//! both directions, so that one call carries hundreds of them; outcomes and fetched batches wake
-//! the event loop once for as many as there are ([`mailbox`]).
+//! This crate only converts: the core decides what is retried, batched, written or rejected. Events
+//! cross in both directions as numbers in one array and all texts in one string ([`cells`]), so that
+//! one call carries hundreds of them. Any number of outcomes and fetched batches notify the event loop
+//! once ([`mailbox`]).
 //!
-//! No call from JavaScript blocks: what may take time runs on a thread of its own and is answered
-//! through the mailbox. The one exception says so in its name.
+//! No call from JavaScript blocks, except `flush_blocking`: work that may take time runs on a thread of
+//! its own, and its result arrives through the mailbox.
 
 mod cells;
 mod chunk;
@@ -33,12 +33,6 @@ mod testing;
 use carbon_events::{EventId, compat};
 use napi_derive::napi;
 
-/// Every setting of the library as JSON: `[{group, name, env, kind, choices, default, doc}]`.
-#[napi(catch_unwind)]
-pub fn settings() -> String {
-    settings::table()
-}
-
 /// The environment variables that settings are read from.
 #[napi(catch_unwind)]
 pub fn environment_variables() -> Vec<&'static str> {
@@ -51,13 +45,13 @@ pub fn error_kinds() -> String {
     errors::kinds()
 }
 
-/// A new event's id.
+/// Creates an event id.
 #[napi(catch_unwind)]
 pub fn event_id() -> String {
     EventId::generate().as_str().to_owned()
 }
 
-/// JSON for a topic with its sensitive values protected.
+/// The JSON with its sensitive values protected for a topic.
 #[napi(catch_unwind)]
 pub fn protect_json(topic: String, topic_prefix: String, json: String) -> String {
     let protected = compat::protect_json(&topic, &topic_prefix, json.as_bytes());

@@ -1,7 +1,10 @@
-//! The one way from other threads to JavaScript.
+//! Passes outcomes, results and notifications from other threads to JavaScript.
 //!
-//! What other threads have to tell gathers here; the first of it wakes the event loop, and one call
-//! of JavaScript's takes all that has gathered by then.
+//! ```text
+//!  group(), answer(), ready(), capacity() ─▶ letters ─▶ drain(), on JavaScript's thread
+//! ```
+//!
+//! The first letter wakes the event loop, and one call of `drain` takes all that are there by then.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -24,11 +27,11 @@ pub struct Mailbox {
     post: Arc<Post>,
 }
 
-/// Where other threads leave what they have to tell.
+/// The letters of other threads.
 pub(crate) struct Post {
-    /// `None` while nothing wakes the event loop, and once the environment is gone.
+    /// `None` while the mailbox is not open, and once the environment is gone.
     wake: Mutex<Option<Wake>>,
-    /// How often it was opened.
+    /// How many times it was opened.
     opened: AtomicU32,
     woken: AtomicBool,
     letters: Mutex<Letters>,
@@ -41,11 +44,11 @@ struct Wake {
     opening: u32,
 }
 
-// SAFETY: Node-API allows the function to be called from any thread while it is not released, and
-// it is kept from being called after by the lock around it.
+// SAFETY: Node-API allows calls of the function from any thread until it is released. The lock around
+// it prevents later calls.
 unsafe impl Send for Wake {}
 
-/// What Node gives back when it has released the function.
+/// The context that Node returns when it has released the function.
 struct Context {
     post: Arc<Post>,
     opening: u32,
@@ -57,8 +60,8 @@ struct Letters {
     answers: Vec<Answer>,
     /// Consumers that have records.
     ready: Vec<u32>,
-    /// Producers whose queue has room again.
-    room: Vec<u32>,
+    /// Producers whose queue has capacity again.
+    capacity: Vec<u32>,
 }
 
 impl Letters {
@@ -66,32 +69,32 @@ impl Letters {
         self.groups.is_empty()
             && self.answers.is_empty()
             && self.ready.is_empty()
-            && self.room.is_empty()
+            && self.capacity.is_empty()
     }
 }
 
-/// The answer to an operation. A flush ends after the promises of what it flushed.
+/// The result of an operation. A flush resolves after the promises of the flushed records.
 struct Answer {
-    /// How many of the groups must be told of before.
+    /// The number of groups that must be reported first.
     after: usize,
     /// `{operation, error?, value?}`
     content: Value,
 }
 
-/// What [`Mailbox::drain`] took.
+/// The result of [`Mailbox::drain`].
 #[napi(object)]
 pub struct Drained {
-    /// How many rows of five it wrote.
+    /// The number of rows of five cells.
     pub rows: u32,
-    /// `{errors, answers, ready, room}` as JSON, where there is anything of it.
+    /// `{errors, answers, ready, capacity}` as JSON, unless all are empty.
     pub news: Option<String>,
-    /// Whether the rows were too few for all outcomes.
+    /// Whether there are outcomes left for the next call.
     pub more: bool,
 }
 
 #[napi]
 impl Mailbox {
-    /// A mailbox that wakes no event loop until it is opened: a bare `require` opens no handle.
+    /// Creates a closed mailbox: `require` alone opens no handle of the event loop.
     #[napi(constructor, catch_unwind)]
     pub fn new() -> Self {
         Mailbox {
@@ -104,8 +107,8 @@ impl Mailbox {
         }
     }
 
-    /// Calls `wake` from now on when something has come, and at once where something has. Keeps the
-    /// process alive until `keep_alive(false)`.
+    /// Calls `wake` for new letters, and at once if there are some. Keeps the process alive until
+    /// `keep_alive(false)`.
     #[napi(catch_unwind)]
     pub fn open(&self, env: Env, wake: Function<'_, (), ()>) -> napi::Result<()> {
         let post = &self.post;
@@ -115,8 +118,8 @@ impl Mailbox {
             post: Arc::clone(post),
             opening,
         }));
-        let mut made = ptr::null_mut();
-        // SAFETY: the values live in this call's scope; `context` is given back to `gone` once.
+        let mut function = ptr::null_mut();
+        // SAFETY: the values live in this call's scope; Node passes `context` to `gone` once.
         let status = unsafe {
             sys::napi_create_threadsafe_function(
                 env.raw(),
@@ -129,15 +132,16 @@ impl Mailbox {
                 Some(gone),
                 ptr::null_mut(),
                 None,
-                &mut made,
+                &mut function,
             )
         };
         if status != sys::Status::napi_ok {
             // SAFETY: Node did not take it.
             drop(unsafe { Box::from_raw(context) });
-            return Err(napi::Error::from_reason("Node gives no way to be woken"));
+            return Err(napi::Error::from_reason(
+                "cannot create a thread-safe function",
+            ));
         }
-        let function = made;
         *post.wake.lock() = Some(Wake { function, opening });
         post.woken.store(false, Ordering::SeqCst);
         if !post.letters.lock().is_empty() {
@@ -146,12 +150,12 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Releases the event loop's handle; `open` makes another one.
+    /// Releases the event loop's handle. `open` creates another one.
     #[napi(catch_unwind)]
     pub fn close(&self) {
         let open = self.post.wake.lock().take();
         if let Some(Wake { function, .. }) = open {
-            // SAFETY: it was created by `open` and is released once, since it was taken.
+            // SAFETY: `open` created it, and `take` allows one release.
             unsafe {
                 sys::napi_release_threadsafe_function(
                     function,
@@ -161,7 +165,7 @@ impl Mailbox {
         }
     }
 
-    /// Whether the process is to stay for what is still to come.
+    /// Sets whether the mailbox keeps the process alive.
     #[napi(catch_unwind)]
     pub fn keep_alive(&self, env: Env, alive: bool) {
         if let Some(Wake { function, .. }) = *self.post.wake.lock() {
@@ -176,38 +180,38 @@ impl Mailbox {
         }
     }
 
-    /// Takes what has come. Outcomes of records go into `rows`, five numbers each:
-    /// group, index in it, partition, offset, timestamp; a failed record has partition -1 and its
-    /// error's number for an offset, and a group of which all is told has index -1.
+    /// Takes the letters. Writes outcomes of records into `rows`, five numbers each: group, index in
+    /// it, partition, offset, timestamp. A failed record has partition -1 and its error's number
+    /// instead of the offset. Index -1 ends a group.
     #[napi(catch_unwind)]
     pub fn drain(&self, mut rows: Float64ArraySlice<'_>) -> Drained {
-        // SAFETY: the array is our JavaScript's own, and it does not run meanwhile.
+        // SAFETY: only our JavaScript uses the array, and it does not run meanwhile.
         let rows = unsafe { rows.as_mut() };
         let post = &self.post;
-        // Before the letters are taken: what comes from here on wakes again.
+        // Before the letters are taken: later ones wake the event loop again.
         post.woken.store(false, Ordering::SeqCst);
         let letters = std::mem::take(&mut *post.letters.lock());
         let mut rows = Rows::new(rows);
         let mut later = Vec::new();
         let taken = letters.groups.len();
         for group in letters.groups {
-            if !later.is_empty() || !group.tell(&mut rows) {
+            if !later.is_empty() || !group.report(&mut rows) {
                 later.push(group);
             }
         }
         let more = !later.is_empty();
-        let told = taken - later.len();
+        let reported = taken - later.len();
         let (answers, mut early): (Vec<_>, Vec<_>) = letters
             .answers
             .into_iter()
-            .partition(|answer| answer.after <= told);
+            .partition(|answer| answer.after <= reported);
         if more {
             let mut letters = post.letters.lock();
             for answer in &mut letters.answers {
                 answer.after += later.len();
             }
             for answer in &mut early {
-                answer.after -= told;
+                answer.after -= reported;
             }
             letters.groups.splice(0..0, later);
             letters.answers.splice(0..0, early);
@@ -216,7 +220,7 @@ impl Mailbox {
         let quiet = errors.is_empty()
             && answers.is_empty()
             && letters.ready.is_empty()
-            && letters.room.is_empty();
+            && letters.capacity.is_empty();
         let news = (!quiet).then(|| {
             let errors: Vec<_> = errors.iter().map(errors::to_json).collect();
             let answers: Vec<_> = answers.into_iter().map(|answer| answer.content).collect();
@@ -224,7 +228,7 @@ impl Mailbox {
                 "errors": errors,
                 "answers": answers,
                 "ready": letters.ready,
-                "room": letters.room,
+                "capacity": letters.capacity,
             })
             .to_string()
         });
@@ -241,13 +245,13 @@ impl Mailbox {
 }
 
 impl Post {
-    /// A group has something to tell.
+    /// A group has outcomes.
     pub(crate) fn group(&self, group: Arc<Group>) {
         self.letters.lock().groups.push(group);
         self.wake();
     }
 
-    /// An operation is done.
+    /// An operation has a result.
     pub(crate) fn answer(&self, operation: u32, outcome: Result<Value, Error>) {
         let content = match outcome {
             Ok(value) => json!({"operation": operation, "value": value}),
@@ -266,9 +270,9 @@ impl Post {
         self.wake();
     }
 
-    /// A producer's queue has room again.
-    pub(crate) fn room(&self, producer: u32) {
-        self.letters.lock().room.push(producer);
+    /// A producer's queue has capacity again.
+    pub(crate) fn capacity(&self, producer: u32) {
+        self.letters.lock().capacity.push(producer);
         self.wake();
     }
 
@@ -277,7 +281,7 @@ impl Post {
             return;
         }
         if let Some(Wake { function, .. }) = *self.wake.lock() {
-            // SAFETY: under the lock the function is not released.
+            // SAFETY: the lock prevents a release meanwhile.
             unsafe {
                 sys::napi_call_threadsafe_function(
                     function,
@@ -289,8 +293,8 @@ impl Post {
     }
 }
 
-/// Node's call when the function is released, or the environment ends: it must not be called any
-/// more. The mailbox may have been opened again since.
+/// Called by Node when the function is released or the environment ends: it must not be called after
+/// that. The mailbox may have been opened again since.
 unsafe extern "C" fn gone(_: sys::napi_env, context: *mut c_void, _: *mut c_void) {
     // SAFETY: `context` came from `Box::into_raw` in `Mailbox::open`, and this is called once.
     let context = unsafe { Box::from_raw(context.cast::<Context>()) };
@@ -300,7 +304,7 @@ unsafe extern "C" fn gone(_: sys::napi_env, context: *mut c_void, _: *mut c_void
     }
 }
 
-/// Runs work that may block on a thread of its own, and answers with its outcome.
+/// Runs blocking work on a thread of its own, and posts its result.
 pub(crate) fn in_background(
     post: &Arc<Post>,
     operation: u32,
@@ -318,7 +322,7 @@ pub(crate) fn in_background(
             for_thread.answer(operation, outcome);
         });
     if let Err(error) = spawned {
-        let message = "the system gives no thread";
+        let message = "cannot spawn a thread";
         let error = Error::new(carbon_events::ErrorKind::Internal, message).because(error);
         post.answer(operation, Err(error));
     }

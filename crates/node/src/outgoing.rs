@@ -1,5 +1,5 @@
-//! What becomes of one record's cells: an event, its JSON or raw bytes, with the caller's key,
-//! partition and headers, handed to the library.
+//! Sends one record from its cells: an event, its JSON or raw bytes, with the caller's key, partition and
+//! headers.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::cells::{Cells, Head, options};
 use crate::flat::{self, Start};
 use crate::sender::Sender;
 
-/// Sends a record of whatever content with these options, or only checks it.
+/// Sends a record with these options, or only validates it.
 macro_rules! send {
     ($options:expr, $outgoing:expr, $how:expr) => {{
         let Options {
@@ -39,7 +39,7 @@ macro_rules! send {
     }};
 }
 
-/// How a record is sent.
+/// The producer to send through, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct Via<'a> {
     pub(crate) producer: &'a EventProducer,
@@ -48,14 +48,14 @@ pub(crate) struct Via<'a> {
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum How {
-    /// Sends it, or puts it in line where the queue is full.
+    /// Sends the record. It waits while the queue is full.
     Send,
-    /// Sends nothing.
+    /// Only validates the record.
     Check,
 }
 
 impl Sender {
-    /// Sends the record whose cells these are. `None` where it is only checked.
+    /// Sends the record in these cells. Returns `None` if it is only validated.
     pub(crate) fn deliver(
         &self,
         head: &Head,
@@ -82,17 +82,17 @@ impl Sender {
             100..200 => {
                 let json: Cow<'_, str> = cells.take()?;
                 let send = |event: &Event<'_>| self.event(event, options, via);
-                let keeps = head.options & options::KEEPS != 0;
+                let keeps = head.options & options::KEEP_HASHES != 0;
                 self.with_json(head.kind - 100, json.as_bytes(), keeps, send)
             }
-            200..300 => self.mended(head.kind - 200, cells, options, via),
+            200..300 => self.lenient(head.kind - 200, cells, options, via),
             300..400 => self.flat(head.kind - 300, cells, options, true, via),
             _ => self.flat(head.kind - 400, cells, options, false, via),
         }
     }
 
-    /// An event of the old package's callers as Avro: what they meant is taken where it can be.
-    fn mended(
+    /// Sends an event of the drop-in's callers as Avro. Reads it leniently.
+    fn lenient(
         &self,
         number: i32,
         cells: &mut Cells<'_>,
@@ -108,8 +108,8 @@ impl Sender {
         })
     }
 
-    /// An event of the old package's callers as the JSON object that they always wrote: its values
-    /// one by one, or all members as JavaScript wrote them. Only sensitive values are changed.
+    /// Sends an event of the drop-in's callers as flat JSON, from its values or from the members as
+    /// JavaScript wrote them. Changes sensitive values only.
     fn flat<'a>(
         &self,
         number: i32,
@@ -142,8 +142,8 @@ impl Sender {
             flat::members(number, cells, &mut object)?
         };
         let topic = format!("{}{}", self.topic_prefix, topic.name());
-        if sensitive && let Cow::Owned(treated) = self.protected(&topic, &object) {
-            object = treated;
+        if sensitive && let Cow::Owned(protected) = self.protected(&topic, &object) {
+            object = protected;
         }
         self.raw(&topic, Some(object.into()), options, via)
     }
@@ -152,7 +152,8 @@ impl Sender {
         protect_json(topic, &self.topic_prefix, json)
     }
 
-    /// Gives the event that is this JSON to `work`; `keeps_hashes` where it is one that was read.
+    /// Calls `work` with the event in this JSON. With `keeps_hashes` it is an event that was read, and
+    /// its hashes are kept.
     pub(crate) fn with_json<T>(
         &self,
         number: i32,
@@ -172,7 +173,7 @@ impl Sender {
         })
     }
 
-    /// Gives what stands in an envelope that is not complete to `work`.
+    /// Calls `work` with the defaults of the envelope.
     fn with_fill<T>(&self, topic: Topic, work: impl FnOnce(&Fill<'_>) -> T) -> T {
         let envelope = Envelope::new(topic.spec().record);
         work(&Fill {
@@ -212,9 +213,9 @@ fn topic(number: i32) -> Result<Topic> {
     topic.copied().ok_or_else(crate::cells::no_symbol)
 }
 
-/// What a caller chose for a record beside its content.
+/// The caller's options of one record.
 struct Options<'a> {
-    /// `Some(None)` is no key.
+    /// `Some(None)` sends the record without a key.
     key: Option<Option<Cow<'a, [u8]>>>,
     partition: Option<i32>,
     headers: Vec<Header>,

@@ -1,15 +1,15 @@
-//! A consumer as JavaScript has it.
+//! The addon's consumer.
 //!
 //! ```text
-//!  EventConsumer ── batches ──▶ thread of its own: decodes, packs ──▶ up to AHEAD chunks
+//!  EventConsumer ── batches ──▶ reader thread: decodes, packs ──────▶ up to AHEAD chunks
 //!                                                    ▲                 │ mailbox: ready
 //!  finish(sequence) ◀── JavaScript ◀── take() ◀─────┼─────────────────┘
 //!                            └── give_back(sequence) ─┘
 //! ```
 //!
-//! A chunk is a [`Part`] of its batch: what JavaScript's readers acknowledge in any order is committed
-//! up to the first record that is not acknowledged, and a rebalance waits for no chunk but those that
-//! JavaScript has.
+//! A chunk is a [`Part`] of its batch. Readers in JavaScript acknowledge chunks in any order; a commit
+//! stops at the first record that is not acknowledged. A rebalance waits only for the chunks that
+//! JavaScript holds.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,12 +30,12 @@ use crate::settings::{self, Client};
 
 /// Chunks that are packed before JavaScript asks for them.
 const AHEAD: usize = 3;
-/// The most records of a chunk, and about the most text: what JavaScript unpacks in a millisecond,
-/// and what an event that is kept keeps of its neighbours' texts.
+/// Limits of a chunk: JavaScript unpacks it in a millisecond, and an event that is kept keeps the texts
+/// of its chunk alive.
 const CHUNK_RECORDS: u32 = 512;
 const CHUNK_BYTES: usize = 128 << 10;
-/// How often the thread looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often the reader thread checks whether to end.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A consumer.
 #[napi]
@@ -46,27 +46,27 @@ pub struct Consumer {
 /// A chunk of records.
 #[napi(object)]
 pub struct Taken {
-    /// By which JavaScript says what became of it.
+    /// The number by which JavaScript acknowledges or returns it.
     pub sequence: u32,
-    /// How many records it has.
+    /// The number of records.
     pub records: u32,
-    /// The texts of all of them.
+    /// The texts of all records.
     pub text: Either<Latin1String, String>,
-    /// The topics by their numbers, as JSON.
+    /// The topics by number, as JSON.
     pub topics: String,
-    /// The errors by their numbers, as JSON.
+    /// The errors by number, as JSON.
     pub errors: Option<String>,
-    /// How many cells are needed; the chunk stays where it is if there were fewer.
+    /// The number of cells. If the array is smaller, the chunk is not taken.
     pub cells: u32,
 }
 
 #[napi]
 impl Consumer {
-    /// A consumer with these options. `id` is what the mailbox calls it by.
+    /// Creates a consumer. `id` is its number in the mailbox.
     #[napi(constructor, catch_unwind)]
     pub fn new(mailbox: &Mailbox, id: u32, options: String) -> napi::Result<Self> {
         let settings =
-            settings::read(&options, Client::Consumer).map_err(|error| thrown(&error))?;
+            settings::read(&options, Client::Consumer, None).map_err(|error| thrown(&error))?;
         let close_timeout = settings.consumer.close_timeout;
         let consumer = EventConsumer::builder().settings(settings).build();
         let reading = Arc::new(Reading {
@@ -85,15 +85,15 @@ impl Consumer {
         Ok(Consumer { reading })
     }
 
-    /// The next chunk: its cells go into `cells`. `null` where none is there yet.
+    /// Takes the next chunk and writes its cells into `cells`. Returns `null` if there is none.
     #[napi(catch_unwind)]
     pub fn take(&self, mut cells: Float64ArraySlice<'_>) -> napi::Result<Option<Taken>> {
-        // SAFETY: the array is our JavaScript's own, and it does not run meanwhile.
+        // SAFETY: only our JavaScript uses the array, and it does not run meanwhile.
         let cells = unsafe { cells.as_mut() };
         self.reading.take(cells).map_err(|error| thrown(&error))
     }
 
-    /// Whether everything has been read that there is, and taken.
+    /// Whether the end of every assigned partition was reached and every chunk was taken.
     #[napi(catch_unwind)]
     pub fn at_end(&self) -> bool {
         let state = self.reading.state.lock();
@@ -102,7 +102,7 @@ impl Consumer {
         is_empty && self.reading.consumer.at_end()
     }
 
-    /// Every record of a chunk is acknowledged.
+    /// Acknowledges every record of a chunk.
     #[napi(catch_unwind)]
     pub fn finish(&self, sequence: u32) {
         if let Some(part) = self.reading.end_holding(sequence) {
@@ -110,7 +110,7 @@ impl Consumer {
         }
     }
 
-    /// The first `records` of a chunk are acknowledged; the others come again.
+    /// Acknowledges the first `records` of a chunk. The next read returns the others.
     #[napi(catch_unwind)]
     pub fn give_back(&self, sequence: u32, records: u32) {
         if let Some(part) = self.reading.end_holding(sequence) {
@@ -119,7 +119,7 @@ impl Consumer {
         }
     }
 
-    /// The first `records` of a chunk are acknowledged; the others are still in JavaScript's hands.
+    /// Acknowledges the first `records` of a chunk. JavaScript keeps the others.
     #[napi(catch_unwind)]
     pub fn progress(&self, sequence: u32, records: u32) {
         let state = self.reading.state.lock();
@@ -128,7 +128,7 @@ impl Consumer {
         }
     }
 
-    /// Commits what is acknowledged, and waits for the answer.
+    /// Commits what is acknowledged and waits for the broker's answer.
     #[napi(catch_unwind)]
     pub fn commit(&self, operation: u32, timeout_ms: f64) {
         let reading = Arc::clone(&self.reading);
@@ -139,8 +139,8 @@ impl Consumer {
         });
     }
 
-    /// Stops reading, commits what is acknowledged and leaves the group: within the setting's time where
-    /// none is given.
+    /// Stops reading, commits what is acknowledged and leaves the group. The default timeout is
+    /// `close_timeout_ms`.
     #[napi(catch_unwind)]
     pub fn close(&self, operation: u32, timeout_ms: Option<f64>) {
         let reading = Arc::clone(&self.reading);
@@ -152,7 +152,7 @@ impl Consumer {
         });
     }
 
-    /// The partitions that are ours now: `[{topic, partition}]` as JSON.
+    /// The assigned partitions: `[{topic, partition}]` as JSON.
     #[napi(catch_unwind)]
     pub fn assignment(&self) -> String {
         let partitions = self.reading.consumer.assignment();
@@ -163,7 +163,7 @@ impl Consumer {
         Value::from(partitions).to_string()
     }
 
-    /// The consumer's metrics in Prometheus' text format.
+    /// The consumer's metrics in the Prometheus text format.
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> String {
         self.reading.consumer.metrics().to_prometheus()
@@ -172,7 +172,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // On JavaScript's thread, which must not wait for brokers.
+        // JavaScript's thread must not wait for brokers.
         self.reading.stop();
         let reading = Arc::clone(&self.reading);
         let _ = std::thread::Builder::new()
@@ -187,14 +187,14 @@ struct Reading {
     consumer: EventConsumer,
     close_timeout: Duration,
     state: Mutex<State>,
-    /// JavaScript has taken a chunk.
+    /// Notified when JavaScript has taken a chunk.
     taken: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     packed: VecDeque<Result<Packed>>,
-    /// Chunks that JavaScript has and has said nothing of.
+    /// Chunks that JavaScript holds.
     held: VecDeque<Held>,
     sequence: u32,
     stopped: bool,
@@ -206,7 +206,7 @@ struct Packed {
     part: Part,
 }
 
-/// Records in JavaScript's hands.
+/// A chunk that JavaScript holds.
 struct Held {
     sequence: u32,
     part: Part,
@@ -224,12 +224,12 @@ impl Reading {
                     return;
                 }
             }
-            match self.consumer.next_batch(LOOK) {
+            match self.consumer.next_batch(CHECK_INTERVAL) {
                 Ok(Some(batch)) => self.pack(batch),
                 Ok(None) => {
                     let at_end = self.consumer.at_end();
                     self.state.lock().ended = at_end;
-                    // Again and again: there is no end during a rebalance, when JavaScript may look.
+                    // Repeated, because JavaScript may have checked during a rebalance, without an end.
                     if at_end {
                         self.post.ready(self.id);
                     }
@@ -247,7 +247,7 @@ impl Reading {
         }
     }
 
-    /// Waits until JavaScript has heard of an error; true where there is to be no more.
+    /// Waits until JavaScript has taken an error. Returns whether the consumer was stopped.
     fn wait_taken(&self) -> bool {
         let mut state = self.state.lock();
         while !state.stopped && !state.packed.is_empty() {
@@ -292,7 +292,7 @@ impl Reading {
         }
     }
 
-    /// The records behind the first `done` are taken before any that were fetched after them.
+    /// Inserts the records after the first `done` before the chunks that were fetched later.
     fn give_back(&self, mut part: Part, done: usize) {
         part.leave(done);
         if part.is_empty() {
@@ -335,8 +335,8 @@ impl Reading {
             self.taken.notify_all();
         };
         let needed = chunk.cells.len();
-        if let Some(room) = cells.get_mut(..needed) {
-            room.copy_from_slice(&chunk.cells);
+        if let Some(target) = cells.get_mut(..needed) {
+            target.copy_from_slice(&chunk.cells);
         }
         state.sequence = state.sequence.wrapping_add(1);
         let held = Held {
@@ -364,7 +364,7 @@ impl Reading {
         Ok(Some(taken))
     }
 
-    /// The chunk that JavaScript has in hand no longer.
+    /// Removes a chunk that JavaScript holds.
     fn end_holding(&self, sequence: u32) -> Option<Part> {
         let mut state = self.state.lock();
         let mut held = state.held.iter();
@@ -386,7 +386,7 @@ impl Reading {
 }
 
 impl Taken {
-    /// A chunk needs so many cells.
+    /// Not taken: the chunk needs this many cells.
     fn nothing(cells: u32) -> Self {
         Taken {
             sequence: 0,

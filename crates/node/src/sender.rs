@@ -1,11 +1,11 @@
-//! A producer as JavaScript has it.
+//! The addon's producer.
 //!
 //! ```text
-//!  send(cells) ── records ──▶ EventProducer, at once, on JavaScript's thread; what finds the queue full
-//!      │                      is in the library's line
-//!      │ the producer does not run yet
+//!  send(cells) ── records ──▶ EventProducer, on JavaScript's thread. While the queue is full, records
+//!      │                      wait in the core.
+//!      │ the producer is not started
 //!      ▼
-//!  unsent calls ── in order ──▶ the thread that starts it, and ends then
+//!  unsent calls ── in order ──▶ a thread that starts the producer, sends them and ends
 //! ```
 
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use carbon_events::compat::config;
 use carbon_events::config::EventFormat;
 use carbon_events::sync::{Condvar, Mutex};
 use carbon_events::{Error, ErrorKind, EventProducer, Result};
@@ -23,7 +24,7 @@ use serde_json::Value;
 use crate::cells::{Cells, Text};
 use crate::engine::Engine;
 use crate::errors::thrown;
-use crate::group::{Fate, Group};
+use crate::group::{Group, Sent};
 use crate::mailbox::{Mailbox, Post, in_background};
 use crate::outgoing::{How, Via};
 use crate::settings::{self, Client};
@@ -35,34 +36,34 @@ pub struct Producer {
     post: Arc<Post>,
 }
 
-/// What became of the records so far.
+/// Counts of the records so far.
 #[napi(object)]
 pub struct Stats {
-    /// Records that were taken, those in line for a full queue included.
+    /// Accepted records, including those that wait while the queue is full.
     pub accepted: f64,
-    /// Records that the brokers acknowledged.
+    /// Records that the broker acknowledged.
     pub delivered: f64,
-    /// Records that ended in an error.
+    /// Records that failed.
     pub failed: f64,
-    /// Records on their way.
+    /// Records in flight.
     pub queued: f64,
 }
 
 #[napi]
 impl Producer {
-    /// A producer with these options. `id` is what the mailbox calls it by; `old` makes it write
-    /// what the old package's methods write.
+    /// Creates a producer. `id` is its number in the mailbox. With `drop_in` it shares an engine and has
+    /// the drop-in's default format.
     #[napi(constructor, catch_unwind)]
-    pub fn new(mailbox: &Mailbox, id: u32, options: String, old: bool) -> napi::Result<Self> {
-        let sender = Sender::new(mailbox.post(), id, &options, old).map_err(|e| thrown(&e))?;
+    pub fn new(mailbox: &Mailbox, id: u32, options: String, drop_in: bool) -> napi::Result<Self> {
+        let sender = Sender::new(mailbox.post(), id, &options, drop_in).map_err(|e| thrown(&e))?;
         Ok(Producer {
             sender: Arc::new(sender),
             post: Arc::clone(mailbox.post()),
         })
     }
 
-    /// Sends `count` records; with `whole` all of them, or none where one is refused. Returns
-    /// whether the queue is full now; the mailbox tells when it is not any more.
+    /// Sends `count` records; with `whole` all of them, or none if one is invalid. Returns whether the
+    /// queue is full. The mailbox reports when it has capacity again.
     #[napi(catch_unwind)]
     pub fn send(
         &self,
@@ -78,7 +79,7 @@ impl Producer {
         self.sender.send(cells, text, count, whole, group)
     }
 
-    /// Refuses the JSON of an event that `send` would refuse.
+    /// Validates the JSON of an event as `send` does, without sending it.
     #[napi(catch_unwind)]
     pub fn check(&self, number: i32, json: String) -> napi::Result<()> {
         let checked = self
@@ -97,7 +98,7 @@ impl Producer {
         });
     }
 
-    /// Waits until all records so far are settled.
+    /// Waits until every record sent so far is delivered or failed.
     #[napi(catch_unwind)]
     pub fn flush(&self, operation: u32, timeout_ms: f64) {
         let sender = Arc::clone(&self.sender);
@@ -107,7 +108,7 @@ impl Producer {
         });
     }
 
-    /// Delivers what was taken, and ends the producer: within the setting's time where none is given.
+    /// Delivers the accepted records and closes the producer. The default timeout is `close_timeout_ms`.
     #[napi(catch_unwind)]
     pub fn close(&self, operation: u32, timeout_ms: Option<f64>) {
         let sender = Arc::clone(&self.sender);
@@ -129,12 +130,19 @@ impl Producer {
         });
     }
 
-    /// As `flush`, blocking the event loop: for the process' last moments. Gives what is left.
+    /// Like `flush`, but blocks the event loop, at the exit of the process. Returns the number of records
+    /// that are left.
     #[napi(catch_unwind)]
     pub fn flush_blocking(&self, timeout_ms: f64) -> f64 {
-        // What is left is counted, and told by the caller.
+        // The caller reports the records that are left.
         let _ = self.sender.flush(duration(timeout_ms));
         self.stats().queued
+    }
+
+    /// A message for each option that the old package ignores because no setting has its name.
+    #[napi(getter, catch_unwind)]
+    pub fn unknown_options(&self) -> Vec<String> {
+        self.sender.unknown_options.clone()
     }
 
     /// Whether events are written as JSON.
@@ -143,7 +151,7 @@ impl Producer {
         self.sender.json
     }
 
-    /// What became of the records so far.
+    /// Counts of the records so far.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> Stats {
         let stats = self.sender.engine.stats();
@@ -156,7 +164,7 @@ impl Producer {
         }
     }
 
-    /// The producer's metrics in Prometheus' text format.
+    /// The producer's metrics in the Prometheus text format.
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> String {
         self.sender.engine.metrics()
@@ -165,7 +173,7 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // On JavaScript's thread, which must not wait for brokers.
+        // JavaScript's thread must not wait for brokers.
         let sender = Arc::clone(&self.sender);
         let open = sender.engine.stats().queued > 0 || !sender.state.lock().closed;
         if open && sender.engine.ends_with_its_owner() {
@@ -182,28 +190,29 @@ pub(crate) fn duration(ms: f64) -> Duration {
 
 pub(crate) struct Sender {
     engine: Engine,
-    /// The `source` of events that name none.
+    /// The default `source` of events.
     pub(crate) service: String,
-    /// The same as a JSON string.
+    /// `service` as a JSON string.
     pub(crate) service_json: String,
-    /// Whether the old package's callers are written as JSON, which takes anything.
+    /// Whether events are written as JSON.
     json: bool,
     pub(crate) topic_prefix: String,
     close_timeout: Duration,
-    /// Woken when a full queue has capacity again.
+    unknown_options: Vec<String>,
+    /// Notified when a full queue has capacity again.
     ready: Waker,
     state: Mutex<State>,
-    /// The producer has started.
+    /// Notified when the producer has started.
     started: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Calls that came while the producer starts.
+    /// Calls that were made while the producer starts.
     unsent: VecDeque<Packed>,
     unsent_records: u64,
     starting: bool,
-    /// Whether the producer runs: what was sent before started it.
+    /// Whether the producer has started.
     running: bool,
     closed: bool,
 }
@@ -213,12 +222,12 @@ struct Packed {
     cells: Vec<f64>,
     text: Text,
     count: u32,
-    /// Whether all of them are sent, or none.
+    /// Whether to send all of them or none.
     whole: bool,
     group: Arc<Group>,
 }
 
-/// Tells JavaScript that a producer's queue has capacity again.
+/// Reports to JavaScript that a producer's queue has capacity again.
 struct Ready {
     post: Arc<Post>,
     id: u32,
@@ -226,16 +235,18 @@ struct Ready {
 
 impl Wake for Ready {
     fn wake(self: Arc<Self>) {
-        self.post.room(self.id);
+        self.post.capacity(self.id);
     }
 }
 
 impl Sender {
-    fn new(post: &Arc<Post>, id: u32, options: &str, old: bool) -> Result<Self> {
-        let mut settings = settings::read(options, Client::Producer)?;
-        if old {
-            settings::old_format(&mut settings);
-            settings::check_files(&settings.connection)?;
+    fn new(post: &Arc<Post>, id: u32, options: &str, drop_in: bool) -> Result<Self> {
+        let mut unknown_options = Vec::new();
+        let ignored = drop_in.then_some(&mut unknown_options);
+        let mut settings = settings::read(options, Client::Producer, ignored)?;
+        if drop_in {
+            config::choose_format(&mut settings);
+            config::check_files(&settings.connection)?;
         }
         let format = settings.producer.event_format(EventFormat::Avro);
         let (connection, producer) = (&settings.connection, &settings.producer);
@@ -249,13 +260,14 @@ impl Sender {
                 post: Arc::clone(post),
                 id,
             })),
-            engine: Engine::new(settings, old)?,
+            engine: Engine::new(settings, drop_in)?,
+            unknown_options,
             state: Mutex::default(),
             started: Condvar::new(),
         })
     }
 
-    /// Sends the records of one call; whether the queue is full now.
+    /// Sends the records of one call. Returns whether the queue is full.
     fn send(
         self: &Arc<Self>,
         cells: &[f64],
@@ -267,7 +279,7 @@ impl Sender {
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
-            let message = "the producer is closed; make a new one";
+            let message = "the producer is closed; create a new one";
             refuse(&group, count, &Error::new(ErrorKind::Closed, message));
             return false;
         }
@@ -288,7 +300,7 @@ impl Sender {
         true
     }
 
-    /// Starts the producer on a thread of its own: it may take time.
+    /// Starts the producer on a thread of its own, because that may take time.
     fn start(self: &Arc<Self>, state: &mut State) {
         if state.starting {
             return;
@@ -332,8 +344,8 @@ impl Sender {
         }
     }
 
-    /// Sends records one by one; whether the queue is full then. Where they are `whole`, all are checked
-    /// before the first is sent.
+    /// Sends records one by one. Returns whether the queue is full. With `whole`, validates all of them
+    /// before it sends the first.
     fn run(&self, mut cells: Cells<'_>, count: u32, whole: bool, group: &Arc<Group>) -> bool {
         let producer = match self.engine.producer() {
             Ok(producer) => producer,
@@ -363,7 +375,7 @@ impl Sender {
         let mut refused = Vec::new();
         for index in 0..count {
             match deliver(&mut cells, How::Send) {
-                Ok(admission) => sent.extend(admission.map(|one| (index, Fate::of(one)))),
+                Ok(admission) => sent.extend(admission.map(|one| (index, Sent::new(one)))),
                 Err(error) => refused.push((index, error)),
             }
         }
@@ -371,14 +383,14 @@ impl Sender {
         self.is_full(&producer)
     }
 
-    /// Whether the queue is full: then `ready` is woken when it is not any more.
+    /// Whether the queue is full. If so, notifies `ready` when it has capacity again.
     fn is_full(&self, producer: &EventProducer) -> bool {
         producer
             .poll_ready(&mut Context::from_waker(&self.ready))
             .is_pending()
     }
 
-    /// Waits until nothing is unsent.
+    /// Waits until the producer has started and no call is unsent.
     fn wait_started(&self, deadline: Instant) -> Result<()> {
         let mut state = self.state.lock();
         while state.starting {
@@ -406,15 +418,15 @@ impl Sender {
         let started = self.wait_started(deadline);
         let left = || deadline.saturating_duration_since(Instant::now());
         if self.engine.ends_with_its_owner() {
-            // Records in line are delivered as well; closing alone would refuse them. What a flush in
-            // vain leaves, closing counts.
+            // Closing rejects the records that wait for capacity, so they are flushed first. The close
+            // counts the records that the flush leaves.
             let _ = self.engine.flush(left());
         }
         started.and(self.engine.close(left()))
     }
 }
 
-/// Refuses all records of a call.
+/// Rejects all records of a call.
 fn refuse(group: &Arc<Group>, count: u32, error: &Error) {
     let refused = (0..count).map(|index| (index, error.clone()));
     group.add(Vec::new(), refused.collect());

@@ -1,13 +1,13 @@
-//! Options of JavaScript to settings of the library.
+//! Converts JavaScript options to settings.
 
 use std::collections::HashMap;
 
-use carbon_events::config::{self, ConnectionSettings, EventFormat, SettingKind, Settings};
+use carbon_events::config::{self, Settings};
 use carbon_events::{Error, ErrorKind, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-/// What the options are for.
+/// The client that the options are for.
 #[derive(Clone, Copy)]
 pub(crate) enum Client {
     Producer,
@@ -21,22 +21,31 @@ impl Client {
             Client::Consumer => "consumer",
         }
     }
+
+    fn has(self, option: &str) -> bool {
+        config::options(self.group()).any(|setting| setting.option() == option)
+    }
 }
 
-/// What JavaScript gives: its environment, which in a worker and in Jest is one of its own and not
-/// the process', and settings in camel case, with those of the registry in an object of their own.
+/// The JavaScript environment variables, which in a worker and in Jest differ from the process', and
+/// settings in camel case, with those of the registry in an object of their own.
 #[derive(Deserialize)]
 struct Given {
     environment: HashMap<String, String>,
     settings: Map<String, Value>,
 }
 
-/// The environment's settings, and above them the options.
-pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
+/// The environment's settings, overridden by the options. With `unknown`, unknown options are
+/// ignored, and the message of each one's error is added to it.
+pub(crate) fn read(
+    options: &str,
+    client: Client,
+    mut unknown: Option<&mut Vec<String>>,
+) -> Result<Settings> {
     let given: Given = serde_json::from_str(options).map_err(|error| {
         Error::new(
             ErrorKind::InvalidConfig,
-            format!("the options are no JSON: {error}"),
+            format!("the options are not valid JSON: {error}"),
         )
     })?;
     let mut settings = Settings::from_lookup(|name| given.environment.get(name).cloned())?;
@@ -47,38 +56,19 @@ pub(crate) fn read(options: &str, client: Client) -> Result<Settings> {
                     settings.set("registry", &snake(name), value)?;
                 }
             }
-            _ => settings.set_option(client.group(), &snake(name), value)?,
+            _ => {
+                let name = snake(name);
+                let outcome = settings.set_option(client.group(), &name, value);
+                match (outcome, &mut unknown) {
+                    (Err(error), Some(unknown)) if !client.has(&name) => {
+                        unknown.push(error.message().to_owned());
+                    }
+                    (outcome, _) => outcome?,
+                }
+            }
         }
     }
     Ok(settings)
-}
-
-/// What the old package's methods write: Avro where there is a registry, else JSON as ever.
-pub(crate) fn old_format(settings: &mut Settings) {
-    let format = if settings.registry.is_configured() {
-        EventFormat::Avro
-    } else {
-        EventFormat::Json
-    };
-    settings.producer.format = Some(settings.producer.format.unwrap_or(format));
-}
-
-/// Refuses a certificate file that cannot be read, by its variable, as the old package did: when the
-/// producer is made.
-pub(crate) fn check_files(connection: &ConnectionSettings) -> Result<()> {
-    connection.check_files().map_err(|error| {
-        let of = |name: &str| config::settings().find(|setting| setting.name == name);
-        let variable = error.get("setting").and_then(of).and_then(|one| one.env);
-        let (Some(variable), Some(path)) = (variable, error.get("path")) else {
-            return error;
-        };
-        let message = format!("{} ({variable}, {path})", error.message());
-        error
-            .context()
-            .fold(Error::new(error.kind(), message), |error, (name, value)| {
-                error.with(name, value)
-            })
-    })
 }
 
 /// `deliveryTimeoutMs` to `delivery_timeout_ms`.
@@ -98,33 +88,4 @@ pub(crate) fn variables() -> Vec<&'static str> {
     config::settings()
         .filter_map(|setting| setting.env)
         .collect()
-}
-
-/// Every setting of the library.
-pub(crate) fn table() -> String {
-    let rows: Vec<_> = config::settings()
-        .map(|setting| {
-            let (kind, choices) = match setting.kind {
-                SettingKind::Text => ("text", None),
-                SettingKind::Boolean => ("boolean", None),
-                SettingKind::Integer => ("integer", None),
-                SettingKind::Milliseconds => ("milliseconds", None),
-                SettingKind::List => ("list", None),
-                SettingKind::Map => ("map", None),
-                SettingKind::Choice(choices) => ("choice", Some(choices)),
-                _ => ("text", None),
-            };
-            json!({
-                "group": setting.group,
-                "name": setting.name,
-                "env": setting.env,
-                "kind": kind,
-                "choices": choices,
-                "default": (setting.default)(),
-                "secret": setting.secret,
-                "doc": setting.doc(),
-            })
-        })
-        .collect();
-    Value::from(rows).to_string()
 }

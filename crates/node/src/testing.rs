@@ -1,4 +1,4 @@
-//! The in-process broker and registry, with their faults, for services' own tests.
+//! The in-process broker and registry, with faults on demand, for the tests of a service.
 
 use carbon_events::testkit::{Api, BrokerError, Platform, RegistryFault};
 use carbon_events::{Error, ErrorKind, Result};
@@ -15,14 +15,14 @@ pub struct TestPlatform {
     platform: Option<Platform>,
 }
 
-/// The value of that name among those of an enum.
+/// The enum variant with this name.
 macro_rules! by_name {
     ($of:ident, $name:expr, [$($variant:ident),* $(,)?]) => {
         match $name {
             $(stringify!($variant) => Ok($of::$variant),)*
             other => Err(Error::new(
                 ErrorKind::InvalidConfig,
-                format!("{} has no `{other}`: one of {}", stringify!($of), [$(stringify!($variant)),*].join(", ")),
+                format!("unknown {} `{other}`: use one of {}", stringify!($of), [$(stringify!($variant)),*].join(", ")),
             )),
         }
     };
@@ -79,7 +79,7 @@ fn broker_error(name: &str) -> Result<BrokerError> {
 
 #[napi]
 impl TestPlatform {
-    /// Starts so many brokers, with the platform's topics, and a registry.
+    /// Starts brokers with the platform's topics, and a registry.
     #[napi(constructor, catch_unwind)]
     pub fn new(nodes: u8, topic_prefix: String) -> napi::Result<Self> {
         let platform = Platform::start_cluster(nodes.max(1))
@@ -93,7 +93,7 @@ impl TestPlatform {
         })
     }
 
-    /// Ends both.
+    /// Stops brokers and registry.
     #[napi(catch_unwind)]
     pub fn stop(&mut self) {
         self.platform = None;
@@ -116,30 +116,30 @@ impl TestPlatform {
         Ok(self.platform()?.registry().url())
     }
 
-    /// Adds a topic.
+    /// Creates a topic.
     #[napi(catch_unwind)]
     pub fn create_topic(&self, name: String, partitions: i32) -> napi::Result<()> {
-        told(self.platform()?.broker().create_topic(&name, partitions))
+        or_thrown(self.platform()?.broker().create_topic(&name, partitions))
     }
 
-    /// Has every broker refuse connections, or accept them again.
+    /// Makes the brokers accept or refuse connections.
     #[napi(catch_unwind)]
     pub fn brokers_up(&self, up: bool) -> napi::Result<()> {
         let broker = self.platform()?.broker();
-        told(if up {
+        or_thrown(if up {
             broker.bring_up()
         } else {
             broker.take_down()
         })
     }
 
-    /// Has brokers take this long for each answer.
+    /// Delays each answer of the brokers.
     #[napi(catch_unwind)]
     pub fn delay(&self, ms: f64) -> napi::Result<()> {
-        told(self.platform()?.broker().delay(duration(ms)))
+        or_thrown(self.platform()?.broker().delay(duration(ms)))
     }
 
-    /// Has the next `count` requests of a kind fail.
+    /// Answers the next `count` requests of a type with an error.
     #[napi(catch_unwind)]
     pub fn fail_next(&self, request: String, count: u32, error: String) -> napi::Result<()> {
         let broker = self.platform()?.broker();
@@ -147,18 +147,18 @@ impl TestPlatform {
             broker.fail_next(api(&request)?, count as usize, broker_error(&error)?);
             Ok(())
         };
-        told(fail())
+        or_thrown(fail())
     }
 
-    /// Has a topic fail for producers until it is taken back with `null`.
+    /// Answers metadata requests for a topic with an error; `null` ends it.
     #[napi(catch_unwind)]
     pub fn fail_topic(&self, topic: String, error: Option<String>) -> napi::Result<()> {
         let error = error.as_deref().map(broker_error).transpose();
         let broker = self.platform()?.broker();
-        told(error.and_then(|error| broker.fail_topic(&topic, error)))
+        or_thrown(error.and_then(|error| broker.fail_topic(&topic, error)))
     }
 
-    /// Has the registry refuse connections, or accept them again.
+    /// Makes the registry accept or refuse connections.
     #[napi(catch_unwind)]
     pub fn registry_up(&self, up: bool) -> napi::Result<()> {
         let registry = self.platform()?.registry();
@@ -170,7 +170,7 @@ impl TestPlatform {
         Ok(())
     }
 
-    /// Has the registry's next `calls` be answered with this HTTP status, or after this time.
+    /// Answers the registry's next `calls` with an HTTP status or after a delay; otherwise disconnects.
     #[napi(catch_unwind)]
     pub fn fail_registry(
         &self,
@@ -193,13 +193,13 @@ impl TestPlatform {
         Ok(Value::from(self.platform()?.registry().versions(&subject)).to_string())
     }
 
-    /// How many calls the registry had.
+    /// The number of calls to the registry so far.
     #[napi(getter, catch_unwind)]
     pub fn registry_calls(&self) -> napi::Result<f64> {
         Ok(self.platform()?.registry().calls().total as f64)
     }
 }
 
-fn told(outcome: Result<()>) -> napi::Result<()> {
+fn or_thrown(outcome: Result<()>) -> napi::Result<()> {
     outcome.map_err(|error| thrown(&error))
 }

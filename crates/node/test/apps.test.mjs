@@ -1,4 +1,4 @@
-// Web applications that were written for the old package, under load.
+// Web applications that use the drop-in, under load.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-// Bundlers and tracers take the addon along, and a test runner finds nothing that is left open.
+// Bundlers and tracers include the addon, and a test runner finds no open handle.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -17,7 +17,7 @@ const modules = join(installed, '../..');
 const addon = readdirSync(dirname(installed)).find((name) => name !== 'event-producer');
 const ADDON = `node_modules/@254carbon/${addon}/carbon-events.node`;
 
-/** Uses the package down to a broker: what is bundled must be all of it. */
+/** Sends to a broker, so that the bundle must be complete. */
 const PROGRAM = `
   const { EventProducer, EventConsumer } = require('@254carbon/event-producer');
   const { TestPlatform } = require('@254carbon/event-producer/testing');
@@ -33,7 +33,7 @@ const PROGRAM = `
   })();
 `;
 
-/** A folder with the program, from which the packages are found. */
+/** A folder with the program that can resolve the packages. */
 function folder(t) {
   const path = mkdtempSync(join(tmpdir(), 'carbon-events-bundle-'));
   t.after(() => rmSync(path, { recursive: true }));
@@ -43,7 +43,7 @@ function folder(t) {
   return { path, program };
 }
 
-/** Runs what was bundled, in a place from which no package is found. */
+/** Runs a bundle in a folder that cannot resolve any package. */
 function runs(t, from, file) {
   const away = mkdtempSync(join(tmpdir(), 'carbon-events-bundled-'));
   t.after(() => rmSync(away, { recursive: true }));
@@ -151,7 +151,7 @@ test('pkg needs no assets: the addon is the main file of a package that is requi
   assert.ok(Object.hasOwn(manifest.optionalDependencies, name));
   assert.equal(main, 'carbon-events.node');
   assert.ok(files.includes(main));
-  // pkg takes the files of `require` with a literal, and no other call, as part of the program.
+  // pkg includes only files that `require` names by a literal.
   const source = readFileSync(join(installed, 'lib/native.js'), 'utf8');
   const required = [...source.matchAll(/require\(([^)]*)\)/g)].map(([, what]) => what);
   assert.deepEqual(required.filter((what) => !/^'[^']+'$/.test(what)), []);

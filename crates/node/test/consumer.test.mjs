@@ -1,4 +1,4 @@
-// Consumers: what is read, what counts as handled, what is no event.
+// Consumers: reading, acknowledgement, undecodable records.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -24,7 +24,7 @@ async function filled(t, count) {
   return `${topicPrefix}system-health`;
 }
 
-/** What a new member of the group reads. */
+/** The records that a new member of the group reads. */
 async function latencies(t, topics, groupId) {
   const seen = [];
   for await (const { event } of reader(t, topics, { groupId, detectEnd: true })) seen.push(event.latencyMs);
@@ -48,7 +48,7 @@ test('the iterator gives every record once, in order, and ends with the consumer
   assert.deepEqual(seen, [...Array(2_000).keys()]);
 });
 
-test('what was handled before a close is not read again, what was not is', async (t) => {
+test('acknowledged records are not read again after a close, others are', async (t) => {
   const topic = await filled(t, 1_500);
   const groupId = name('g');
   const first = reader(t, topic, { groupId });
@@ -60,7 +60,7 @@ test('what was handled before a close is not read again, what was not is', async
   await first.close();
   const second = reader(t, topic, { groupId });
   const batch = await second.nextBatch();
-  // The record in hand when the loop was left counts as not handled.
+  // The last record of the loop is not acknowledged.
   assert.equal(batch[0].event.latencyMs, 699);
 });
 
@@ -243,7 +243,7 @@ test('a tombstone has no event and no error', async (t) => {
   assert.match(consumer.metrics(), /undecodable_records_total\{[^}]*\} 0/);
 });
 
-test('commit says what is handled so far', async (t) => {
+test('commit commits what is acknowledged', async (t) => {
   const topic = await filled(t, 10);
   const groupId = name('g');
   const consumer = reader(t, topic, { groupId, autoCommit: false });
@@ -266,7 +266,7 @@ test('a signal ends the wait for records', async (t) => {
   await consumer.eachBatch(() => {}, { signal: AbortSignal.timeout(50) });
 });
 
-test('records that are no event come with their bytes, and reading goes on', async (t) => {
+test('undecodable records come with their bytes, and reading continues', async (t) => {
   const topicPrefix = await platformTopics();
   const topic = `${topicPrefix}system-health`;
   const producer = typed(t, { topicPrefix });
@@ -379,7 +379,7 @@ test('loops that share a batch are committed without a gap', async (t) => {
   });
   assert.ok(seen > 0 && seen < 2_000);
   await consumer.close();
-  // The slow loop has acknowledged the first record by asking for the second.
+  // The slow loop has acknowledged the first record by reading the second.
   assert.deepEqual(await latencies(t, topic, groupId), [...Array(2_000).keys()].slice(1));
 });
 
@@ -396,7 +396,7 @@ test('what a loop gives back is read before the rest and holds back what comes a
   const [again, ...others] = await consumer.nextBatch();
   assert.equal(again.event.latencyMs, 9);
   assert.ok(others.every(({ event }, i) => event.latencyMs === 10 + i));
-  // The second loop reads to the end while the records before are in hand.
+  // The second loop reads to the end while the first one holds earlier records.
   for await (const _ of { [Symbol.asyncIterator]: () => second });
   await consumer.close();
   assert.equal((await latencies(t, topic, groupId))[0], 9);

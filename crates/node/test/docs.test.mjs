@@ -1,4 +1,4 @@
-// The snippets of docs/node.md, run.
+// Runs the snippets of docs/node.md.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -30,13 +30,13 @@ test('each test that the page names is there', async () => {
     assert.ok(existsSync(path), file);
     const code = readFileSync(path, 'utf8').replaceAll("\\'", "'");
     const how = /, replaced (in a subclass|on the prototype),/;
-    // Some are made in a loop.
+    // Some are created in a loop.
     const made = [name, name.replace(how, ', replaced ${how},'), name.replace(/^Node 16/, '${runtime}')];
     assert.ok(made.some((one) => code.includes(`'${one}'`) || code.includes(`\`${one}\``)), `${file}: ${name}`);
   }
 });
 
-/** What a snippet takes for granted. */
+/** Declarations that a snippet assumes. */
 const given = {
   producer: "const producer = new TypedProducer({ sourceService: 'docs' });",
   requests: "const requests = [{ endpoint: '/a', latencyMs: 1 }, { endpoint: '/b', latencyMs: 2 }];",

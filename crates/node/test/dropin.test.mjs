@@ -1,4 +1,4 @@
-// The package of old: every method, option, default and tolerance.
+// The drop-in `EventProducer`: every method, option, default and tolerance.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -355,7 +355,7 @@ const files = (change = {}) => ({
   ...change,
 });
 
-/** What a producer warns of while it is made, and then `work` with it. */
+/** The warnings of a producer's constructor and of `work`. */
 async function warned(t, options, work = () => {}) {
   const warn = t.mock.method(console, 'warn', () => {});
   const producer = closing(t)(new EventProducer(options));
@@ -429,7 +429,7 @@ test('a broker that is not there is said, not waited for without end', async () 
   await producer.disconnect();
 });
 
-test('an option that nobody knows is passed over with a warning, a wrong value is refused', async () => {
+test('an unknown option is ignored with a warning, a wrong value is refused', async () => {
   const warned = once(process, 'warning');
   new EventProducer({ ...plain, logLevel: 2 });
   const [warning] = await warned;

@@ -1,4 +1,4 @@
-// Other libraries read what we write, and we read what they write.
+// Other libraries read our records, and we read theirs.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Real services that fail: what was acknowledged is in the log, what was not is said.
+// Real services that fail: acknowledged records are in the log, the others are reported.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// The pass that other platforms' addons are run with, here on this platform.
+// Runs the smoke test of the other platforms' addons on this platform.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';

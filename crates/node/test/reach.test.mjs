@@ -1,4 +1,4 @@
-// What subclasses, patches and tests of services reach in the first package.
+// The members that subclasses, patches and tests of services use.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -17,7 +17,7 @@ const typedCalls = {
   produceDataQualityEvent: ['data-quality', 'DataQualityEvent', { datasetName: 'key' }],
 };
 
-/** A producer that connects to nothing. */
+/** A producer that does not connect. */
 function alone(Class = EventProducer, options) {
   return new Class({ sourceService: 'billing', securityProtocol: 'PLAINTEXT', bootstrapServers: '127.0.0.1:1', ...options });
 }
@@ -29,7 +29,7 @@ function quiet(t) {
 }
 
 test('the enums have the members of the first package, and are plain objects', () => {
-  assert.deepEqual(EventType, {
+  const events = {
     DATA_INGESTION: 'DataIngestionEvent',
     DATA_QUALITY: 'DataQualityEvent',
     DATA_LINEAGE: 'DataLineageEvent',
@@ -42,8 +42,8 @@ test('the enums have the members of the first package, and are plain objects', (
     API_CALL: 'AuditAPICallEvent',
     DATA_ACCESS: 'AuditDataAccessEvent',
     ADMIN_OPERATION: 'AuditAdminOperationEvent',
-  });
-  assert.deepEqual(Topic, {
+  };
+  const topics = {
     DATA_INGESTION: 'data-ingestion',
     DATA_QUALITY: 'data-quality',
     DATA_LINEAGE: 'data-lineage',
@@ -56,7 +56,10 @@ test('the enums have the members of the first package, and are plain objects', (
     AUDIT_API_CALLS: 'audit-api-calls',
     AUDIT_DATA_ACCESS: 'audit-data-access',
     AUDIT_ADMIN_OPS: 'audit-admin-operations',
-  });
+  };
+  // A topic that came later adds a member.
+  assert.deepEqual({ ...EventType, ...events }, EventType);
+  assert.deepEqual({ ...Topic, ...topics }, Topic);
   for (const object of [EventType, Topic]) {
     assert.equal(Object.isFrozen(object), false);
     object.MINE = 'mine';
@@ -396,7 +399,7 @@ test('overridden methods write Avro where there is a registry, with what they ch
   assert.equal(key.toString(), 'checkout-2');
   const [{ event }] = await readAll(report.topic);
   assert.deepEqual([event.correlationId, event.causationId, event.latencyMs], ['c-1', 'cause', 7]);
-  // What it makes itself is JSON, as custom events are.
+  // Its own events are JSON, like custom events.
   const made = producer._createBaseEvent('ServiceHealthEvent', health);
   await producer.produceCustomEvent(`${topicPrefix}system-health`, 'k', made);
   const found = await readRaw(report.topic, 2);

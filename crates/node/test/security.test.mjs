@@ -1,4 +1,4 @@
-// Key stores, keys and logins, by every way in which a service gives them.
+// Key stores, keys and logins, in every form in which a service configures them.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -25,7 +25,7 @@ export class Services {
     return value;
   }
 
-  /** Has something done: `services.order('kill 1')`. */
+  /** Sends a command: `services.order('kill 1')`. */
   order(words) {
     this.#orders = this.#orders.then(async () => {
       this.#child.stdin.write(`${words}\n`);

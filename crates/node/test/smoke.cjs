@@ -44,7 +44,7 @@ async function main() {
       async () => producer.send('ServiceHealthEvent', { ...health, errorRate: 85 }),
       /errorRate/,
     );
-    // OpenSSL is in the library: it is what refuses this file.
+    // The library contains OpenSSL, which rejects this file.
     const withoutCertificate = async () => {
       const tls = new TypedProducer({
         bootstrapServers: platform.bootstrapServers,

@@ -1,4 +1,4 @@
-// What the tests share.
+// Shared helpers of the tests.
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -23,7 +23,7 @@ export const client = new kafkajs.Kafka({
   logLevel: kafkajs.logLevel.NOTHING,
 });
 
-/** kafkajs, which reads what we write here, knows no LZ4. */
+/** kafkajs, which reads the records here, does not support LZ4. */
 export const plain = {
   bootstrapServers: served.plain,
   securityProtocol: 'PLAINTEXT',
@@ -31,14 +31,14 @@ export const plain = {
 };
 export const withRegistry = { ...plain, schemaRegistryUrl: served.registry };
 
-/** The same for consumers, which compress nothing. */
+/** The same options for consumers, without the compression. */
 export const reading = {
   bootstrapServers: served.plain,
   securityProtocol: 'PLAINTEXT',
   schemaRegistryUrl: served.registry,
 };
 
-/** `work` with these variables in the environment. */
+/** Runs `work` with these environment variables. */
 export async function withEnvironment(variables, work) {
   const before = Object.fromEntries(Object.keys(variables).map((name) => [name, process.env[name]]));
   Object.assign(process.env, variables);
@@ -58,12 +58,12 @@ export const environment = {
 };
 
 let unique = 0;
-/** A name that no other test has. */
+/** A unique name. */
 export function name(what = 'test') {
   return `${what}-${process.pid}-${Date.now().toString(36)}-${unique++}`;
 }
 
-/** `work` with an admin client, which is closed whatever comes of it: it would keep the process. */
+/** Runs `work` with an admin client, and closes it: it would keep the process alive. */
 async function withAdmin(work) {
   const admin = client.admin();
   await admin.connect();
@@ -74,7 +74,7 @@ async function withAdmin(work) {
   }
 }
 
-/** Makes topics, three partitions each. */
+/** Creates topics with three partitions each. */
 export function createTopics(...topics) {
   return withAdmin(async (admin) => {
     await admin.createTopics({
@@ -93,7 +93,7 @@ export async function platformTopics() {
   return prefix;
 }
 
-/** Everything that is on a topic, as kafkajs reads it: values and headers as Buffers. */
+/** All records of a topic, read by kafkajs: values and headers as Buffers. */
 export async function readRaw(topic, count) {
   const consumer = client.consumer({ groupId: name('raw'), maxWaitTimeInMs: 50 });
   const found = [];
@@ -112,7 +112,7 @@ export async function readRaw(topic, count) {
   return found;
 }
 
-/** How many records a topic has. */
+/** The number of records in a topic. */
 export function countRecords(topic) {
   return withAdmin(async (admin) => {
     let offsets;
@@ -125,7 +125,7 @@ export function countRecords(topic) {
   });
 }
 
-/** Everything that is on these topics, as we read it. */
+/** All records of these topics, read by our consumer. */
 export async function readAll(topics, options = {}) {
   const consumer = new EventConsumer({
     ...reading,
@@ -149,7 +149,7 @@ export async function until(what, condition, timeoutMs = 30_000) {
   }
 }
 
-/** Closes what it was given, last first. */
+/** Closes clients, last first. */
 export function closing(t) {
   return (client) => {
     t.after(() => client.close({ timeoutMs: 5_000 }).catch(() => {}));
@@ -186,7 +186,7 @@ function fileBig(...path) {
   return parseBig(readFileSync(join(schemas, ...path), 'utf8'));
 }
 
-/** Every valid example: as it is given, as it is written, and its Avro body. */
+/** Every valid example: its input, its JSON, and its Avro body. */
 export function* examples() {
   for (const record of tables.names) {
     for (const file of files('examples', record, 'valid')) {

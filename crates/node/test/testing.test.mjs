@@ -1,4 +1,4 @@
-// The broker and registry that services test with.
+// The broker and registry for the tests of a service.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -18,7 +18,7 @@ async function start(t, options) {
   return platform;
 }
 
-test('what a service publishes can be looked at', async (t) => {
+test('the events of a service are read', async (t) => {
   const platform = await start(t);
   assert.deepEqual(await platform.records('system-health'), []);
   const producer = platform.producer({ sourceService: 'orders' });
@@ -96,7 +96,7 @@ test('a registry outage fails the read and the same records come later', async (
   platform.bringRegistryUp();
   let records;
   while (!records) {
-    // One more failure may be under way.
+    // One more failure may be in flight.
     records = await read(20).catch((error) => assert.ok(error.retryable));
   }
   assert.equal(records.filter(({ event }) => event).length, 20);

@@ -47,7 +47,7 @@ test('every example of every record is written byte for byte as another library 
       const { example, body } = expected.get(`${topicPrefix}${topic}/${partition}/${offset}`);
       const head = Buffer.from(`c301${prints[record]}`, 'hex');
       assert.deepEqual(value.subarray(0, 10), head, `${record}/${example}`);
-      // JavaScript's objects have keys that are numbers before all others.
+      // JavaScript objects order numeric keys first.
       if (example === 'awkward-map-keys') assert.equal(value.length, 10 + body.length);
       else assert.deepEqual(value.subarray(10), body, `${record}/${example}`);
     }
@@ -83,7 +83,7 @@ test('every invalid example is refused with the error that every language gives'
   const producer = typed(t);
   let count = 0;
   for (const { record, example, event, error } of invalidExamples()) {
-    // A producer fills an empty source, so that it is one for a key too.
+    // A producer replaces an empty source, which is then a valid key.
     if (event.source === '') continue;
     await assert.rejects(producer.send(record, event), (found) => {
       assert.ok(found instanceof InvalidEventError, `${record}/${example}: ${found}`);
@@ -149,7 +149,7 @@ test('bad input is a rejected promise that names event and field, and disturbs n
       return true;
     });
   }
-  await assert.rejects(producer.send('NoEvent', {}), /NoEvent is no event/);
+  await assert.rejects(producer.send('NoEvent', {}), /NoEvent is not an event/);
   await assert.rejects(producer.send('toString', {}), InvalidEventError);
   await assert.rejects(producer.send(Symbol('x'), {}), InvalidEventError);
   await assert.rejects(
@@ -165,7 +165,7 @@ test('bad input is a rejected promise that names event and field, and disturbs n
   assert.equal((await readAll(`${topicPrefix}system-health`)).length, 2);
 });
 
-test('what is plain in another way is taken all the same', async (t) => {
+test('values of similar types are converted', async (t) => {
   const topicPrefix = await platformTopics();
   const producer = typed(t, { topicPrefix });
   class Health {
@@ -358,7 +358,7 @@ test('a full queue makes callers wait, and drops nothing', async (t) => {
   platform.delay(0);
   await producer.flush();
   assert.ok(full > 0, 'the queue was never full');
-  assert.ok(drained > 0, 'nobody said that there is room');
+  assert.ok(drained > 0, 'no drain event');
   assert.equal((await platform.records('system-health')).length, 2_001);
 });
 
@@ -371,7 +371,7 @@ test('sends stay in order while the queue is full', async (t) => {
   const sends = [];
   for (let i = 0; i < 600; i++) {
     sends.push(producer.send('ServiceHealthEvent', health({ latencyMs: i })));
-    // In one call, in several, and with some in line from the calls before.
+    // In one call, in several, and while records of earlier calls wait.
     if (i % 150 === 149) await producer.ready();
     if (i === 300) platform.delay(0);
   }
@@ -381,7 +381,7 @@ test('sends stay in order while the queue is full', async (t) => {
   assert.deepEqual(offsets, [...offsets].sort((one, other) => one - other));
 });
 
-test('closing delivers what is in line for a full queue', async (t) => {
+test('close delivers the records that wait for a full queue', async (t) => {
   const platform = await TestPlatform.start();
   t.after(() => platform.stop());
   const producer = platform.producer({ queueMaxRecords: 2 });
@@ -392,7 +392,7 @@ test('closing delivers what is in line for a full queue', async (t) => {
   assert.equal((await Promise.all(sends)).length, 20);
 });
 
-test('a queue that stays full says so', async (t) => {
+test('a queue that stays full rejects the send', async (t) => {
   const platform = await TestPlatform.start();
   t.after(() => platform.stop());
   const producer = platform.producer({ queueMaxRecords: 10, blockTimeoutMs: 200, deliveryTimeoutMs: 5_000 });

@@ -1,4 +1,4 @@
-// No broker answers: what fails, when, and how the process ends.
+// No broker answers: which calls fail, when, and how the process ends.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -9,7 +9,7 @@ import { EventProducer, TypedProducer } from '@254carbon/event-producer';
 
 const call = { service: 's', endpoint: '/', method: 'GET', statusCode: 200, latencyMs: 1, requestSize: 0, responseSize: 0 };
 
-/** A port that takes connections and never answers. */
+/** A port that accepts connections and never answers. */
 async function silent(t) {
   const sockets = new Set();
   const server = createServer((socket) => sockets.add(socket.on('error', () => {})));
@@ -22,7 +22,7 @@ async function silent(t) {
   return server.address().port;
 }
 
-/** How many seconds it takes to reject. */
+/** The seconds until the promise rejects. */
 async function rejects(work) {
   const start = performance.now();
   await assert.rejects(work, (error) => error.retryable === true);
@@ -64,7 +64,7 @@ test('connect, calls and disconnect end in the time that services know', async (
   );
 });
 
-test('a given delivery timeout, as an option or as a property, stands', async (t) => {
+test('a given delivery timeout is kept, as an option or as a property', async (t) => {
   t.mock.method(console, 'error', () => {});
   const options = { securityProtocol: 'PLAINTEXT', bootstrapServers: '127.0.0.1:1' };
   for (const more of [
@@ -106,13 +106,13 @@ test('the exit counts what every disconnect left, not only the last one', () => 
   const program = `
     const { join } = require('node:path');
     const { EventProducer } = require('@254carbon/event-producer');
-    const its = require(join(require.resolve('@254carbon/event-producer'), '../lib/internal.js'));
+    const internal = require(join(require.resolve('@254carbon/event-producer'), '../lib/internal.js'));
     const producer = new EventProducer({ bootstrapServers: '127.0.0.1:1', securityProtocol: 'PLAINTEXT' });
     (async () => {
       for (let i = 0; i < 3; i++) {
         producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
-        // As disconnect, in less time.
-        await producer[its.end](50).catch(() => {});
+        // Like disconnect, with a shorter timeout.
+        await producer[internal.end](50).catch(() => {});
       }
       producer.produceAPICallEvent(${JSON.stringify(call)}).catch(() => {});
       producer.disconnect();
@@ -124,7 +124,7 @@ test('the exit counts what every disconnect left, not only the last one', () => 
   assert.match(stderr, /4 records were not acknowledged/);
 });
 
-test('close takes as long as its setting says', async () => {
+test('close takes its configured timeout', async () => {
   const options = { bootstrapServers: '127.0.0.1:1', securityProtocol: 'PLAINTEXT', closeTimeoutMs: 300 };
   const producer = new TypedProducer(options);
   const sent = producer.sendRaw('t', { value: Buffer.from('v') });

@@ -1,4 +1,4 @@
-// The world it lives in: workers, the process' end, the event loop, what is left behind.
+// Workers, the end of the process, the event loop, and leaks.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -27,7 +27,7 @@ const prelude = (topicPrefix) => `
   const producer = new TypedProducer(options);
 `;
 
-/** Runs a program; gives its exit code, its signal and what it wrote. */
+/** Runs a program. Returns its exit code, signal and output. */
 function run(code, { signal, file } = {}) {
   const child = spawn(process.execPath, file === undefined ? ['-e', code] : [file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let written = '';
@@ -49,7 +49,7 @@ function run(code, { signal, file } = {}) {
   });
 }
 
-test('the process stays for records on their way, and not a moment longer', async () => {
+test('the process stays alive while records are in flight, and no longer', async () => {
   const topicPrefix = await platformTopics();
   const { code, written } = await run(`${prelude(topicPrefix)}
     for (let i = 0; i < 1000; i++) producer.send('ServiceHealthEvent', health);
@@ -108,7 +108,7 @@ test('SIGTERM with a handler that closes delivers everything', async () => {
   assert.equal(await countRecords(`${topicPrefix}system-health`), 2_000);
 });
 
-test('SIGTERM without a handler ends the process as ever', async () => {
+test('SIGTERM without a handler ends the process', async () => {
   const topicPrefix = await platformTopics();
   const { signal } = await run(
     `${prelude(topicPrefix)}
@@ -131,7 +131,7 @@ test('an exception in a callback is the caller\'s, and the producer goes on', as
     producer.enqueue('ServiceHealthEvent', { ...health, message: String.fromCharCode(0xd800) });
     setTimeout(async () => {
       await producer.send('ServiceHealthEvent', health);
-      // Node tells of a rejection that nobody handles after all that is due.
+      // Node reports an unhandled rejection after all pending callbacks.
       while (seen.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
       console.log(seen.sort().join());
     }, 300);
@@ -139,7 +139,7 @@ test('an exception in a callback is the caller\'s, and the producer goes on', as
   assert.deepEqual([code, written], [0, 'one,two\n']);
 });
 
-test('workers have producers of their own, and may be terminated with records on their way', async () => {
+test('workers have producers of their own, and may be terminated with records in flight', async () => {
   const topicPrefix = await platformTopics();
   const code = `${prelude(topicPrefix)}
     const { parentPort, workerData } = require('node:worker_threads');
@@ -242,7 +242,7 @@ test('a thousand producers leave neither threads, descriptors nor memory', async
   assert.ok(after[2] < before[2] + 40);
 });
 
-test('a producer that nobody closed is ended by the garbage collector', async () => {
+test('a producer that was not closed is released by the garbage collector', async () => {
   const topicPrefix = await platformTopics();
   const before = threads();
   await (async () => {
@@ -309,7 +309,7 @@ test('a million sends leave no growth', async (t) => {
   const before = used();
   await send(800_000);
   let after;
-  // V8 gives pages back when it has time for that; what leaks stays.
+  // V8 frees pages with a delay; leaked ones stay.
   await until('memory to be where it was', async () => {
     await sleep(100);
     after = used();

@@ -25,7 +25,7 @@ from typing import Any
 BOOTSTRAP = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
 REGISTRY = os.environ.get("KAFKA_SCHEMA_REGISTRY_URL", "")
 TOPIC = "audit-api-calls"
-#: What stands before the topics to be consumed: a run of its own each.
+#: The prefixes of the topics to consume, one for each run.
 AVRO_PREFIX = os.environ.setdefault("BENCH_AVRO_PREFIX", f"avro-{uuid.uuid4()}-")
 JSON_PREFIX = os.environ.setdefault("BENCH_JSON_PREFIX", f"json-{uuid.uuid4()}-")
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas/AuditAPICallEvent.avsc"
@@ -54,7 +54,7 @@ def fields(number: int) -> dict[str, Any]:
 
 
 def connection() -> dict[str, str]:
-    """How confluent-kafka reaches the brokers that the environment names."""
+    """confluent-kafka's configuration for the brokers in the environment."""
     variables = {
         "bootstrap.servers": "KAFKA_BOOTSTRAP_SERVERS",
         "security.protocol": "KAFKA_SECURITY_PROTOCOL",
@@ -66,7 +66,7 @@ def connection() -> dict[str, str]:
 
 
 class OldShape:
-    """What services had: a dict, json.dumps and confluent-kafka, polled for every event."""
+    """As services did before: a dict, json.dumps and confluent-kafka, polled for every event."""
 
     def __init__(self) -> None:
         from confluent_kafka import Producer
@@ -365,7 +365,7 @@ def awaited_alone(count: int) -> None:
 
 
 def fill(prefix: str, count: int) -> None:
-    """Fills the topic that consumers of one format read; the format is in the prefix."""
+    """Fills the topic for consumers of one format. The format is in the prefix."""
     from carbon_events import AuditAPICallEvent, EventProducer
     from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -483,7 +483,7 @@ def cpu() -> float:
 
 
 def yield_ready() -> None:
-    """Called once everything is imported and made: the clock starts here."""
+    """Called once everything is imported and created: the measurement starts here."""
     global _began
     _began = (time.perf_counter(), cpu())
 
@@ -506,7 +506,7 @@ def main() -> None:
     names = options.contenders or [one.__name__ for one in (*PRODUCE, *ASYNC, *CONSUME)]
     consuming = {one.__name__ for one in CONSUME}
     if consuming.intersection(names):
-        # More than is counted: what comes with the first record does not count.
+        # More than is counted: the records of the first batch do not count.
         fill(AVRO_PREFIX, options.events + 20_000)
         fill(JSON_PREFIX, options.events + 20_000)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}

@@ -4,7 +4,7 @@
 
 KAFKA_BOOTSTRAP_SERVERS and the KAFKA_SSL_* variables say where. Two Flask applications answer in turns, each in
 a process of its own: one on `event_producer`, one on confluent-kafka as the module used it before. A third
-figure is that of a producer that is made and closed for every event.
+figure is that of a producer that is created and closed for every event.
 """
 
 from __future__ import annotations

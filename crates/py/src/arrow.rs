@@ -1,7 +1,7 @@
 //! Tables through the Arrow PyCapsule interface: `__arrow_c_stream__`.
 //!
 //! The structures are those of the C data and stream interfaces
-//! (<https://arrow.apache.org/docs/format/CDataInterface.html>); whoever made them releases them.
+//! (<https://arrow.apache.org/docs/format/CDataInterface.html>). Their producer releases them.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -50,7 +50,7 @@ struct ArrowArrayStream {
     private_data: *mut c_void,
 }
 
-/// Releases a structure of the interface when it goes.
+/// Releases a structure of the interface when dropped.
 struct Owned<T: Release>(T);
 
 trait Release {
@@ -134,31 +134,31 @@ pub(crate) fn send_table(
 }
 
 impl Owned<ArrowArrayStream> {
-    /// Has the stream do something; its own words where that fails.
+    /// Calls the stream. Raises its error message if it fails.
     fn ask(&mut self, work: impl FnOnce(&mut ArrowArrayStream) -> Option<c_int>) -> PyResult<()> {
         match work(&mut self.0) {
             Some(0) => Ok(()),
             _ => {
-                let told = self.0.get_last_error.map(|get| {
+                let reason = self.0.get_last_error.map(|get| {
                     // SAFETY: a live stream that has just failed.
                     unsafe { get(&mut self.0) }
                 });
-                let told = told.filter(|text| !text.is_null()).map(|text| {
-                    // SAFETY: NUL-terminated, and copied before the stream is asked again.
+                let reason = reason.filter(|text| !text.is_null()).map(|text| {
+                    // SAFETY: NUL-terminated, and copied before the next call of the stream.
                     unsafe { CStr::from_ptr(text) }
                         .to_string_lossy()
                         .into_owned()
                 });
-                let told = told.unwrap_or_else(|| "no reason given".to_owned());
+                let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
                 Err(PyValueError::new_err(format!(
-                    "the table cannot be read: {told}"
+                    "the table cannot be read: {reason}"
                 )))
             }
         }
     }
 }
 
-/// The columns of a batch by their field.
+/// The columns of a batch, by field.
 fn columns<'a>(
     py: Python<'_>,
     schema: &'a ArrowSchema,
@@ -167,7 +167,7 @@ fn columns<'a>(
 ) -> PyResult<Columns<'a>> {
     let mut columns = Columns::default();
     for index in 0..schema.n_children as usize {
-        // SAFETY: as many children as the schema tells, in schema and array alike.
+        // SAFETY: schema and array have `n_children` children.
         let (schema, array) =
             unsafe { (&**schema.children.add(index), &**batch.children.add(index)) };
         // SAFETY: NUL-terminated by the interface.
@@ -178,9 +178,7 @@ fn columns<'a>(
         let column = column.ok_or_else(|| {
             // SAFETY: as above.
             let format = unsafe { CStr::from_ptr(schema.format) }.to_string_lossy();
-            PyTypeError::new_err(format!(
-                "column {name} has the format {format}, which is not read"
-            ))
+            PyTypeError::new_err(format!("column {name} has the unsupported format {format}"))
         })?;
         columns[place] = Some(column.checked());
     }

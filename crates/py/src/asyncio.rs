@@ -1,16 +1,16 @@
-//! Core's futures on asyncio's loops.
+//! The core's futures as futures of asyncio event loops.
 //!
 //! ```text
-//!   delivery thread           file descriptor        the loop's own thread
-//!     waker: note the batch ─▶ written once a turn ─▶ add_reader: drain() gives the outcomes that are
-//!                                                     known, `_loops` sets the futures' results
+//!   delivery thread           file descriptor        the loop's thread
+//!     waker: adds the batch ─▶ written once a turn ─▶ add_reader: drain() returns the known outcomes,
+//!                                                     `_loops` sets the futures' results
 //! ```
 //!
-//! One [`Port`] a loop. No thread of ours takes the GIL, a thousand outcomes wake the loop once,
-//! and a loop that is closed leaves a descriptor that nobody reads until the port is dropped.
+//! Each loop has one [`Port`]. The delivery thread never takes the GIL, and many outcomes wake the loop
+//! once. After a loop is closed, its descriptor stays open until the port is dropped.
 //!
-//! Deliveries of one batch share one waker. Only the loop's thread adds to a batch and looks at it, so
-//! a wake-up that comes between the two is looked at after both.
+//! Deliveries of one batch share a waker. Only the loop's thread adds to a batch and reads it, so a
+//! notification between the two is processed after both.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,32 +36,32 @@ use crate::delivery::{outcome, report_object};
 use crate::errors::{self, Raise};
 use crate::wakeup::Wakeup;
 
-/// What a future gives: made into Python's objects on the loop's thread.
+/// The result of a future, converted to a Python object on the loop's thread.
 pub(crate) type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
-/// A future of core's.
+/// A future of the core.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
-/// What is done with a record that was in line, once it is accepted.
+/// Called with the delivery of a record that waited, once the record is accepted.
 pub(crate) type Accepted = Box<dyn FnOnce(Python<'_>, &Delivery) -> PyResult<()> + Send>;
 
 enum Job {
     Work(Work),
-    /// A record in line.
+    /// A record that waits for capacity.
     Admission(Admission, Option<Accepted>),
 }
 
 struct Task {
     job: Job,
-    /// asyncio's future.
+    /// The asyncio future.
     target: Py<PyAny>,
 }
 
-/// An asyncio future with the record's report, or with its error.
+/// An asyncio future with the record's report or its error.
 type Completed = (Py<PyAny>, Option<Py<PyAny>>, Option<Py<PyAny>>);
 
 /// Deliveries of one batch and their asyncio futures.
 type Batch = Vec<(Delivery, Py<PyAny>)>;
 
-/// A loop's end of the bridge.
+/// The tasks and batches of one event loop.
 #[pyclass(frozen, weakref, module = "carbon_events._native")]
 pub(crate) struct Port {
     shared: Arc<Shared>,
@@ -114,7 +114,7 @@ impl Port {
         self.shared.wakeup.fileno()
     }
 
-    /// Looks at what is ready: futures with a delivery report or an error each.
+    /// Polls what is ready. Returns the completed futures, each with a delivery report or an error.
     fn drain(&self, py: Python<'_>) -> PyResult<Vec<Completed>> {
         self.shared.wakeup.drain();
         let ready = mem::take(&mut *self.shared.ready.lock());
@@ -123,7 +123,7 @@ impl Port {
             match what {
                 Ready::Batch(batch) => self.completed(py, batch, &mut completed)?,
                 Ready::Task(id) => {
-                    // Taken out while it is polled: setting a result may run anything.
+                    // Removed while it is polled, because setting a result may run any code.
                     let task = self.tasks.lock().remove(&id);
                     if let Some(task) = task {
                         self.poll(py, id, task)?;
@@ -134,12 +134,12 @@ impl Port {
         Ok(completed)
     }
 
-    /// Has the loop call again.
+    /// Makes the loop call `drain` again.
     fn notify(&self) {
         self.shared.wakeup.notify();
     }
 
-    /// Takes a record out of the line, unless it is accepted.
+    /// Removes a waiting record, unless it is accepted.
     fn leave(&self, id: u64) {
         let task = self.tasks.lock().remove(&id);
         drop(task);
@@ -156,8 +156,7 @@ impl Port {
 
     fn poll(&self, py: Python<'_>, id: u64, task: Task) -> PyResult<()> {
         let Task { mut job, target } = task;
-        // Cancelled: the future of core's is dropped without being asked, so that it gives nothing
-        // to nobody.
+        // Cancelled: the core's future is dropped without a poll, so that it yields nothing.
         if target
             .bind(py)
             .call_method0(intern(py, &DONE, "done"))?
@@ -189,39 +188,39 @@ impl Port {
         }
     }
 
-    /// Sets the future's result when the record is delivered or has failed.
+    /// Sets the future's result once the record is delivered or failed.
     fn watch(&self, py: Python<'_>, delivery: Delivery, target: Py<PyAny>) -> PyResult<()> {
         let batch = delivery.batch();
-        let settled = match self.batches.lock().entry(batch) {
-            Entry::Occupied(mut known) => {
-                known.get_mut().push((delivery, target));
+        let known = match self.batches.lock().entry(batch) {
+            Entry::Occupied(mut waiting) => {
+                waiting.get_mut().push((delivery, target));
                 return Ok(());
             }
             Entry::Vacant(new) => {
                 delivery.wake_with_batch(&self.waker(Ready::Batch(batch)));
-                // Between the send and this.
-                let Some(settled) = delivery.outcome() else {
+                // It may have completed since the send.
+                let Some(known) = delivery.outcome() else {
                     new.insert(vec![(delivery, target)]);
                     return Ok(());
                 };
-                settled
+                known
             }
         };
-        complete(py, &target, outcome(py, settled))
+        complete(py, &target, outcome(py, known))
     }
 
-    /// Takes those records of a batch whose outcome is known.
+    /// Removes the completed records of a batch and adds their outcomes to `completed`.
     fn completed(
         &self,
         py: Python<'_>,
         batch: usize,
         completed: &mut Vec<Completed>,
     ) -> PyResult<()> {
-        // Nothing of Python's is made under the lock: collecting garbage runs anything.
-        let settled = self.settled(batch);
-        completed.reserve(settled.len());
-        for (target, settled) in settled {
-            completed.push(match settled {
+        // No Python object is created under the lock, because garbage collection may run any code.
+        let outcomes = self.take_outcomes(batch);
+        completed.reserve(outcomes.len());
+        for (target, outcome) in outcomes {
+            completed.push(match outcome {
                 Ok(report) => (target, Some(report_object(py, report)?), None),
                 Err(error) => {
                     let error = errors::exception(py, &error)?.into_value(py).into_any();
@@ -232,15 +231,15 @@ impl Port {
         Ok(())
     }
 
-    fn settled(&self, batch: usize) -> Vec<(Py<PyAny>, Result<DeliveryReport>)> {
+    fn take_outcomes(&self, batch: usize) -> Vec<(Py<PyAny>, Result<DeliveryReport>)> {
         let mut batches = self.batches.lock();
         let Some(waiting) = batches.get_mut(&batch) else {
             return Vec::new();
         };
-        let (mut settled, mut left) = (Vec::with_capacity(waiting.len()), Vec::new());
+        let (mut outcomes, mut left) = (Vec::with_capacity(waiting.len()), Vec::new());
         for (delivery, target) in mem::take(waiting) {
             match delivery.outcome() {
-                Some(outcome) => settled.push((target, outcome)),
+                Some(outcome) => outcomes.push((target, outcome)),
                 None => left.push((delivery, target)),
             }
         }
@@ -249,11 +248,11 @@ impl Port {
         } else {
             *waiting = left;
         }
-        settled
+        outcomes
     }
 }
 
-/// Gives asyncio's future its outcome, unless it is cancelled.
+/// Sets the asyncio future's outcome, unless it is cancelled.
 fn complete(py: Python<'_>, target: &Py<PyAny>, answer: PyResult<Py<PyAny>>) -> PyResult<()> {
     let (name, value) = match answer {
         Ok(value) => (intern(py, &SET_RESULT, "set_result"), value),
@@ -302,7 +301,7 @@ pub(crate) struct Running<'py> {
     port: Bound<'py, Port>,
 }
 
-/// The loop and the port that a thread asked for last, neither kept alive by it.
+/// Weak references to the loop and the port that a thread used last.
 struct Last {
     running: Py<PyWeakrefReference>,
     port: Py<PyWeakrefReference>,
@@ -313,7 +312,7 @@ thread_local! {
 }
 
 impl<'py> Running<'py> {
-    /// Fails with Python's own error where no loop runs in this thread.
+    /// Fails with asyncio's error if no loop runs in this thread.
     pub(crate) fn get(py: Python<'py>) -> PyResult<Self> {
         static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let get = GET.get_or_try_init(py, || {
@@ -355,7 +354,7 @@ impl<'py> Running<'py> {
         self.running.call_method0(create)
     }
 
-    /// A future of this loop for what a future of core's gives.
+    /// A future of this loop for a future of the core.
     fn future_of_work(self, work: Work) -> PyResult<Bound<'py, PyAny>> {
         let target = self.new_future()?;
         let port = self.port.get();
@@ -364,13 +363,12 @@ impl<'py> Running<'py> {
             target: target.clone().unbind(),
         };
         let id = port.next.fetch_add(1, Ordering::Relaxed);
-        // A wake that comes before the task is there to be found is drained after this, by this
-        // thread.
+        // A notification that comes before the task is stored is drained later, by this thread.
         port.poll(target.py(), id, task)?;
         Ok(target)
     }
 
-    /// A future of this loop for a record's outcome.
+    /// A future of this loop for a delivery.
     pub(crate) fn future_of_delivery(self, delivery: Delivery) -> PyResult<Bound<'py, PyAny>> {
         let target = self.new_future()?;
         let port = self.port.get();
@@ -378,8 +376,8 @@ impl<'py> Running<'py> {
         Ok(target)
     }
 
-    /// As [`future_of_delivery`](Self::future_of_delivery), of a record in line: cancelling the future
-    /// takes it out.
+    /// Like [`future_of_delivery`](Self::future_of_delivery), for a record that waits for capacity.
+    /// Cancelling the future removes the record.
     pub(crate) fn future_in_line(
         self,
         admission: Admission,
@@ -400,7 +398,7 @@ impl<'py> Running<'py> {
     }
 }
 
-/// A future of the running loop for what a future of core's gives.
+/// A future of the running loop for a future of the core.
 pub(crate) fn future_of(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
     Running::get(py)?.future_of_work(work)
 }

@@ -1,7 +1,7 @@
-//! Blocking without the GIL, in steps between which signals are looked for.
+//! Waits without the GIL, in steps, and checks for signals in between.
 //!
-//! In a program that gevent or eventlet has patched nothing blocks in native code: the greenlet asks
-//! again after pauses in which the others of its thread run.
+//! In a program patched by gevent or eventlet no wait blocks in native code: the greenlet polls, and
+//! sleeps in between so that the other greenlets of its thread run.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,27 +13,26 @@ use pyo3::prelude::*;
 
 use crate::greenlets::Hub;
 
-/// How long Ctrl-C may go unnoticed.
+/// The longest delay of Ctrl-C.
 const STEP: Duration = Duration::from_millis(100);
-/// The pauses of a greenlet grow from the first of these to the second; before them is one in which
-/// the others run once.
+/// The shortest and longest sleep of a polling greenlet. The first sleep is zero: others run once.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
 
-/// A timeout as Python gives it: seconds, or `None` for as long as it takes.
+/// Converts a timeout in seconds. `None` waits without a limit.
 pub(crate) fn seconds(timeout: Option<f64>) -> PyResult<Duration> {
     match timeout {
         None => Ok(Duration::MAX),
-        // librdkafka's users write -1 for "as long as it takes".
+        // -1 is librdkafka's timeout without a limit.
         Some(-1.0) => Ok(Duration::MAX),
         Some(seconds) if seconds.is_nan() || seconds < 0.0 => Err(PyValueError::new_err(
-            "a timeout is seconds, not negative; None waits as long as it takes",
+            "a timeout must not be negative; None waits without a limit",
         )),
         Some(seconds) => Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
     }
 }
 
-/// Asks `step` until it gives an answer or `timeout` has passed; each time it may block for as long
-/// as it is told.
+/// Calls `step` until it returns a value or `timeout` has passed. Each call may block for the duration
+/// that it receives.
 pub(crate) fn until<T: Send>(
     py: Python<'_>,
     timeout: Duration,
@@ -78,8 +77,7 @@ fn until_with_greenlets<T: Send>(
     }
 }
 
-/// Does work that blocks for as long as it takes, without the GIL; where greenlets must run
-/// meanwhile, on a thread of its own.
+/// Runs blocking work without the GIL; in a greenlet, on a new thread.
 pub(crate) fn call<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -90,8 +88,8 @@ pub(crate) fn call<T: Send + 'static>(
     call_on_a_thread(py, work)
 }
 
-/// Does work on a thread of its own, so that signals are heard and greenlets run meanwhile. The work
-/// goes on where a signal's exception ends the wait.
+/// Runs work on a new thread, so that signals are handled and greenlets run meanwhile. If a signal
+/// handler raises, the work continues.
 pub(crate) fn call_on_a_thread<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -102,7 +100,7 @@ pub(crate) fn call_on_a_thread<T: Send + 'static>(
         let work = Arc::clone(&work);
         move || {
             let work = work.lock().take();
-            // The caller may have been interrupted.
+            // Fails if the caller was interrupted.
             let _ = sender.send(work.map(|work| work()));
         }
     };

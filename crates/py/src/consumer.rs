@@ -1,4 +1,4 @@
-//! The consumer of `carbon_events.EventConsumer` and `AsyncEventConsumer`.
+//! The native base of `carbon_events.EventConsumer` and `AsyncEventConsumer`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::asyncio::{self, Answer};
 use crate::errors::Raise;
 use crate::records::{Record, TopicName};
-use crate::shutdown::drop_behind;
+use crate::shutdown::drop_on_a_thread;
 use crate::{blocking, dispatch, greenlets, settings};
 
 struct Shared {
@@ -32,19 +32,19 @@ pub(crate) struct ConsumerBase {
 impl Drop for ConsumerBase {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            drop_behind(shared);
+            drop_on_a_thread(shared);
         }
     }
 }
 
-/// What a step of reading gave.
+/// The result of one step of reading.
 enum Step {
     Batch(Batch),
     End,
 }
 
 impl Shared {
-    /// The next batch, waiting without the GIL; `None` when time is up or all is read.
+    /// Waits without the GIL for the next batch. `None` after the timeout or at the end.
     fn next_batch(
         &self,
         py: Python<'_>,
@@ -74,7 +74,7 @@ impl Shared {
     }
 }
 
-/// A batch on its way to a task: the next read gives it, unless the task receives it.
+/// A fetched batch for a task. If the task does not receive it, the next read returns it.
 #[pyclass(frozen, module = "carbon_events._native")]
 pub(crate) struct Fetched(Mutex<Option<Batch>>);
 
@@ -86,7 +86,7 @@ impl Fetched {
 
 #[pymethods]
 impl Fetched {
-    /// Its records, received.
+    /// Receives the batch and returns its records.
     fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         match self.take() {
             Some(batch) => list(py, batch),
@@ -112,7 +112,7 @@ impl ConsumerBase {
     }
 }
 
-/// The reader that calls: a thread, or a greenlet.
+/// The calling reader: a thread or a greenlet.
 fn reader(py: Python<'_>) -> PyResult<ReaderId> {
     Ok(match greenlets::reader(py)? {
         0 => ReaderId::current(),
@@ -120,8 +120,7 @@ fn reader(py: Python<'_>) -> PyResult<ReaderId> {
     })
 }
 
-/// The records of a batch, received. Where they cannot be made into objects, the next read gives
-/// them.
+/// Converts the records of a batch. If that fails, the next read returns the batch.
 fn list(py: Python<'_>, batch: Batch) -> PyResult<Bound<'_, PyList>> {
     let records = || {
         let (mut topics, mut records) = (TopicName::new(), Vec::with_capacity(batch.len()));
@@ -160,7 +159,7 @@ impl ConsumerBase {
         })
     }
 
-    /// The next batch as a list, empty where none came in time.
+    /// The next records as a list, empty after the timeout.
     #[pyo3(signature = (timeout=None))]
     fn next_batch<'py>(
         &self,
@@ -176,7 +175,7 @@ impl ConsumerBase {
         }
     }
 
-    /// The next record, or `None` where none came in time.
+    /// The next record, or `None` after the timeout.
     #[pyo3(signature = (timeout=None))]
     fn next_record(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Record>> {
         let shared = self.shared();
@@ -202,8 +201,8 @@ impl ConsumerBase {
         }
     }
 
-    /// A future of the running loop for the next batch of a task, by its number; `None` when all is
-    /// read.
+    /// A future of the running loop for the next batch of the task with this number. Its result is
+    /// `None` at the end.
     fn fetch_async<'py>(&self, py: Python<'py>, reader: u64) -> PyResult<Bound<'py, PyAny>> {
         let shared = Arc::clone(self.shared());
         let reader = ReaderId::numbered(reader);
@@ -218,7 +217,7 @@ impl ConsumerBase {
         asyncio::future_of(py, Box::pin(work))
     }
 
-    /// Has a task iterate over the records of a batch.
+    /// Starts a task's iteration over the records of a batch.
     fn iterate(&self, reader: u64, fetched: &Fetched) {
         if let Some(batch) = fetched.take() {
             let reader = ReaderId::numbered(reader);
@@ -226,18 +225,18 @@ impl ConsumerBase {
         }
     }
 
-    /// The next record of the batch that a task iterates over, if there is one.
+    /// The next record of the batch that a task iterates over.
     fn next_in_hand(&self, py: Python<'_>, reader: u64) -> PyResult<Option<Record>> {
         let reader = ReaderId::numbered(reader);
         self.shared().next_in_hand(py, &reader)
     }
 
-    /// Ends the iteration: the records that were not given come at the next read.
+    /// Ends the iteration. The next read returns the records that were not received.
     fn end_iteration(&self) {
         self.shared().iteration.end();
     }
 
-    /// Acknowledges what the caller has received, or a task by its number.
+    /// Acknowledges what the caller, or the task with this number, has received.
     #[pyo3(signature = (task=None))]
     fn acknowledge_received(&self, py: Python<'_>, task: Option<u64>) -> PyResult<()> {
         let reader = task.map_or_else(|| reader(py), |task| Ok(ReaderId::numbered(task)))?;
@@ -247,8 +246,8 @@ impl ConsumerBase {
         Ok(())
     }
 
-    /// Commits offsets and waits for the answer: of a record, of records, of (topic, partition,
-    /// next offset), or of everything that was handled.
+    /// Commits offsets and waits for the broker's answer: of a record, of records, of (topic,
+    /// partition, next offset), or of everything that is acknowledged.
     #[pyo3(signature = (what=None, *, timeout=10.0))]
     fn commit(
         &self,
@@ -263,7 +262,7 @@ impl ConsumerBase {
         blocking::call(py, move || shared.core.commit_sync(offsets, timeout))?.or_raise(py)
     }
 
-    /// As `commit`: a future of the running loop.
+    /// Like `commit`, but returns a future of the running loop.
     #[pyo3(signature = (what=None))]
     fn commit_async<'py>(
         &self,
@@ -279,7 +278,7 @@ impl ConsumerBase {
         asyncio::future_of(py, Box::pin(work))
     }
 
-    /// Goes on reading at a record, or at (topic, partition, offset).
+    /// Continues reading at a record, or at (topic, partition, offset).
     #[pyo3(signature = (to, *, timeout=10.0))]
     fn seek(&self, py: Python<'_>, to: &Bound<'_, PyAny>, timeout: f64) -> PyResult<()> {
         let timeout = blocking::seconds(Some(timeout))?;
@@ -296,7 +295,7 @@ impl ConsumerBase {
         blocking::call(py, move || shared.core.seek(to, timeout))?.or_raise(py)
     }
 
-    /// The partitions that are ours: (topic, partition) each.
+    /// The assigned partitions: (topic, partition) each.
     fn assignment(&self) -> Vec<(String, i32)> {
         let assignment = self.shared().core.assignment();
         let pairs = assignment.into_iter();
@@ -305,12 +304,12 @@ impl ConsumerBase {
             .collect()
     }
 
-    /// Whether everything has been read that there is, with `detect_end`.
+    /// With `detect_end`, whether the end of every assigned partition was reached.
     fn at_end(&self) -> bool {
         self.shared().core.at_end()
     }
 
-    /// Prometheus' text of what this consumer counts.
+    /// This consumer's metrics in the Prometheus text format.
     fn metrics(&self) -> String {
         self.shared().core.metrics().to_prometheus()
     }
@@ -328,7 +327,7 @@ impl ConsumerBase {
         blocking::call(py, move || shared.core.close(timeout))?.or_raise(py)
     }
 
-    /// As `close`: a future of the running loop.
+    /// Like `close`, but returns a future of the running loop.
     #[pyo3(signature = (timeout=None))]
     fn close_async<'py>(
         &self,
@@ -367,7 +366,7 @@ fn offsets(shared: &Shared, what: Option<&Bound<'_, PyAny>>) -> PyResult<Offsets
         ));
     }
     if let Ok(records) = what.cast::<PyList>() {
-        // The last record of each partition counts.
+        // Commits the last record of each partition.
         let mut last: std::collections::HashMap<(Arc<str>, i32), i64> = Default::default();
         for record in records {
             let record = record.cast_into::<Record>().map_err(PyErr::from)?;
@@ -387,7 +386,7 @@ fn offsets(shared: &Shared, what: Option<&Bound<'_, PyAny>>) -> PyResult<Offsets
 
 fn place(what: &Bound<'_, PyAny>) -> PyResult<Offsets> {
     let (topic, partition, offset): (String, i32, i64) = what.extract().map_err(|_| {
-        PyTypeError::new_err("a record, or a tuple of topic, partition and offset must be given")
+        PyTypeError::new_err("expected a record, or a tuple of topic, partition and offset")
     })?;
     Ok(Offsets::at(topic, partition, offset))
 }

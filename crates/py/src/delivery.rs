@@ -1,4 +1,4 @@
-//! What became of a record, for Python: to wait for, to await, or to be called back with.
+//! Delivery handles and reports for Python: to wait for, to await, or with a callback.
 
 use carbon_events::{Delivery as CoreDelivery, DeliveryReport as CoreReport, Result};
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use crate::errors::{self, Raise};
 use crate::{asyncio, blocking, dispatch};
 
-/// Where the broker put a record.
+/// Where the broker wrote a record.
 #[pyclass(frozen, eq, module = "carbon_events")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct DeliveryReport(CoreReport);
@@ -26,7 +26,7 @@ impl DeliveryReport {
         self.0.partition
     }
 
-    /// The offset in the partition; -1 where `acks=0` leaves it unknown.
+    /// The offset in the partition; -1 with `acks=0`.
     #[getter]
     fn offset(&self) -> i64 {
         self.0.offset
@@ -53,50 +53,50 @@ impl DeliveryReport {
     }
 }
 
-/// The fate of one accepted record.
+/// The delivery of one accepted record.
 #[pyclass(frozen, module = "carbon_events")]
 pub(crate) struct Delivery(pub(crate) CoreDelivery);
 
-/// An outcome as Python sees it.
+/// Converts an outcome: returns the report or raises the error.
 pub(crate) fn outcome(py: Python<'_>, outcome: Result<CoreReport>) -> PyResult<Py<PyAny>> {
     report_object(py, outcome.or_raise(py)?)
 }
 
-/// A report as Python sees it.
+/// Converts a report.
 pub(crate) fn report_object(py: Python<'_>, report: CoreReport) -> PyResult<Py<PyAny>> {
     Ok(Py::new(py, DeliveryReport(report))?.into_any())
 }
 
 #[pymethods]
 impl Delivery {
-    /// Whether the outcome is known.
+    /// Whether the record is delivered or failed.
     fn done(&self) -> bool {
         self.0.outcome().is_some()
     }
 
-    /// Waits for the outcome: the report, or the error raised.
+    /// Waits for the delivery. Returns the report or raises the error.
     #[pyo3(signature = (timeout=None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         if let Some(known) = self.0.outcome() {
             return outcome(py, known);
         }
         let timeout = blocking::seconds(timeout)?;
-        let settled = blocking::until(py, timeout, |step| {
+        let known = blocking::until(py, timeout, |step| {
             let outcome = self.0.wait_timeout(step);
-            // A deadline that passed here is not one of the record's.
+            // A timeout of this step is not the record's error.
             self.0.outcome().or(outcome.ok().map(Ok))
         })?;
         outcome(
             py,
-            settled.unwrap_or_else(|| self.0.wait_timeout(std::time::Duration::ZERO)),
+            known.unwrap_or_else(|| self.0.wait_timeout(std::time::Duration::ZERO)),
         )
     }
 
-    /// As `result`, with the error given and not raised; `None` for a record that was delivered.
+    /// Like `result`, but returns the error instead of raising it; `None` if delivered.
     #[pyo3(signature = (timeout=None))]
     fn exception(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         if self.0.outcome().is_none() {
-            // Waits; what a wait that was too short raises is raised here, too.
+            // Raises if the wait itself timed out.
             let waited = self.result(py, timeout);
             if self.0.outcome().is_none() {
                 waited?;
@@ -110,10 +110,10 @@ impl Delivery {
         }
     }
 
-    /// Has `callback` called with this handle, on a thread of the library's, once the outcome is
-    /// known.
+    /// Calls `callback` with this handle, on a thread of the library, once the record is delivered
+    /// or failed.
     fn add_done_callback(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> PyResult<()> {
-        dispatch::call_when_settled(slf.py(), slf.clone().unbind(), callback)
+        dispatch::call_when_completed(slf.py(), slf.clone().unbind(), callback)
     }
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -1,19 +1,19 @@
-//! Where Python code is called from: callbacks of completed deliveries, and log lines. Core's threads
-//! only put them on a list here.
+//! Runs the callbacks of completed deliveries, and writes log lines. The core's threads only add them
+//! to a list.
 //!
 //! ```text
-//!   core's threads ─▶ list ─▶ dispatcher, one a process:
-//!                               a thread of Python's own, woken by a condition variable, or
-//!                               a greenlet of the main thread, woken through a pipe
+//!   core's threads ─▶ list ─▶ dispatcher, one for each process:
+//!                               a Python thread, notified by a condition variable, or
+//!                               a greenlet of the main thread, notified through a pipe
 //! ```
 //!
-//! It is a greenlet in a program that gevent or eventlet has patched: their locks, which `logging` has
-//! there too, are made for greenlets of one thread, and a native thread that contends for one can
-//! stop the program. A thread that began before the patching ends when it notices, and the next call
-//! in the main thread starts the greenlet.
+//! It is a greenlet in a program patched by gevent or eventlet: their locks, which `logging` uses there,
+//! work between the greenlets of one thread, and a native thread that waits for one can block the
+//! program. A dispatcher thread that started before the patching ends when it detects it, and the next
+//! call in the main thread starts the greenlet.
 //!
-//! A child process after a fork has no dispatcher and begins with an empty list of its own: the old
-//! one is never touched again, because its lock may be held by a thread that is no more.
+//! After a fork, the child has no dispatcher and starts with an empty list. It never uses the parent's
+//! list, whose lock may be held by a thread that does not exist in the child.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -30,35 +30,35 @@ use crate::greenlets::{self, Hub, is_patched};
 use crate::logs::Line;
 use crate::wakeup::Wakeup;
 
-/// How many log lines wait at most; later ones are counted and dropped.
+/// The most log lines that wait. Later ones are counted and dropped.
 const MAX_LINES: usize = 1000;
 
 #[derive(Default)]
 struct List {
-    news: Vec<Box<dyn Tell>>,
+    calls: Vec<Box<dyn Call>>,
     lines: Vec<Line>,
     dropped: usize,
-    /// Callbacks that will be called: their deliveries are in flight, or in `news`.
+    /// Callbacks that have not run: their deliveries are in flight, or in `calls`.
     awaited: usize,
-    /// The number of the dispatcher that serves this list, from 1; 0 where none does.
+    /// The number of the dispatcher that serves this list, from 1; 0 if none does.
     serving: u64,
     started: u64,
-    /// How that one is woken, where it is a greenlet.
+    /// Notifies the dispatcher if it is a greenlet.
     wakeup: Option<Arc<Wakeup>>,
-    /// The thread that it is, or is in, and which greenlet it is.
+    /// The dispatcher's thread and greenlet.
     caller: Option<(ThreadId, usize)>,
     stopping: bool,
 }
 
 impl List {
     fn is_empty(&self) -> bool {
-        self.news.is_empty() && self.lines.is_empty()
+        self.calls.is_empty() && self.lines.is_empty()
     }
 }
 
-/// Something that Python code is told by a call of one argument.
-pub(crate) trait Tell: Send {
-    /// The function and its argument; on the thread that calls it.
+/// A pending call of a Python function with one argument.
+pub(crate) trait Call: Send {
+    /// The function and its argument. Runs on the thread that calls the function.
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)>;
 
     /// Whether it was counted in [`List::awaited`].
@@ -72,7 +72,7 @@ struct Callback {
     function: Py<PyAny>,
 }
 
-impl Tell for Callback {
+impl Call for Callback {
     fn call(self: Box<Self>, _: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         Ok((self.function, self.delivery.into_any()))
     }
@@ -89,7 +89,7 @@ struct Dispatch {
 }
 
 impl Dispatch {
-    /// Changes the list and wakes its dispatcher.
+    /// Changes the list and notifies its dispatcher.
     fn change(&self, change: impl FnOnce(&mut List)) {
         let wakeup = {
             let mut list = self.list.lock();
@@ -114,7 +114,7 @@ fn current() -> &'static Dispatch {
             .compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire)
             .is_err()
         {
-            // SAFETY: another thread came first, and nobody has seen this one.
+            // SAFETY: another thread was first, and this one was never shared.
             drop(unsafe { Box::from_raw(made) });
         }
         return current();
@@ -131,10 +131,10 @@ pub(crate) fn start(py: Python<'_>) -> PyResult<()> {
     ensure(py)
 }
 
-/// Starts the dispatcher where none serves: the first, or one in place of another that has ended.
+/// Starts a dispatcher if none serves the list.
 pub(crate) fn ensure(py: Python<'_>) -> PyResult<()> {
-    // Nothing of Python's may run while the list is locked: it may wait for a thread that waits for
-    // the list.
+    // No Python code may run while the list is locked: it may wait for a thread that waits for the
+    // list.
     let (hub, in_patched_program) = (Hub::of_main_thread(py)?, is_patched(py)?);
     let dispatch = current();
     let dispatcher = {
@@ -161,7 +161,7 @@ pub(crate) fn ensure(py: Python<'_>) -> PyResult<()> {
             in_patched_program,
         }
     };
-    // A thread that was replaced by a greenlet ends.
+    // Ends a thread that a greenlet replaces.
     dispatch.changed.notify_all();
     let number = dispatcher.number;
     let started = py.import("carbon_events._dispatch").and_then(|module| {
@@ -173,7 +173,7 @@ pub(crate) fn ensure(py: Python<'_>) -> PyResult<()> {
     started.map(drop)
 }
 
-/// Notes that a dispatcher serves no more.
+/// Removes a dispatcher that has ended.
 fn end(dispatch: &'static Dispatch, number: u64) {
     if std::ptr::eq(dispatch, current()) {
         dispatch.change(|list| {
@@ -186,20 +186,19 @@ fn end(dispatch: &'static Dispatch, number: u64) {
     }
 }
 
-/// The running thread, and which of its greenlets runs.
+/// The running thread and greenlet.
 fn here(py: Python<'_>) -> PyResult<(ThreadId, usize)> {
     Ok((std::thread::current().id(), greenlets::current(py)?))
 }
 
-/// Whether the caller is in a callback, called by the dispatcher.
-pub(crate) fn calls_here(py: Python<'_>) -> PyResult<bool> {
+/// Whether the caller runs in a callback.
+pub(crate) fn in_callback(py: Python<'_>) -> PyResult<bool> {
     let here = here(py)?;
     Ok(current().list.lock().caller == Some(here))
 }
 
-/// Ends the dispatcher once it has told what there is, and waits for that; what it has not told in
-/// time is given back.
-pub(crate) fn stop(py: Python<'_>, timeout: Duration) -> PyResult<News> {
+/// Lets the dispatcher empty the list, then ends it. Returns what it has not run in time.
+pub(crate) fn stop(py: Python<'_>, timeout: Duration) -> PyResult<Pending> {
     let dispatch = current();
     dispatch.change(|list| list.stopping = true);
     crate::blocking::until(py, timeout, |step| {
@@ -219,18 +218,18 @@ struct Completed(Mutex<Option<Callback>>);
 impl Wake for Completed {
     fn wake(self: Arc<Self>) {
         if let Some(callback) = self.0.lock().take() {
-            tell(Box::new(callback));
+            push(Box::new(callback));
         }
     }
 }
 
-/// Has Python code called.
-pub(crate) fn tell(news: Box<dyn Tell>) {
-    current().change(|list| list.news.push(news));
+/// Adds a call to the list.
+pub(crate) fn push(call: Box<dyn Call>) {
+    current().change(|list| list.calls.push(call));
 }
 
-/// Has `function` called with the handle once its record is delivered or has failed.
-pub(crate) fn call_when_settled(
+/// Calls `function` with the handle once its record is delivered or failed.
+pub(crate) fn call_when_completed(
     py: Python<'_>,
     delivery: Py<Delivery>,
     function: Py<PyAny>,
@@ -246,7 +245,7 @@ pub(crate) fn call_when_settled(
         list.wakeup.clone().filter(|_| list.awaited == 1)
     };
     if let Some(wakeup) = first_for_greenlet {
-        // From now on a delivery is expected: the program must not end while it waits for it.
+        // The dispatcher now keeps the program alive until the delivery completes.
         wakeup.notify();
     }
     let poll = std::pin::Pin::new(&mut core).poll(&mut Context::from_waker(&waker));
@@ -256,7 +255,7 @@ pub(crate) fn call_when_settled(
     Ok(())
 }
 
-/// Puts a log line on the list.
+/// Adds a log line to the list.
 pub(crate) fn log(line: Line) {
     current().change(|list| {
         if list.lines.len() >= MAX_LINES {
@@ -267,23 +266,22 @@ pub(crate) fn log(line: Line) {
     });
 }
 
-/// Functions with their argument, log lines (level, logger, text), and how many of these were
-/// dropped.
-pub(crate) type News = (
+/// Functions with their argument, log lines (level, logger, text), and the number of dropped lines.
+pub(crate) type Pending = (
     Vec<(Py<PyAny>, Py<PyAny>)>,
     Vec<(u8, String, String)>,
     usize,
 );
 
-fn take(py: Python<'_>, mut list: MutexGuard<'_, List>) -> News {
-    let news = std::mem::take(&mut list.news);
+fn take(py: Python<'_>, mut list: MutexGuard<'_, List>) -> Pending {
+    let pending = std::mem::take(&mut list.calls);
     let lines = std::mem::take(&mut list.lines);
     let dropped = std::mem::take(&mut list.dropped);
-    let awaited = news.iter().filter(|one| one.was_awaited()).count();
+    let awaited = pending.iter().filter(|one| one.was_awaited()).count();
     list.awaited = list.awaited.saturating_sub(awaited);
     drop(list);
-    let mut calls = Vec::with_capacity(news.len());
-    for one in news {
+    let mut calls = Vec::with_capacity(pending.len());
+    for one in pending {
         match one.call(py) {
             Ok(call) => calls.push(call),
             Err(error) => error.write_unraisable(py, None),
@@ -295,7 +293,7 @@ fn take(py: Python<'_>, mut list: MutexGuard<'_, List>) -> News {
     (calls, lines.collect(), dropped)
 }
 
-/// What calls Python code, as `carbon_events._dispatch` sees it.
+/// The dispatcher that `carbon_events._dispatch` runs.
 #[pyclass(frozen, module = "carbon_events._native")]
 struct Dispatcher {
     dispatch: &'static Dispatch,
@@ -305,10 +303,9 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// The list, where it is this one that serves it: not in a forked child, not after another one
-    /// took over.
+    /// The list, unless this is a forked child or another dispatcher serves the list.
     fn list(&self) -> Option<MutexGuard<'static, List>> {
-        // The lock of a parent's list may be held for ever.
+        // The lock of a parent's list may never be released.
         if !std::ptr::eq(self.dispatch, current()) {
             return None;
         }
@@ -318,8 +315,8 @@ impl Dispatcher {
 
 #[pymethods]
 impl Dispatcher {
-    /// For a thread: blocks until there is something to tell; `None` where it is to end.
-    fn wait(&self, py: Python<'_>) -> PyResult<Option<News>> {
+    /// For a thread: blocks until the list has entries. `None` ends the thread.
+    fn wait(&self, py: Python<'_>) -> PyResult<Option<Pending>> {
         let found = py.detach(|| {
             let mut list = self.list()?;
             while list.is_empty() && !list.stopping {
@@ -342,8 +339,8 @@ impl Dispatcher {
         }))
     }
 
-    /// For a greenlet: what there is to tell by now; `None` where it is to end.
-    fn poll(&self, py: Python<'_>) -> PyResult<Option<News>> {
+    /// For a greenlet: the present entries. `None` ends the greenlet.
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<Pending>> {
         if let Some(wakeup) = &self.wakeup {
             wakeup.drain();
         }
@@ -366,21 +363,21 @@ impl Dispatcher {
         self.list().is_some_and(|list| list.awaited > 0)
     }
 
-    /// What is readable when there is something to tell.
+    /// The descriptor that is readable when the list has entries.
     fn fileno(&self) -> i32 {
         self.wakeup.as_ref().map_or(-1, |wakeup| wakeup.fileno())
     }
 
-    /// Notes that it serves no more.
+    /// Removes this dispatcher.
     fn end(&self) {
         end(self.dispatch, self.number);
     }
 }
 
-/// Begins anew in a child process.
+/// Starts with an empty list in a child process.
 #[pyfunction]
 fn after_fork_in_child() {
-    // The old list is leaked on purpose, with whatever its lock guards.
+    // The parent's list is leaked on purpose: its lock may be held.
     CURRENT.store(Box::into_raw(Box::default()), Ordering::Release);
 }
 

@@ -1,4 +1,4 @@
-//! Core's errors as Python's exceptions: one class a kind, in `carbon_events.errors`.
+//! The core's errors as Python exceptions: one class for each kind, in `carbon_events.errors`.
 
 use carbon_events::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
@@ -9,7 +9,7 @@ static BY_KIND: PyOnceLock<Vec<Py<PyType>>> = PyOnceLock::new();
 static FIELD_TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static COERCE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// Makes an exception of an error of core's.
+/// Converts the core's errors to exceptions.
 pub(crate) trait Raise<T> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
@@ -27,7 +27,7 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, error).unwrap_or_else(|failed| failed)
 }
 
-/// The class of a kind's exceptions.
+/// The exception class of a kind.
 pub(crate) fn class_of(py: Python<'_>, kind: ErrorKind) -> PyResult<&Bound<'_, PyType>> {
     let classes = BY_KIND.get_or_try_init(py, || {
         let by_kind = py.import("carbon_events.errors")?.getattr("BY_KIND")?;
@@ -43,7 +43,7 @@ pub(crate) fn class_of(py: Python<'_>, kind: ErrorKind) -> PyResult<&Bound<'_, P
     Ok(classes[place.unwrap_or(ErrorKind::ALL.len() - 1)].bind(py))
 }
 
-/// The exception's object, for who raises it later.
+/// The exception of an error, or the error of creating it.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let context = PyDict::new(py);
     for (name, value) in error.context() {
@@ -70,7 +70,7 @@ fn about<'py>(py: Python<'py>, event: &str, field: &str) -> PyResult<Bound<'py, 
     Ok(context)
 }
 
-/// A keyword that is missing or unknown, or a value of a wrong type: a `TypeError`, too.
+/// A `FieldTypeError`: a keyword is missing or unknown, or a value has the wrong type.
 #[cold]
 pub(crate) fn field_type(py: Python<'_>, event: &str, field: &str, message: &str) -> PyErr {
     let made = || {
@@ -85,7 +85,7 @@ pub(crate) fn field_type(py: Python<'_>, event: &str, field: &str, message: &str
     made().unwrap_or_else(|failed| failed)
 }
 
-/// A value that is refused.
+/// An `InvalidEventError`: a value is invalid.
 #[cold]
 pub(crate) fn value(py: Python<'_>, event: &str, field: &str, message: &str) -> PyErr {
     let made = || {
@@ -95,7 +95,7 @@ pub(crate) fn value(py: Python<'_>, event: &str, field: &str, message: &str) -> 
     made().unwrap_or_else(|failed| failed)
 }
 
-/// Why `coerce` refuses a value, about its field.
+/// The error of `coerce` as an error of the field.
 #[cold]
 pub(crate) fn refused_value(py: Python<'_>, event: &str, field: &str, why: PyErr) -> PyErr {
     if !why.is_instance_of::<pyo3::exceptions::PyValueError>(py) {
@@ -109,7 +109,7 @@ pub(crate) fn refused_value(py: Python<'_>, event: &str, field: &str, why: PyErr
     )
 }
 
-/// A plain value that says the same as one that is not of its field's type, if there is one.
+/// Converts a value to the type of its field. `None` if there is no conversion.
 pub(crate) fn coerce<'py>(
     py: Python<'py>,
     expected: &'static str,

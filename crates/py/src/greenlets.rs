@@ -1,7 +1,7 @@
-//! gevent and eventlet: whether a call that blocks must let the greenlets of its thread run.
+//! gevent and eventlet: whether a blocking call must let the other greenlets of its thread run.
 //!
-//! Only a program that one of them has patched is treated so: there even `time.sleep` lets others
-//! run, and a call that blocks in native code stops every greenlet of the thread.
+//! That is so in a patched program: there even `time.sleep` lets other greenlets run, and a call that
+//! blocks in native code stops every greenlet of the thread.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 pub(crate) struct Hub<'py>(Bound<'py, PyAny>);
 
 impl<'py> Hub<'py> {
-    /// The hub that runs greenlets in this thread.
+    /// The hub of this thread.
     pub(crate) fn of_this_thread(py: Python<'py>) -> PyResult<Option<Self>> {
         Self::ask(py, "of_this_thread")
     }
@@ -46,7 +46,7 @@ impl<'py> Hub<'py> {
     }
 }
 
-/// Whether gevent or eventlet has patched the program by now.
+/// Whether gevent or eventlet has patched the program.
 pub(crate) fn is_patched(py: Python<'_>) -> PyResult<bool> {
     if !may_be_patched(py)? {
         return Ok(false);
@@ -55,8 +55,7 @@ pub(crate) fn is_patched(py: Python<'_>) -> PyResult<bool> {
     module.call_method0("is_patched")?.extract()
 }
 
-/// A number of the running greenlet, different from those of all others of its thread; 0 where no
-/// program is patched.
+/// The id of the running greenlet, unique among the live ones; 0 in a program that is not patched.
 pub(crate) fn current(py: Python<'_>) -> PyResult<usize> {
     if !may_be_patched(py)? {
         return Ok(0);
@@ -65,7 +64,7 @@ pub(crate) fn current(py: Python<'_>) -> PyResult<usize> {
     module.call_method0("current")?.extract()
 }
 
-/// A number of the running greenlet that no other one ever has; 0 where no program is patched.
+/// The unique number of the running greenlet; 0 in a program that is not patched.
 pub(crate) fn reader(py: Python<'_>) -> PyResult<u64> {
     if !may_be_patched(py)? {
         return Ok(0);
@@ -74,7 +73,7 @@ pub(crate) fn reader(py: Python<'_>) -> PyResult<u64> {
     module.call_method0("reader")?.extract()
 }
 
-/// Two look-ups in `sys.modules`, for every other program.
+/// Two look-ups in `sys.modules`: the only cost in other programs.
 #[inline]
 fn may_be_patched(py: Python<'_>) -> PyResult<bool> {
     // SAFETY: a borrowed reference to the interpreter's own dict, which is always there.

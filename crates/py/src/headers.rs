@@ -1,11 +1,11 @@
-//! Headers as Python gives and gets them.
+//! Converts headers.
 
 use carbon_events::producer::Header;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
-/// Headers of a mapping or of pairs; values are bytes, text or `None`.
+/// Headers from a mapping or from pairs. Values are bytes, text or `None`.
 pub(crate) fn from_python(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header>> {
     let pairs = match headers.cast::<PyDict>() {
         Ok(dict) => dict.items().into_any(),

@@ -1,14 +1,13 @@
-//! `carbon_events._native`: the core for Python.
+//! `carbon_events._native`: the Python binding of the core.
 //!
-//! Conversion only: what is retried, batched, written, read or refused is decided in the core. The
-//! rules of this crate:
+//! It only converts. The core decides what is retried, batched, written, read or rejected. Rules:
 //!
-//! - the GIL is released to block and never to enqueue;
-//! - no thread of the core's or of librdkafka's ever takes it: event loops are woken through a file
-//!   descriptor ([`asyncio`]), callbacks and log lines wait for a thread or greenlet of Python's own
-//!   ([`dispatch`]);
-//! - a call that blocks looks for signals ten times a second ([`blocking`]), and lets the greenlets
-//!   of a patched program run ([`greenlets`]).
+//! - A call releases the GIL to block, never to enqueue.
+//! - No thread of the core or of librdkafka takes the GIL. Event loops are notified through a file
+//!   descriptor ([`asyncio`]); callbacks and log lines run on a Python thread or greenlet
+//!   ([`dispatch`]).
+//! - A blocking call checks for signals ten times a second ([`blocking`]), and lets the other
+//!   greenlets of a patched program run ([`greenlets`]).
 
 mod arrow;
 mod asyncio;
@@ -39,7 +38,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
     if interpreter != 0 {
         let message =
-            "carbon_events works in the main interpreter only: its threads belong to no other";
+            "carbon_events supports the main interpreter only: its threads run in that one";
         return Err(pyo3::exceptions::PyImportError::new_err(message));
     }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -53,7 +52,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     many::register(module)?;
     producer::register(module)?;
     records::register(module)?;
-    settings::register(module)?;
     shutdown::register(module)?;
     testing::register(module)
 }

@@ -1,5 +1,4 @@
-//! Core's log lines for Python's `logging`: noted here on whatever thread they come from, and told
-//! by the thread of [`crate::dispatch`].
+//! The core's log lines for Python's `logging`. Any thread queues them; [`crate::dispatch`] writes them.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,7 +18,7 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// The least level that Python's logger wants; warnings until it was asked.
+/// The level of Python's logger. Warnings until it was read.
 static WANTED: AtomicU8 = AtomicU8::new(30);
 
 struct ToPython;
@@ -41,7 +40,7 @@ impl Subscriber for ToPython {
     }
 
     fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
-        // The level that is wanted may change.
+        // The level may change.
         tracing::subscriber::Interest::sometimes()
     }
 
@@ -83,12 +82,12 @@ impl Visit for Text {
     }
 }
 
-/// Has core's lines come here. Another subscriber is not known: this library has its own `tracing`.
+/// Installs the subscriber. There is no other, because this library has its own copy of `tracing`.
 pub(crate) fn install() {
     let _ = tracing::subscriber::set_global_default(ToPython);
 }
 
-/// Looks which level Python's logger wants now.
+/// Reads the current level of Python's logger.
 pub(crate) fn follow_level(py: Python<'_>) {
     let level = py
         .import("logging")

@@ -1,4 +1,4 @@
-//! Many events in one call: one crossing into Rust for all of them.
+//! Sends many events in one call into Rust.
 
 use carbon_events::events::EncodedEvent;
 use carbon_events::{Delivery as CoreDelivery, Error};
@@ -13,12 +13,12 @@ use crate::errors::{self, Raise};
 use crate::producer::{ProducerBase, Running};
 use crate::{blocking, events};
 
-/// The fates of the records of one call.
+/// The deliveries of one `send_many`.
 #[pyclass(frozen, module = "carbon_events")]
 pub(crate) struct Deliveries(Vec<CoreDelivery>);
 
 impl Deliveries {
-    /// The number of the first record that failed, and why.
+    /// The index and error of the first record that failed.
     fn first_error(&self) -> Option<(usize, Error)> {
         self.0.iter().enumerate().find_map(|(index, one)| {
             one.outcome()
@@ -49,28 +49,27 @@ impl Deliveries {
         Ok(Delivery(delivery.clone()))
     }
 
-    /// Whether all outcomes are known.
+    /// Whether every record is delivered or failed.
     fn done(&self) -> bool {
         self.0.iter().all(|one| one.outcome().is_some())
     }
 
-    /// Waits for all of them: how many were delivered, or the error of the first that was not,
-    /// raised with its `index`.
+    /// Waits for all deliveries and returns their number. Raises the first error, with its `index`.
     #[pyo3(signature = (timeout=None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<usize> {
         let timeout = blocking::seconds(timeout)?;
-        let settled = blocking::until(py, timeout, |step| {
+        let completed = blocking::until(py, timeout, |step| {
             let until = std::time::Instant::now() + step;
-            let settled = self.0.iter().all(|one| {
+            let completed = self.0.iter().all(|one| {
                 let left = until.saturating_duration_since(std::time::Instant::now());
                 one.outcome().is_some() || {
                     let _ = one.wait_timeout(left);
                     one.outcome().is_some()
                 }
             });
-            settled.then_some(())
+            completed.then_some(())
         })?;
-        if settled.is_none() {
+        if completed.is_none() {
             let left = self.0.iter().filter(|one| one.outcome().is_none()).count();
             let message = format!("{left} records are not acknowledged yet");
             let late = Error::new(carbon_events::ErrorKind::Timeout, message);
@@ -79,7 +78,7 @@ impl Deliveries {
         self.outcome(py)
     }
 
-    /// The records that failed so far: (index, error) each.
+    /// The index and error of each record that has failed so far.
     fn errors(&self, py: Python<'_>) -> PyResult<Vec<(usize, Py<PyAny>)>> {
         let failed = self.0.iter().enumerate().filter_map(|(index, one)| {
             let error = one.outcome()?.err()?;
@@ -95,7 +94,7 @@ impl Deliveries {
         let deliveries = slf.get().0.clone();
         let work = async move {
             for delivery in deliveries {
-                // Its error is looked for below, with the others'.
+                // `outcome` reports the errors.
                 let _ = delivery.await;
             }
             Box::new(move |py: Python<'_>| {
@@ -115,7 +114,7 @@ impl Deliveries {
     }
 }
 
-/// Sends a list: events, or dicts of one record's fields.
+/// Sends a list of events, or of dicts with the fields of one record.
 #[pyfunction]
 fn send_many(
     producer: &Bound<'_, ProducerBase>,
@@ -142,10 +141,10 @@ fn send(py: Python<'_>, running: &Running, event: &EncodedEvent) -> PyResult<Cor
     running.send(py, || running.core.encoded(event).submit())
 }
 
-/// Adds the number of the item to an error's facts, where it has any.
+/// Adds the index of the item to an error's `context`, if it has one.
 pub(crate) fn at_index(py: Python<'_>, error: PyErr, index: usize) -> PyErr {
     if let Ok(context) = error.value(py).getattr("context") {
-        // An exception without facts is told as it is.
+        // Other exceptions are raised unchanged.
         let _ = context.set_item("index", index);
     }
     error
@@ -161,9 +160,7 @@ fn send_dict(
         PyTypeError::new_err("items must be events, or dicts of one record's fields")
     })?;
     let class = class.ok_or_else(|| {
-        PyTypeError::new_err(
-            "dicts need the class of their record: send_many(items, DataQualityEvent)",
-        )
+        PyTypeError::new_err("dicts need an event class: send_many(items, DataQualityEvent)")
     })?;
     events::class_of(class)?.send_dict(py, running, dict)
 }
@@ -212,7 +209,7 @@ fn send_columns(
     Ok(Deliveries(deliveries))
 }
 
-/// Sends a table: anything with the Arrow PyCapsule interface.
+/// Sends a table with the Arrow PyCapsule interface.
 #[pyfunction]
 fn send_table(
     producer: &Bound<'_, ProducerBase>,

@@ -1,4 +1,4 @@
-//! The producer of `carbon_events.EventProducer` and `AsyncEventProducer`.
+//! The native base of `carbon_events.EventProducer` and `AsyncEventProducer`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl Running {
         running
     }
 
-    /// Sends, and waits without the GIL while the queue is full.
+    /// Sends a record. Waits without the GIL while the queue is full.
     #[inline]
     pub(crate) fn send(
         &self,
@@ -43,7 +43,7 @@ impl Running {
         self.admitted(py, submit().or_raise(py)?)
     }
 
-    /// What comes of a record that was sent, after a wait without the GIL where it is in line.
+    /// Returns the delivery. Waits without the GIL while the record waits for capacity.
     #[inline]
     pub(crate) fn admitted(&self, py: Python<'_>, admission: Admission) -> PyResult<CoreDelivery> {
         match admission.at_once() {
@@ -56,13 +56,13 @@ impl Running {
         let flushed = blocking::until(py, timeout, |step| self.core.flush(step).ok())?;
         match flushed {
             Some(()) => Ok(()),
-            // What it says of the time is about the last moment alone.
+            // Raises the timeout error with the number of records that are left.
             None => self.core.flush(Duration::ZERO).or_raise(py),
         }
     }
 
     pub(crate) fn close(&self, py: Python<'_>, timeout: Duration) -> PyResult<()> {
-        // In steps first, so that Ctrl-C is heard; then for good.
+        // Flushes in steps first, so that Ctrl-C interrupts the wait.
         let began = Instant::now();
         blocking::until(py, timeout, |step| self.core.flush(step).ok())?;
         let left = timeout.saturating_sub(began.elapsed());
@@ -71,8 +71,7 @@ impl Running {
     }
 }
 
-/// Waits without the GIL until a record in line is accepted. Where a signal's exception ends the wait,
-/// the record leaves the line.
+/// Waits without the GIL until a record is accepted. If a signal handler raises, the record is removed.
 #[cold]
 pub(crate) fn wait_in_line(
     py: Python<'_>,
@@ -104,12 +103,12 @@ impl ProducerBase {
 impl Drop for ProducerBase {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            shutdown::drop_behind(running);
+            shutdown::drop_on_a_thread(running);
         }
     }
 }
 
-/// The options of a record.
+/// The options of one record.
 #[derive(Default)]
 pub(crate) struct Options {
     key: Option<Vec<u8>>,
@@ -145,13 +144,13 @@ impl Options {
     }
 }
 
-/// The event that a caller gave.
+/// The event of an event object.
 pub(crate) fn event_of<'a>(event: &'a Bound<'_, PyAny>) -> PyResult<&'a EncodedEvent> {
     events::encoded_of(event).ok_or_else(|| {
         let class = event.get_type().qualname();
         let class = class.map_or_else(|_| String::new(), |class| class.to_string());
         PyTypeError::new_err(format!(
-            "an event of carbon_events.events must be given, got {class}"
+            "expected an event of carbon_events.events, got {class}"
         ))
     })
 }
@@ -177,7 +176,7 @@ impl ProducerBase {
         })
     }
 
-    /// Sends an event; waits while the queue is full.
+    /// Sends an event. Waits while the queue is full.
     #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
     fn send(
         &self,
@@ -198,7 +197,7 @@ impl ProducerBase {
         accepted(py, delivery, on_delivery)
     }
 
-    /// Sends an event, or raises `QueueFullError` at once.
+    /// Sends an event, or raises `QueueFullError` without waiting.
     #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
     fn try_send(
         &self,
@@ -216,7 +215,7 @@ impl ProducerBase {
         accepted(py, delivery, on_delivery)
     }
 
-    /// Sends an event; a future of the running loop for the delivery report.
+    /// Sends an event. Returns a future of the running loop for the delivery report.
     #[pyo3(signature = (event, *, key=None, headers=None, partition=None, on_delivery=None))]
     fn send_async<'py>(
         slf: &Bound<'py, Self>,
@@ -229,7 +228,7 @@ impl ProducerBase {
         let (py, core) = (slf.py(), &slf.get().running().core);
         let options = Options::new(key, headers, partition)?;
         let outgoing = options.apply(core.encoded(event_of(event)?));
-        // Before anything is sent: without a running loop, nothing is.
+        // Before the send: without a running loop, nothing is sent.
         let running = asyncio::Running::get(py).map_err(|error| no_loop(py, &error))?;
         match outgoing.submit().or_raise(py)?.at_once() {
             Ok(delivery) => {
@@ -250,9 +249,9 @@ impl ProducerBase {
         }
     }
 
-    /// Sends raw bytes to any topic; without a value a tombstone.
+    /// Sends bytes to any topic. A `value` of `None` is a tombstone.
     #[pyo3(signature = (topic, value, *, key=None, headers=None, partition=None, on_delivery=None))]
-    #[expect(clippy::too_many_arguments, reason = "keywords of Python's")]
+    #[expect(clippy::too_many_arguments, reason = "Python keywords")]
     fn send_raw(
         &self,
         py: Python<'_>,
@@ -279,13 +278,13 @@ impl ProducerBase {
         accepted(py, delivery, on_delivery)
     }
 
-    /// Waits until everything that was accepted is settled.
+    /// Waits until every accepted record is delivered or failed.
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         self.running().flush(py, blocking::seconds(timeout)?)
     }
 
-    /// Delivers what was accepted, and ends.
+    /// Delivers the accepted records and closes the producer.
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let running = self.running();
@@ -296,7 +295,7 @@ impl ProducerBase {
         running.close(py, timeout)
     }
 
-    /// How many records were accepted, delivered, failed, and are on their way.
+    /// The numbers of records accepted, delivered, failed and in flight.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.running().core.stats();
         let dict = PyDict::new(py);
@@ -307,30 +306,30 @@ impl ProducerBase {
         Ok(dict)
     }
 
-    /// Prometheus' text of what this producer counts.
+    /// This producer's metrics in the Prometheus text format.
     fn metrics(&self) -> String {
         self.running().core.metrics().to_prometheus()
     }
 
-    /// How long closing waits unless it is told, in seconds.
+    /// The default timeout of `close`, in seconds.
     #[getter]
     fn close_timeout(&self) -> f64 {
         self.running().close_timeout.as_secs_f64()
     }
 }
 
-/// The error of an asynchronous send outside of a loop.
+/// The error of an asynchronous send outside of an event loop.
 #[cold]
 fn no_loop(py: Python<'_>, cause: &PyErr) -> PyErr {
     let error = PyRuntimeError::new_err(
-        "AsyncEventProducer.send needs a running event loop, and there is none in this thread: call it \
-         in a coroutine, or use EventProducer",
+        "AsyncEventProducer.send needs a running event loop in this thread: call it in a coroutine, \
+         or use EventProducer",
     );
     error.set_cause(py, Some(cause.clone_ref(py)));
     error
 }
 
-/// The handle of an accepted record.
+/// The Python handle of an accepted record.
 fn accepted(
     py: Python<'_>,
     delivery: CoreDelivery,
@@ -338,7 +337,7 @@ fn accepted(
 ) -> PyResult<Py<Delivery>> {
     let delivery = Py::new(py, Delivery(delivery))?;
     if let Some(callback) = on_delivery {
-        dispatch::call_when_settled(py, delivery.clone_ref(py), callback)?;
+        dispatch::call_when_completed(py, delivery.clone_ref(py), callback)?;
     }
     Ok(delivery)
 }

@@ -1,4 +1,4 @@
-//! Consumed records, each on its own: what a caller keeps holds no batch back.
+//! Consumed records. Each is a copy, so that a kept record does not keep its batch alive.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple, PyType};
 
 use crate::{errors, events};
 
-/// A record that was read, with its event or why it is none.
+/// A record that was read: an event, a tombstone, or undecodable.
 #[pyclass(frozen, module = "carbon_events")]
 pub(crate) struct Record {
     topic: Py<PyString>,
@@ -19,7 +19,7 @@ pub(crate) struct Record {
     timestamp: Option<i64>,
     key: Option<Box<[u8]>>,
     headers: Vec<(String, Option<Vec<u8>>)>,
-    /// None in a tombstone.
+    /// `None` for a tombstone.
     event: Option<Result<Py<PyAny>, Box<Undecodable>>>,
 }
 
@@ -28,7 +28,7 @@ struct Undecodable {
     value: Option<Vec<u8>>,
 }
 
-/// A topic's name, made once for neighbouring records.
+/// A topic's name, shared by consecutive records.
 pub(crate) struct TopicName(Option<(Arc<str>, Py<PyString>)>);
 
 impl TopicName {
@@ -106,7 +106,7 @@ impl Record {
         self.offset
     }
 
-    /// The record's own timestamp in milliseconds UTC.
+    /// The record's timestamp in milliseconds UTC.
     #[getter]
     fn timestamp(&self) -> Option<i64> {
         self.timestamp
@@ -129,20 +129,20 @@ impl Record {
         Ok(list)
     }
 
-    /// The value of the last header of that name.
+    /// The value of the last header with this name.
     fn header<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyBytes>> {
         let mut headers = self.headers.iter().rev();
         let (_, value) = headers.find(|(header, _)| header == name)?;
         value.as_ref().map(|value| PyBytes::new(py, value))
     }
 
-    /// Whether it is a tombstone: a record without a value, and so without an event.
+    /// Whether the record is a tombstone: it has no value, event or error.
     #[getter]
     fn tombstone(&self) -> bool {
         self.event.is_none()
     }
 
-    /// The event, `None` of a tombstone; a record that is no event raises why.
+    /// The event; `None` for a tombstone. Raises the error of an undecodable record.
     #[getter]
     fn event(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match &self.event {
@@ -152,7 +152,7 @@ impl Record {
         }
     }
 
-    /// Why the record is no event; `None` where it is one, or a tombstone.
+    /// Why the record is undecodable; `None` for an event or a tombstone.
     #[getter]
     fn error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(undecodable) = self.undecodable() else {
@@ -162,7 +162,7 @@ impl Record {
         Ok(Some(error.into_value(py).into_any()))
     }
 
-    /// The value's bytes, of a record that is no event; `None` where it is one, or a tombstone.
+    /// The bytes of an undecodable record; `None` for an event or a tombstone.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         let value = self.undecodable()?.value.as_ref()?;
@@ -174,7 +174,7 @@ impl Record {
         PyTuple::new(py, ["topic", "event"])
     }
 
-    /// `Record[DataQualityEvent]`, for annotations that are evaluated.
+    /// `Record[DataQualityEvent]` in an annotation that is evaluated.
     #[classmethod]
     fn __class_getitem__<'py>(
         cls: &Bound<'py, PyType>,

@@ -1,12 +1,12 @@
 //! Core's settings by name: what `carbon_events._settings` makes keywords of.
 
-use carbon_events::config::{self, SettingKind, Settings};
+use carbon_events::config::Settings;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
 use crate::errors::Raise;
 
-/// Whose settings are read.
+/// The client whose settings are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Producer,
@@ -22,7 +22,7 @@ impl Role {
     }
 }
 
-/// The environment's settings, and above them the given ones: texts by name.
+/// Reads the environment's settings and overrides them with the given ones.
 pub(crate) fn read(
     options: &Bound<'_, PyDict>,
     properties: &Bound<'_, PyDict>,
@@ -42,35 +42,4 @@ pub(crate) fn read(
             .property(name.extract::<String>()?, value.extract::<String>()?);
     }
     Ok(settings)
-}
-
-/// Every setting: a dict each, for what is generated from them.
-#[pyfunction]
-fn settings(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
-    let list = PyList::empty(py);
-    for setting in config::settings() {
-        let entry = PyDict::new(py);
-        let (kind, choices) = match setting.kind {
-            SettingKind::Boolean => ("bool", None),
-            SettingKind::Integer | SettingKind::Milliseconds => ("int", None),
-            SettingKind::Choice(choices) => ("choice", Some(choices)),
-            SettingKind::List => ("list", None),
-            SettingKind::Map => ("map", None),
-            _ => ("str", None),
-        };
-        entry.set_item("group", setting.group)?;
-        entry.set_item("name", setting.option())?;
-        entry.set_item("env", setting.env)?;
-        entry.set_item("kind", kind)?;
-        entry.set_item("choices", choices)?;
-        entry.set_item("default", (setting.default)())?;
-        entry.set_item("secret", setting.secret)?;
-        entry.set_item("doc", setting.doc())?;
-        list.append(entry)?;
-    }
-    Ok(list)
-}
-
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(settings, module)?)
 }

@@ -1,6 +1,6 @@
-//! The end: what was accepted is delivered before the process goes, or reported as given up.
+//! Closes every producer before the process ends, and reports the records that were not delivered.
 //!
-//! The lists here are locked only by threads that hold the GIL, so that no fork leaves one locked.
+//! Only threads that hold the GIL lock the lists here, so that no fork leaves one locked.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,36 +13,36 @@ use carbon_events::sync::Mutex;
 use pyo3::prelude::*;
 
 use crate::blocking;
-use crate::dispatch::{self, News};
+use crate::dispatch::{self, Pending};
 use crate::producer::Running;
 
-/// How long the drop-in producers may take, together and with what their `close` waited before: ten
-/// seconds, less what giving up and ending the threads takes.
+/// The limit of all drop-in producers together, including earlier waits of their `close`: ten seconds,
+/// less the time to stop the threads.
 const SHARED: Duration = Duration::from_millis(9_500);
-/// How long librdkafka may take to report on records that were given up.
+/// The time for librdkafka to report the records that were aborted.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long callbacks and log lines may take.
+/// The time for callbacks and log lines.
 const DISPATCH: Duration = Duration::from_secs(1);
 
 static PRODUCERS: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
-/// What was dropped and ends on a thread, with the process that the thread is in.
+/// The threads that drop producers and consumers, each with the id of its process.
 static ENDING: Mutex<Vec<(u32, JoinHandle<()>)>> = Mutex::new(Vec::new());
-/// The process that is in `close_all`.
+/// The id of the process that runs `close_all`.
 static CLOSING: AtomicU32 = AtomicU32::new(0);
 
-/// Has a producer closed at exit, if it still runs then.
+/// Registers a producer to be closed at exit.
 pub(crate) fn close_at_exit(running: &Arc<Running>) {
     let mut producers = PRODUCERS.lock();
-    // Now and then, those that are gone.
+    // Before the list grows, removes the dropped ones.
     if producers.len() == producers.capacity() {
         producers.retain(|one| one.strong_count() > 0);
     }
     producers.push(Arc::downgrade(running));
 }
 
-/// Drops what blocks at that, a producer or a consumer, on a thread: a destructor must not block. The
-/// exit waits for it. At the interpreter's end it is left alone, because everything was closed before.
-pub(crate) fn drop_behind<T: Send + 'static>(value: T) {
+/// Drops a producer or a consumer on a thread, because that blocks and a destructor must not. The exit
+/// waits for the thread. During finalization the value is leaked: everything was closed before.
+pub(crate) fn drop_on_a_thread<T: Send + 'static>(value: T) {
     let value = Arc::new(Mutex::new(Some(value)));
     let attached = Python::try_attach(|py| {
         let dropped = Arc::clone(&value);
@@ -50,7 +50,7 @@ pub(crate) fn drop_behind<T: Send + 'static>(value: T) {
         match thread.spawn(move || drop(dropped.lock().take())) {
             Ok(thread) => {
                 let mut ending = ENDING.lock();
-                leave_to_the_parent(&mut ending);
+                forget_parent_threads(&mut ending);
                 ending.retain(|(_, thread)| !thread.is_finished());
                 ending.push((std::process::id(), thread));
             }
@@ -62,12 +62,12 @@ pub(crate) fn drop_behind<T: Send + 'static>(value: T) {
     }
 }
 
-/// Closes all producers side by side: those of `carbon_events` each within its own timeout, the
-/// drop-in ones within ten seconds, and none longer than `within` seconds. Gives the errors, and what
-/// the dispatcher did not tell any more.
+/// Closes all producers in parallel: those of `carbon_events` within their close timeouts, the drop-in
+/// ones within ten seconds, and none longer than `within` seconds. Returns the errors, and the calls
+/// and log lines that the dispatcher did not run.
 #[pyfunction]
 #[pyo3(signature = (within=None))]
-fn close_all(py: Python<'_>, within: Option<f64>) -> PyResult<(Vec<String>, News)> {
+fn close_all(py: Python<'_>, within: Option<f64>) -> PyResult<(Vec<String>, Pending)> {
     let within = within.map_or(Ok(Duration::MAX), |within| blocking::seconds(Some(within)))?;
     enter(py, within)?;
     let producers: Vec<_> = PRODUCERS.lock().drain(..).collect();
@@ -76,26 +76,26 @@ fn close_all(py: Python<'_>, within: Option<f64>) -> PyResult<(Vec<String>, News
     let again = running.clone();
     let closed = blocking::call_on_a_thread(py, move || {
         let deadline = Instant::now() + within.min(SHARED);
-        let told = close_side_by_side(running, within);
+        let errors = close_in_parallel(running, within);
         wait_for(ending, deadline);
-        told
+        errors
     });
-    let told = closed.unwrap_or_else(|interrupted| {
-        // Ctrl-C, say: no time is left, but what was not delivered is counted.
+    let errors = closed.unwrap_or_else(|interrupted| {
+        // For example Ctrl-C. Waits no longer, but reports what was not delivered.
         interrupted.write_unraisable(py, None);
-        py.detach(|| close_side_by_side(again, Duration::ZERO))
+        py.detach(|| close_in_parallel(again, Duration::ZERO))
     });
-    let news = dispatch::stop(py, DISPATCH);
+    let pending = dispatch::stop(py, DISPATCH);
     CLOSING.store(0, Ordering::SeqCst);
-    Ok((told, news?))
+    Ok((errors, pending?))
 }
 
-/// Waits while another thread closes everything: it must not be cut short by the end of the process.
+/// Waits while another thread runs `close_all`: the end of the process must not interrupt it.
 fn enter(py: Python<'_>, within: Duration) -> PyResult<()> {
     let ours = std::process::id();
     let enter = || {
         let other = CLOSING.load(Ordering::SeqCst);
-        // A forked child finds its parent's number there.
+        // A forked child finds its parent's id here.
         let free = other != ours;
         let exchange = || CLOSING.compare_exchange(other, ours, Ordering::SeqCst, Ordering::SeqCst);
         (free && exchange().is_ok()).then_some(())
@@ -109,7 +109,7 @@ fn enter(py: Python<'_>, within: Duration) -> PyResult<()> {
     .map(drop)
 }
 
-fn close_side_by_side(running: Vec<Arc<Running>>, within: Duration) -> Vec<String> {
+fn close_in_parallel(running: Vec<Arc<Running>>, within: Duration) -> Vec<String> {
     let began = Instant::now();
     let (sender, results) = mpsc::channel();
     let mut longest = Duration::ZERO;
@@ -120,7 +120,7 @@ fn close_side_by_side(running: Vec<Arc<Running>>, within: Duration) -> Vec<Strin
         let (work, sender) = (Arc::new(Mutex::new(Some(close))), sender.clone());
         let run = move || {
             let close = work.lock().take();
-            // The receiver may have given up.
+            // The receiver may be gone.
             let _ = sender.send(close.map_or_else(Vec::new, |close| close()));
         };
         let thread = std::thread::Builder::new().name("carbon-events-close".to_owned());
@@ -150,24 +150,24 @@ fn close_side_by_side(running: Vec<Arc<Running>>, within: Duration) -> Vec<Strin
         + longest
             .saturating_add(GRACE)
             .min(Duration::from_secs(86_400));
-    let mut told = Vec::new();
+    let mut all = Vec::new();
     while open > 0 {
         match results.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(errors) => told.extend(errors),
+            Ok(errors) => all.extend(errors),
             Err(RecvTimeoutError::Timeout) => {
-                told.push(format!("{open} producers did not close in time"));
+                all.push(format!("{open} producers did not close in time"));
                 break;
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
         open -= 1;
     }
-    told
+    all
 }
 
-/// Waits for what ends on threads of this process.
+/// Waits for the threads of this process that drop producers and consumers.
 fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, deadline: Instant) {
-    leave_to_the_parent(&mut ending);
+    forget_parent_threads(&mut ending);
     for (_, thread) in ending {
         while !thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -175,9 +175,9 @@ fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, deadline: Instant) {
     }
 }
 
-/// Forgets the handles of a parent's threads. To drop one would detach the thread that has its number
-/// in this process, whichever that is.
-fn leave_to_the_parent(ending: &mut Vec<(u32, JoinHandle<()>)>) {
+/// Leaks the handles of a parent's threads. Dropping one would detach an unrelated thread of this
+/// process with the same number.
+fn forget_parent_threads(ending: &mut Vec<(u32, JoinHandle<()>)>) {
     let ours = std::process::id();
     for (_, thread) in ending.extract_if(.., |(process, _)| *process != ours) {
         std::mem::forget(thread);

@@ -40,7 +40,7 @@ impl PlatformBase {
     }
 }
 
-/// The word for a variant of an enum in `SHOUTING_CASE`, found by its name in Rust.
+/// The variant with this name, in any case and with or without underscores.
 fn named<T: Copy + std::fmt::Debug>(all: &[T], name: &str, what: &str) -> carbon_events::Result<T> {
     let plain = name.replace('_', "").to_ascii_lowercase();
     let found = all
@@ -48,7 +48,7 @@ fn named<T: Copy + std::fmt::Debug>(all: &[T], name: &str, what: &str) -> carbon
         .find(|one| format!("{one:?}").to_ascii_lowercase() == plain);
     found.copied().ok_or_else(|| {
         let known: Vec<_> = all.iter().map(|one| format!("{one:?}")).collect();
-        let message = format!("{name} is no {what}: {}", known.join(", "));
+        let message = format!("unknown {what} {name}: use one of {}", known.join(", "));
         Error::new(ErrorKind::InvalidConfig, message)
     })
 }
@@ -109,7 +109,7 @@ impl PlatformBase {
         })
     }
 
-    /// What stands before the names of the platform's topics.
+    /// The prefix of the platform's topic names.
     #[getter]
     fn topic_prefix(&self, py: Python<'_>) -> PyResult<String> {
         self.with_platform(py, |platform| {
@@ -148,8 +148,8 @@ impl PlatformBase {
 
     fn broker_fail(&self, py: Python<'_>, api: &str, error: &str, count: usize) -> PyResult<()> {
         self.with(py, |broker, _| {
-            let api = named(&APIS, api, "kind of request")?;
-            let error = named(&ERRORS, error, "error of a broker")?;
+            let api = named(&APIS, api, "request")?;
+            let error = named(&ERRORS, error, "broker error")?;
             broker.fail_next(api, count, error);
             Ok(())
         })
@@ -158,7 +158,7 @@ impl PlatformBase {
     fn topic_fail(&self, py: Python<'_>, topic: &str, error: Option<&str>) -> PyResult<()> {
         self.with(py, |broker, _| {
             let error = error
-                .map(|error| named(&ERRORS, error, "error of a broker"))
+                .map(|error| named(&ERRORS, error, "broker error"))
                 .transpose()?;
             broker.fail_topic(topic, error)
         })
@@ -187,7 +187,7 @@ impl PlatformBase {
         })
     }
 
-    /// The environment variables that point a service here.
+    /// The environment variables that connect a service to this platform.
     fn environment<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let variables = PyDict::new(py);
         variables.set_item("KAFKA_BOOTSTRAP_SERVERS", self.bootstrap_servers(py)?)?;
@@ -196,7 +196,7 @@ impl PlatformBase {
         Ok(variables)
     }
 
-    /// Ends both.
+    /// Stops broker and registry.
     fn stop(&self, py: Python<'_>) {
         let running = self.running.lock().take();
         py.detach(move || drop(running));

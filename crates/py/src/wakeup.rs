@@ -1,11 +1,11 @@
-//! A pipe by which any thread wakes an event loop: asyncio's, gevent's or eventlet's.
+//! A pipe through which any thread notifies an event loop of asyncio, gevent or eventlet.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// One byte is in the pipe for any number of notifications until the loop has drained it.
+/// The pipe holds one byte for any number of notifications, until the loop drains it.
 pub(crate) struct Wakeup {
     signalled: AtomicBool,
     reading: File,
@@ -15,7 +15,7 @@ pub(crate) struct Wakeup {
 impl Wakeup {
     pub(crate) fn new() -> io::Result<Self> {
         let mut ends = [0; 2];
-        // SAFETY: room for two descriptors, which are ours from here on.
+        // SAFETY: `ends` holds two descriptors, which this function then owns.
         let (reading, writing) = unsafe {
             if libc::pipe(ends.as_mut_ptr()) != 0 {
                 return Err(io::Error::last_os_error());
@@ -41,12 +41,12 @@ impl Wakeup {
     /// Makes the descriptor readable.
     pub(crate) fn notify(&self) {
         if !self.signalled.swap(true, Ordering::SeqCst) {
-            // A full pipe is one that wakes its reader, too.
+            // If the pipe is full, it is readable already.
             let _ = (&self.writing).write(&[1]);
         }
     }
 
-    /// Empties the pipe. What the notifications were about must be looked at after this.
+    /// Empties the pipe. The caller must process the notifications after this call.
     pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.reading).read(&mut bytes), Ok(64)) {}

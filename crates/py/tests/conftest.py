@@ -1,4 +1,4 @@
-"""Real services for the tests, and what several of them need.
+"""Real services for the tests, and shared helpers.
 
 The wheel is tested as it is installed, never from the source tree. Services are started by the
 repository's `carbon-events-services`, whose path is in CARBON_EVENTS_SERVICES.
@@ -6,6 +6,7 @@ repository's `carbon-events-services`, whose path is in CARBON_EVENTS_SERVICES.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,21 +28,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCHEMAS = REPOSITORY / "schemas"
 START_WITHIN_SECONDS = 300
-TOPICS = {
-    "data-ingestion": 12,
-    "data-quality": 6,
-    "data-lineage": 3,
-    "data-transformation": 6,
-    "system-health": 3,
-    "deployment-events": 3,
-    "config-changes": 3,
-    "security-events": 6,
-    "audit-user-actions": 12,
-    "audit-api-calls": 12,
-    "audit-data-access": 12,
-    "audit-admin-operations": 3,
-    "market-data": 3,
-}
+TABLE = json.loads((SCHEMAS / "topics.json").read_bytes())["topics"]
+TOPICS = {row["topic"]: row["partitions"] for row in TABLE} | {"market-data": 3}
 
 
 SNIPPET = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
@@ -49,7 +37,7 @@ SNIPPET = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)```", re.DOTAL
 
 @dataclass
 class Snippet:
-    """Python in a document, and how it is tested."""
+    """A Python snippet of a document, and how it is tested."""
 
     name: str
     kind: str
@@ -70,11 +58,11 @@ class Services:
     bootstrap_servers: str
     schema_registry_url: str
     environment: dict[str, str] = field(default_factory=dict)
-    #: What the services say of themselves: the variables, and comments.
+    #: The output of the services: variables and comments.
     text: str = ""
 
     def comment(self, name: str) -> str:
-        """What a comment says, such as where another listener is."""
+        """The value of a comment, such as the address of another listener."""
         found = re.search(rf"^# {name}: (.*)$", self.text, re.MULTILINE)
         assert found, self.text
         return found[1]
@@ -163,7 +151,7 @@ def _make_topics(bootstrap_servers: str) -> None:
 
 @pytest.fixture
 def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script in an interpreter of its own, for what happens at a process's edges."""
+    """Runs a script in an interpreter of its own, to test the start and the end of a process."""
 
     def run(
         script: str, *arguments: str, timeout: float = 60, **environment: str
@@ -183,7 +171,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """What `condition` gives once that is true."""
+    """Waits until `condition` returns a true value, and returns it."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
@@ -194,7 +182,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 def read(services: Services, topic: str, key: str) -> list[Any]:
-    """The events of a key by our consumer."""
+    """The events with a key, read by our consumer."""
     from carbon_events import EventConsumer
 
     options = services.settings(standalone=True, detect_end=True)
@@ -203,7 +191,7 @@ def read(services: Services, topic: str, key: str) -> list[Any]:
 
 
 def raw(services: Services, topic: str, key: str) -> list[bytes]:
-    """The values of a key by confluent-kafka."""
+    """The values with a key, read by confluent-kafka."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
     consumer = Consumer(
@@ -229,7 +217,7 @@ def raw(services: Services, topic: str, key: str) -> list[bytes]:
 
 @pytest.fixture
 def count_records(services: Services) -> Callable[[str, str], int]:
-    """How many records of a topic have a key."""
+    """The number of records with a key in a topic."""
     from carbon_events import EventConsumer
 
     def count(topic: str, key: str) -> int:

@@ -70,7 +70,7 @@ def round_trip() -> None:
             check("error_rate" in traceback.format_exc(), traceback.format_exc())
         else:
             raise AssertionError("an error rate of 85 was taken")
-        # OpenSSL is in the library: it is what refuses this file.
+        # The library contains OpenSSL, which rejects this file.
         try:
             with EventProducer(
                 bootstrap_servers=kafka.bootstrap_servers,

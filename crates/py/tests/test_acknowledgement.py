@@ -1,4 +1,4 @@
-"""What a consumer acknowledges, for whom, and what it never does."""
+"""What a consumer acknowledges, and for which reader."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TOPIC = "system-health"
 #: The in-process broker answers a rebalance when the session timeout has passed.
 QUICK: dict[str, Any] = {
     "session_timeout_ms": 500,
-    # It keeps heartbeats waiting behind a fetch that waits.
+    # Its heartbeats wait behind a waiting fetch.
     "fetch_max_wait_ms": 20,
     "properties": {"heartbeat.interval.ms": "100"},
 }
 
 
 def sent(platform: Platform, count: int) -> list[int]:
-    """Sends events of one key, and gives their latencies."""
+    """Sends events with one key. Returns their latencies."""
     with platform.producer(service_name="tests") as producer:
         for latency_ms in range(count):
             event = ServiceHealthEvent(
@@ -132,8 +132,7 @@ def test_threads_share_the_records_of_a_batch(carbon_platform: Platform) -> None
 
 
 class Cancelled(AsyncEventConsumer):
-    """A consumer whose first read is cancelled when the batch is there, and before the task goes on
-    with it."""
+    """A consumer whose first read is cancelled after the batch arrived and before the task continues."""
 
     reads = 0
 
@@ -186,7 +185,7 @@ def test_a_task_acknowledges_by_reading_on(carbon_platform: Platform) -> None:
     events = sent(carbon_platform, 10)
 
     async def work() -> int:
-        # A timeout, in whichever way it is written, changes nothing about who reads.
+        # The reader is the same with every kind of timeout.
         consumer = async_member(carbon_platform, max_batch_records=5)
         read = 0
         while read < len(events):

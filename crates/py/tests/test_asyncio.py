@@ -50,7 +50,7 @@ def test_a_send_is_awaited(run: Runner, services: Services) -> None:
         async with AsyncEventProducer(**services.settings()) as producer:
             report = await producer.send(quality())
             assert report.topic == "data-quality" and report.offset >= 0
-            # A handle gives the same answer however often it is awaited.
+            # A handle can be awaited several times, with the same result.
             delivery = producer.try_send(quality())
             assert await delivery == await delivery == delivery.result(0)
 
@@ -106,7 +106,7 @@ def test_sends_stay_in_order_while_the_queue_is_full(run: Runner) -> None:
                 platform.broker_down()
                 sends = [producer.send(quality(total_records=number)) for number in range(300)]
                 threading.Timer(0.1, platform.broker_up).start()
-                # These find the queue with capacity at times, and others in line.
+                # At times the queue has capacity while other records wait.
                 for number in range(300, 600):
                     sends.append(producer.send(quality(total_records=number)))
                     if number % 10 == 0:
@@ -139,13 +139,13 @@ def test_a_cancelled_send_in_line_is_not_sent(run: Runner) -> None:
                 for future in futures:
                     assert future.cancel() and not future.cancel()
                 task.cancel()
-                # Left at once, not a turn of the loop later.
+                # Removed at once, not in the next turn of the loop.
                 assert producer.stats()["queued"] == 2
                 with pytest.raises(asyncio.CancelledError):
                     await futures[0]
                 platform.broker_up()
                 assert (await asyncio.wait_for(accepted, 30)).offset < (await last).offset
-                # Once it is accepted, cancelling recalls nothing.
+                # Once the record is accepted, cancelling does not stop it.
                 assert not last.cancel()
             records = platform.records("data-quality")
             assert [record.event.total_records for record in records][1:] == [1, 4]
@@ -153,7 +153,7 @@ def test_a_cancelled_send_in_line_is_not_sent(run: Runner) -> None:
     run(work())
 
 
-def test_a_send_in_line_ends_with_the_block_timeout_or_the_producer(run: Runner) -> None:
+def test_a_send_that_waits_ends_with_the_block_timeout_or_the_producer(run: Runner) -> None:
     async def work() -> None:
         with Platform() as platform:
             producer = platform.async_producer(queue_max_records=1, block_timeout_ms=200)
@@ -173,7 +173,7 @@ def test_a_send_in_line_ends_with_the_block_timeout_or_the_producer(run: Runner)
     run(work())
 
 
-def test_a_callback_of_a_send_in_line_is_called(run: Runner) -> None:
+def test_a_callback_of_a_send_that_waits_is_called(run: Runner) -> None:
     async def work() -> None:
         with Platform() as platform:
             async with platform.async_producer(queue_max_records=1) as producer:
@@ -211,7 +211,7 @@ def test_threads_and_tasks_wait_in_one_line(run: Runner) -> None:
     run(work())
 
 
-def test_a_forked_child_leaves_what_is_in_line_to_its_parent(run: Runner) -> None:
+def test_a_forked_child_leaves_waiting_records_to_its_parent(run: Runner) -> None:
     async def work() -> None:
         with Platform() as platform:
             async with platform.async_producer(queue_max_records=1) as producer:
@@ -272,7 +272,7 @@ def test_every_callback_is_called_in_its_context_whatever_others_raise(run: Runn
     run(work())
 
 
-def test_a_send_without_a_running_loop_says_so() -> None:
+def test_a_send_without_a_running_loop_raises() -> None:
     producer = AsyncEventProducer(bootstrap_servers="127.0.0.1:1", security_protocol="PLAINTEXT")
     with pytest.raises(RuntimeError, match="needs a running event loop") as caught:
         producer.send(quality())

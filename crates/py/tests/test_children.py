@@ -1,4 +1,4 @@
-"""Processes that end without atexit: what they accepted is delivered first, or reported."""
+"""Processes that end without atexit deliver their accepted records first, or report them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNREACHABLE = "127.0.0.1:1"
 
 @pytest.fixture
 def run(run_python: Any, services: Services) -> Any:
-    """Runs a script; gives its output, its key and what it wrote to standard error."""
+    """Runs a script. Returns its output, its key and its standard error."""
 
     def run(
         script: str, *arguments: str, servers: str | None = None, code: int = 0, **environment: str
@@ -101,12 +101,12 @@ def test_a_child_that_imports_the_library_after_its_fork_delivers(
 
 
 def test_os_exit_delivers_in_the_first_process_too(run: Any, count_records: Any) -> None:
-    """The parent of a process that makes itself a daemon ends so."""
+    """The parent of a process that becomes a daemon ends this way."""
     _, key, _ = run("p = typed()\nfor _ in range(50): send(p)\nos._exit(3)", code=3)
     assert count_records("data-quality", key) == 50
 
 
-def test_what_a_child_could_not_deliver_is_reported(run: Any) -> None:
+def test_undelivered_records_of_a_child_are_reported(run: Any) -> None:
     _, _, errors = run(
         """
         producer = typed(close_timeout_ms=300)
@@ -261,7 +261,7 @@ def test_a_process_pool_delivers(run: Any, count_records: Any, method: str) -> N
 def test_celerys_children_deliver_when_they_are_replaced(
     services: Services, count_records: Any, tmp_path: Path, which: str, made: str
 ) -> None:
-    """They leave through billiard, with `os._exit`."""
+    """They end through billiard, with `os._exit`."""
     key = f"celery-{uuid.uuid4()}"
     for name in "queue", "processed", "done":
         (tmp_path / name).mkdir()

@@ -58,19 +58,19 @@ def sent(platform: Place, count: int, **fields: Any) -> list[Any]:
     return events
 
 
-def test_a_record_is_handled_once_the_next_is_asked_for(platform: Place) -> None:
+def test_a_record_is_acknowledged_once_the_next_is_read(platform: Place) -> None:
     events = sent(platform, 10)
     consumer = platform.consumer("audit-api-calls")
     for _ in range(4):
         consumer.next_record(30)
     consumer.close()
-    # Three were handled: the fourth was given and nothing asked for after it.
+    # Three are acknowledged: no record was read after the fourth.
     with platform.consumer("audit-api-calls", detect_end=True) as consumer:
         rest = [record.event for record in consumer]
     assert rest == events[3:]
 
 
-def test_a_batch_is_handled_once_the_next_is_asked_for(platform: Place) -> None:
+def test_a_batch_is_acknowledged_once_the_next_is_read(platform: Place) -> None:
     events = sent(platform, 10)
     with platform.consumer("audit-api-calls") as consumer:
         batch = consumer.next_batch(30)
@@ -82,7 +82,7 @@ def test_a_batch_is_handled_once_the_next_is_asked_for(platform: Place) -> None:
         assert list(consumer) == []
 
 
-def test_records_that_are_kept_hold_nothing_back(platform: Place) -> None:
+def test_a_kept_record_does_not_keep_its_batch(platform: Place) -> None:
     events = sent(platform, 1000)
     with platform.consumer("audit-api-calls", detect_end=True) as consumer:
         kept = list(consumer)
@@ -104,7 +104,7 @@ def test_offsets_are_committed_by_hand(platform: Place) -> None:
         assert list(consumer) == []
 
 
-def test_reading_goes_on_where_it_is_told(platform: Place) -> None:
+def test_seek_sets_where_reading_continues(platform: Place) -> None:
     events = sent(platform, 5)
     with platform.consumer("audit-api-calls") as consumer:
         first = consumer.next_record(30)
@@ -118,7 +118,7 @@ def test_reading_goes_on_where_it_is_told(platform: Place) -> None:
             consumer.seek((first.topic, 99, 0))
 
 
-def test_a_record_that_is_no_event_says_why(platform: Place) -> None:
+def test_an_undecodable_record_has_its_error(platform: Place) -> None:
     with platform.producer() as producer:
         topic = platform.prefix + "data-quality"
         producer.send_raw(topic, b"\x01secret", key="k").result(30)

@@ -1,4 +1,4 @@
-"""How `event_producer` is configured: by arguments, the environment and `additional_config`."""
+"""The configuration of `event_producer` by arguments, the environment and `additional_config`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from carbon_events import EventError, InvalidConfigError
 from carbon_events.testing import Platform
 from event_producer import EventProducer, Producer
 
-#: What the low-level producer was always given, besides names and protocol.
+#: The default properties of the low-level producer, without names and protocol.
 TUNING = {
     "compression.type": "lz4",
     "linger.ms": 10,
@@ -40,7 +40,7 @@ def platform() -> Iterator[Platform]:
 
 
 def config_of(*args: Any, **kwargs: Any) -> Any:
-    """What `EventProducer` makes its low-level producer with."""
+    """The configuration with which `EventProducer` creates its low-level producer."""
     with mock.patch("event_producer.Producer") as patched:
         EventProducer(*args, **kwargs)
     [config] = patched.call_args.args

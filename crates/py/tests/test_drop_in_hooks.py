@@ -1,4 +1,4 @@
-"""What subclasses, patches and callbacks of `event_producer` reach."""
+"""Subclasses, patches and callbacks of `event_producer`."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_method_that_is_patched_is_called_for_every_event(
             try:
                 call(producer, "k")
             except EventError:
-                # As Avro, the event that the patch made up is none.
+                # The event of the patch is not valid Avro.
                 assert name == "_create_base_event"
         producer.flush()
         assert patched.call_count == len(calls_of(name))
@@ -258,7 +258,7 @@ def test_a_patched_clock_and_id_are_seen_where_the_producer_is_patched() -> None
 
 
 class Recording(EventProducer):
-    """Keeps what its delivery callback was given."""
+    """Records the arguments of its delivery callback."""
 
     counts = True
 
@@ -282,7 +282,7 @@ def test_an_overridden_delivery_callback_is_given_each_message(
     for number in range(100):
         made.produce_data_quality_event(key, "t", "c", "PASS", 0.5, number, 100)
     assert made.flush() == 0
-    # A flush ends once the callbacks were called, as it did.
+    # A flush ends once the callbacks have run.
     assert len(made.reports) == 100
     assert made.get_stats() == {"delivered": 100 if counts else 0, "errors": 0}
     offsets = []
@@ -401,7 +401,7 @@ def test_callbacks_of_the_low_level_producer_are_called_and_polled(platform: Pla
     wait_until(lambda: low.poll(0.1) == 1)
     assert seen == [(None, b"text", [("a", b"1")])]
     assert low.poll(0) == 0
-    # Whoever asks to be called counts for himself.
+    # An own callback counts the record.
     assert made.delivery_count == 0
     TYPED[0](made, "k")
     wait_until(lambda: (low.poll(1), made.delivery_count == 1)[1])
@@ -478,7 +478,7 @@ def test_a_partitioner_sends_keys_where_confluent_kafka_sends_them(
 
 
 def test_text_borrowed_from_python_does_not_outlive_a_wait(producer: EventProducer) -> None:
-    """A full queue: other code runs while a call waits, and what the call was given goes away."""
+    """While a call waits for a full queue, other code runs and releases the call's arguments."""
     platform = Platform()
     registry = None if producer.producer.writes_json else platform.schema_registry_url
     options = {"queue.buffering.max.messages": 4}
@@ -502,7 +502,7 @@ def test_text_borrowed_from_python_does_not_outlive_a_wait(producer: EventProduc
     thread = threading.Thread(target=work)
     thread.start()
     assert started.wait(10)
-    # The fifth waits in line. What it was given is replaced under its feet.
+    # The fifth call waits. Its arguments are replaced meanwhile.
     wait_until(lambda: len(made.producer) == 5)
     assert len(held) == 5
     made.source_service = "another"
@@ -523,7 +523,7 @@ def test_text_borrowed_from_python_does_not_outlive_a_wait(producer: EventProduc
 
 
 class TestEventProducer(unittest.TestCase):
-    """A service's unit test, as the library's users were shown to write it."""
+    """A service's unit test, as the documentation shows it."""
 
     @mock.patch("event_producer.Producer")
     def test_produce_event(self, mock_producer: mock.Mock) -> None:

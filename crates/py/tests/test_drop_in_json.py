@@ -1,4 +1,4 @@
-"""What `event_producer` writes where there is no registry: the JSON of `json.dumps`, to the byte."""
+"""Without a registry, `event_producer` writes the JSON of `json.dumps`, byte for byte."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Fraction(float):
     pass
 
 
-#: What `json.dumps` takes.
+#: Values that `json.dumps` accepts.
 VALUES = [
     None,
     True,
@@ -165,7 +165,7 @@ VALUES = [
     collections.OrderedDict(b=1, a=2),
 ]
 
-#: What it refuses.
+#: Values that it rejects.
 REFUSED = [b"bytes", {1, 2}, object(), print, 1j, EventProducer]
 
 
@@ -209,7 +209,7 @@ def producer(request: pytest.FixtureRequest, services: Services) -> Iterator[Eve
 
 
 def expected(name: str, arguments: dict[str, Any], written: bytes) -> bytes:
-    """What `json.dumps` makes of a call's event, with the id and the time of the one written."""
+    """The JSON of a call's event by `json.dumps`, with the id and time of the written one."""
     _, _, members = CALLS[name]
     found = re.match(rb'{"eventId": "([0-9a-f-]{36})", "eventType": "\w+", "timestamp": (\d{13}), ', written)
     assert found, written
@@ -298,7 +298,7 @@ def test_what_json_dumps_refuses_raises_and_counts(
         with pytest.raises(TypeError, match=re.escape(str(known.value))):
             call()
         assert producer.error_count == before["errors"] + number
-    assert caplog.text.count("was not accepted") == len(calls)
+    assert caplog.text.count("was rejected") == len(calls)
     producer.flush()
     assert producer.delivery_count == before["delivered"]
 

@@ -49,7 +49,7 @@ def typed(made: EventProducer, key: str) -> None:
 
 
 def no_event(made: EventProducer, key: str) -> None:
-    """A typed call whose values no schema allows."""
+    """A typed call with values that the schema does not allow."""
     made.produce_api_call_event(key, "/e", "GET", 2**40, 1, 2, 3, ip_address=None)  # type: ignore[arg-type]
 
 
@@ -101,7 +101,7 @@ def test_no_secret_is_in_any_byte_on_the_wire(
         try:
             call(producer, key)
         except ValueError as error:
-            # As Avro there is no such status code.
+            # This status code is not valid Avro.
             assert registry and call is no_event and SECRET not in str(error)
     written = [value for topic in ("audit-api-calls", "market-data") for value in raw(services, topic, key)]
     assert written or (registry and call is no_event)
@@ -122,7 +122,7 @@ def test_the_rest_of_an_event_is_not_changed(services: Services, monkeypatch: py
     hashed = json.loads(treated)["apiKey"]
     assert hashed == "sha256:" + hashlib.sha256(SECRET.encode()).hexdigest()[:16]
     assert treated == json.dumps({**given, "apiKey": hashed}).encode()
-    # Nothing says that this is an event of ours, on a topic of others.
+    # Nothing marks this as one of our events, on a foreign topic.
     [other] = raw(services, "market-data", key)
     assert other == json.dumps(given).encode()
 

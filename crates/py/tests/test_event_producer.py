@@ -1,4 +1,4 @@
-"""`event_producer`, as services that were written for the file use it."""
+"""`event_producer`, as existing services use it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unittest import mock
 import event_producer
 import pytest
 from carbon_events import EventError, InvalidEventError
-from conftest import Services, raw, read, wait_until
+from conftest import SCHEMAS, Services, raw, read, wait_until
 from event_producer import EventProducer, EventType, Topic, get_event_producer
 
 ENVELOPE = {"eventId", "eventType", "timestamp", "source", "version"}
@@ -68,8 +68,12 @@ def test_every_signature_is_that_of_the_contract() -> None:
 
 
 def test_the_enums_have_their_members() -> None:
-    assert len(Topic) == 13 and Topic.MARKET_DATA.value == "market-data"
-    assert len(EventType) == 12 and EventType.API_CALL.value == "AuditAPICallEvent"
+    table = json.loads((SCHEMAS / "topics.json").read_bytes())["topics"]
+    assert [topic.value for topic in Topic] == [row["topic"] for row in table] + ["market-data"]
+    assert [event.value for event in EventType] == [row["record"] for row in table]
+    assert Topic.AUDIT_ADMIN_OPS.value == "audit-admin-operations"
+    assert Topic.MARKET_DATA.value == "market-data"
+    assert EventType.API_CALL.value == "AuditAPICallEvent"
     assert EventType("DataQualityEvent") is EventType.DATA_QUALITY
 
 
@@ -385,7 +389,7 @@ def test_a_delivery_that_fails_is_counted_and_logged(caplog: pytest.LogCaptureFi
         wait_until(lambda: "not delivered" in caplog.text)
 
 
-def test_importing_configures_nobodys_logging(run_python: Any) -> None:
+def test_importing_configures_no_logging(run_python: Any) -> None:
     done = run_python(
         """
         import logging

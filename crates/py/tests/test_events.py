@@ -1,4 +1,4 @@
-"""The event classes: made, read, compared, written."""
+"""The event classes: construction, attributes, equality, serialization."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SCHEMAS
+from event_producer import EventType
 
 CALL: dict[str, Any] = {
     "service": "billing",
@@ -62,7 +63,7 @@ def class_of(name: str) -> Any:
 
 
 def test_there_is_a_class_for_every_record() -> None:
-    assert len(RECORDS) == 12
+    assert {event.value for event in EventType} == set(RECORDS)
     for name in RECORDS:
         assert issubclass(class_of(name), Event)
 
@@ -74,7 +75,7 @@ def test_the_golden_bytes_are_written_and_read(path: Path) -> None:
     event = record.from_json(example.read_bytes())
     assert event.to_avro() == path.read_bytes()
     assert record.from_avro(path.read_bytes()) == event
-    # By its attributes, too: the constructor writes the very same bytes.
+    # The constructor writes the same bytes from its attributes.
     assert record.from_dict(event.to_dict()).to_avro() == path.read_bytes()
 
 
@@ -132,14 +133,14 @@ def test_an_event_is_pickled_and_copied() -> None:
         assert copy.copy(event) is event and copy.deepcopy(event) is event
 
 
-def test_an_event_shows_how_it_is_made() -> None:
+def test_repr_shows_how_to_create_the_event() -> None:
     event = AuditAPICallEvent(**CALL, user_id="ada")
     assert eval(repr(event)) == event
     other = lineage()
     assert eval(repr(other)) == other
 
 
-def test_replace_changes_what_it_is_told() -> None:
+def test_replace_changes_the_given_fields() -> None:
     event = AuditAPICallEvent(**CALL)
     changed = event.replace(latency_ms=99, correlation_id="c")
     assert (changed.latency_ms, changed.correlation_id) == (99, "c")
@@ -200,7 +201,7 @@ def test_what_looks_like_a_hash_is_hashed() -> None:
         AuditAPICallEvent(**given),
         AuditAPICallEvent.from_dict(given),
         AuditAPICallEvent(**CALL, api_key="abc").replace(api_key=HASH),
-        # The hash that is kept is the key's alone.
+        # Only the hash of the key is kept.
         AuditAPICallEvent(**CALL, api_key=AuditAPICallEvent(**CALL, user_id=HASH).to_dict()["user_id"]),
     ):
         assert event.api_key == "sha256:f02734af3c773f54"
@@ -338,7 +339,7 @@ def test_the_schemas_names_are_taken_from_a_dict() -> None:
         DataQualityEvent.from_dict({"eventType": "SecurityEvent"})
 
 
-def test_bytes_that_are_no_event_are_refused() -> None:
+def test_undecodable_bytes_are_refused() -> None:
     with pytest.raises(UndecodableError):
         SecurityEvent.from_avro(b"no event")
     with pytest.raises(UndecodableError):

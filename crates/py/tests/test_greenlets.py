@@ -1,4 +1,4 @@
-"""gevent and eventlet: everything works in a patched program, and nothing stops its greenlets."""
+"""gevent and eventlet: everything works in a patched program, and no call blocks its greenlets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ all_patches = pytest.mark.parametrize("patch", PATCHES)
 
 @pytest.fixture
 def run(run_python: Any, services: Services) -> Any:
-    """Runs a script in a patched program, and gives its output and its key."""
+    """Runs a script in a patched program. Returns its output and its key."""
 
     def run(patch: str, script: str, servers: str | None = None) -> tuple[str, str]:
         import textwrap
@@ -133,10 +133,10 @@ def test_other_greenlets_run_while_a_call_waits(run: Any, patch: str) -> None:
             "close": lambda: producer.close(0.3),
         }.items():
             ran = ticks_during(call)
-            # 300 on an idle machine; none where the call blocks.
+            # 300 on an idle machine; none if the call blocks.
             if ran < 10: print(name, ran)
         sys.stdout.flush()
-        # Without waiting for brokers that are not there.
+        # Does not wait for the missing brokers.
         import posix; posix._exit(0)
         """,
         servers="127.0.0.1:1",
@@ -146,7 +146,7 @@ def test_other_greenlets_run_while_a_call_waits(run: Any, patch: str) -> None:
 
 @all_patches
 def test_callbacks_run_in_the_main_thread_of_a_patched_program(run: Any, patch: str) -> None:
-    """Where gevent's and eventlet's own primitives may be used."""
+    """gevent's and eventlet's own primitives work only there."""
     run(
         patch,
         """
@@ -171,7 +171,7 @@ def test_a_flush_of_the_drop_in_waits_for_its_callbacks(run: Any, patch: str) ->
         producer = Producer({"bootstrap.servers": servers, "security.protocol": "PLAINTEXT"})
         def callback(error, message):
             time.sleep(0.01)
-            # From inside of a callback there is nothing to wait for.
+            # A callback cannot wait for itself.
             print(error, len(producer), producer.flush(30))
         for _ in range(3): producer.produce("data-quality", b"{}", key, on_delivery=callback)
         print(producer.flush(30))
@@ -246,7 +246,7 @@ def test_a_drop_in_calls_back_after_all_greenlets_were_killed(run: Any) -> None:
 
 @all_patches
 def test_log_lines_do_not_contend_for_a_patched_lock(run: Any, patch: str) -> None:
-    """A native thread that waits for a lock of greenlets waits for ever, or its owner does."""
+    """A native thread that waits for a lock of greenlets deadlocks, or its owner does."""
     output, _ = run(
         patch,
         """
@@ -320,7 +320,7 @@ def test_a_patched_program_ends_while_nothing_is_awaited(run: Any) -> None:
         called = Event()
         producer = EventProducer(**settings())
         producer.send(quality(), on_delivery=lambda delivery: called.set())
-        # Nothing but the delivery can end this wait.
+        # Only the delivery ends this wait.
         called.wait()
         producer.close()
         assert gevent.wait(timeout=30)

@@ -1,4 +1,4 @@
-"""Opening, closing and ending the drop-in: engines that producers share, forks, no broker."""
+"""The lifecycle of the drop-in: shared engines, forks, close, exit, no broker."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ read, write = os.pipe()
 for number in range(rounds):
     send(shared)
     sent += 1
-    # The parent's record is somewhere between the call and its acknowledgement at the fork.
+    # At the fork, the parent's record is in flight.
     pause(0, 0, 0.001, 0.004, 0.02)
     if random.random() < 0.3:
         shared.close()
@@ -93,7 +93,7 @@ def test_nothing_is_lost_while_processes_fork_send_and_close(
 
 @pytest.fixture(params=["refused", "silent"])
 def no_broker(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An address where nothing listens, and one where something listens and never answers."""
+    """An address without a listener, and one whose listener never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if request.param == "silent":
@@ -123,7 +123,7 @@ def test_closing_and_exit_take_ten_seconds_together_without_a_broker(
     done = run_python(WITHOUT_A_BROKER, no_broker, how, timeout=60)
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr
-    # The bounds are promises; the rest is room for a loaded machine's start of an interpreter.
+    # The documented bounds, plus the start of an interpreter on a loaded machine.
     assert float(done.stdout) < returns_within + 1
     assert took < 15
     assert "1 record was given up" in done.stderr

@@ -1,4 +1,4 @@
-"""The pass that other platforms' wheels are run with, here on this platform."""
+"""Runs the smoke test of the other platforms' wheels on this platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edges of a process: forks, exits, signals, many producers."""
+"""Forks, exits, signals, and many producers in one process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ key = sys.argv[3]
 
 @pytest.fixture
 def run(run_python: Any, services: Services) -> Any:
-    """Runs a script and gives its output and its key."""
+    """Runs a script. Returns its output and its key."""
 
     def run(script: str, *arguments: str, timeout: float = 60, code: int = 0) -> tuple[str, str]:
         import textwrap
@@ -93,7 +93,7 @@ def test_a_producer_made_before_a_fork_works_in_each_child(run: Any, count_recor
 
 
 def test_children_of_a_producer_that_is_starting_deliver(run: Any, count_records: Any) -> None:
-    """A fork finds other threads in the middle of connecting: asking the registry, resolving names."""
+    """Forks while other threads connect: they call the registry and resolve names."""
     _, key = run(
         """
         for pause in [0, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05] * 3:
@@ -116,7 +116,7 @@ def test_children_of_a_producer_that_is_starting_deliver(run: Any, count_records
 
 
 def test_a_busy_producer_survives_forks(run: Any, count_records: Any) -> None:
-    """Forks while other threads send, with deliveries and callbacks on their way."""
+    """Forks while other threads send, with deliveries in flight and callbacks pending."""
     _, key = run(
         """
         import threading
@@ -178,7 +178,7 @@ def test_ctrl_c_ends_a_wait(services: Services, tmp_path: Path) -> None:
         HEAD.replace("sys.argv[1]", "'127.0.0.1:1'")
         + """
 import signal
-# A shell's background job begins with Ctrl-C ignored.
+# A background job of a shell starts with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 p = producer(close_timeout_ms=100)
 d = p.send(quality(key))
@@ -263,12 +263,12 @@ def test_importing_is_quick(run_python: Any) -> None:
         print(took("import carbon_events") - took("pass"))
         """
     )
-    # Generous: what it is measured to be stands in the documents.
+    # A generous limit; the documents have the measured value.
     assert float(done.stdout) < 0.3, done.stdout
 
 
 def test_gunicorns_workers_deliver(services: Services, count_records: Any, tmp_path: Path) -> None:
-    """A producer made before the workers are forked, and closed after every request."""
+    """A producer created before the workers are forked, and closed after every request."""
     import os
     import socket as sockets
     import urllib.request

@@ -48,7 +48,7 @@ def test_all_twelve_records_go_there_and_back(producer: Any, services: Services)
 
         options = services.settings(standalone=True, detect_end=True)
         with EventConsumer(type(event), **options) as consumer:
-            # The topics are shared with tests that write what is no event, on purpose.
+            # Other tests write undecodable records to these topics on purpose.
             read = [record.event for record in consumer if record.error is None]
             events = {found.event_id: found for found in read if found}
         assert events[event.event_id] == event, name
@@ -125,7 +125,7 @@ def test_the_text_of_a_table_is_read_in_every_layout(producer: Any, services: Se
     for layout in [*layouts, pyarrow.dictionary(pyarrow.int8(), pyarrow.string())]:
         columns = {name: [value] * 8 for name, value in {**CALL, "service": service}.items()}
         columns["user_id"] = pyarrow.array(users, layout)
-        # Its rows begin in the middle of each buffer.
+        # Its rows start in the middle of each buffer.
         table = pyarrow.table(columns).slice(1, 6)
         assert producer.send_many(table, AuditAPICallEvent).result(30) == 6
     sent = [event.user_id for event in read(services, "audit-api-calls", service)]
@@ -135,7 +135,7 @@ def test_the_text_of_a_table_is_read_in_every_layout(producer: Any, services: Se
 def test_text_of_a_table_that_is_not_unicode_names_its_row(producer: Any) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     offsets = pyarrow.py_buffer(b"".join(at.to_bytes(4, "little") for at in (0, 1, 2, 3)))
-    # Not at all, and in one piece but cut within a character.
+    # Invalid Unicode, and valid Unicode cut within a character.
     for text in (b"a\xffb", "aé".encode()):
         columns = {name: [value] * 3 for name, value in CALL.items()}
         buffers = [None, offsets, pyarrow.py_buffer(text)]
@@ -185,7 +185,7 @@ def test_a_callback_that_raises_is_logged(producer: Any, caplog: pytest.LogCaptu
     assert producer.send(quality()).result(30)
 
 
-def test_a_full_queue_waits_or_says_so() -> None:
+def test_a_full_queue_waits_or_raises() -> None:
     with Platform() as platform:
         producer = platform.producer(queue_max_records=10, block_timeout_ms=200)
         producer.send(quality()).result(30)

@@ -1,4 +1,4 @@
-"""Keys, key stores and logins, by every way in which a service gives them, on a broker that asks for them."""
+"""Keys, key stores and logins, in every form in which a service configures them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Guarded:
-    """Where the broker listens, and what it takes."""
+    """The broker's listeners and credentials."""
 
     def __init__(self, services: Services) -> None:
         environment = services.environment
@@ -55,7 +55,7 @@ def broker(guarded: Services) -> Guarded:
 
 @pytest.fixture(scope="module")
 def files(broker: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The client's key in the forms in which services have it."""
+    """The client's key in every supported form."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.serialization import pkcs12
@@ -246,7 +246,7 @@ def test_an_unverified_broker_is_taken_where_the_environment_asks_for_it(
     broker: Guarded, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_SSL_REJECT_UNAUTHORIZED", "false")
-    # Without its authority the broker's certificate does not check out.
+    # Without its authority the broker's certificate is not trusted.
     made = EventProducer(
         broker.tls,
         ssl_certificate_location=broker.certificate,

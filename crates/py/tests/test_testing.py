@@ -1,4 +1,4 @@
-"""`carbon_events.testing`, as a service's own tests use it."""
+"""`carbon_events.testing`, as the tests of a service use it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from event_producer import get_event_producer
 from test_events import quality
 
 
-def test_a_services_events_are_looked_at(carbon_environment: Platform) -> None:
+def test_the_events_of_a_service_are_read(carbon_environment: Platform) -> None:
     with get_event_producer("billing") as producer:
         producer.produce_data_quality_event("prices", "t", "n", "PASS", 0.5, 0, 1)
     [record] = carbon_environment.records("data-quality")
@@ -88,7 +88,7 @@ def test_a_registry_outage_fails_the_read_and_the_same_records_come_later(
         carbon_platform.registry_up()
         records = []
         while not records:
-            # One more failure may be under way.
+            # One more failure may be in flight.
             with contextlib.suppress(UnavailableError):
                 records = list(consumer)
     assert len(records) == 20
@@ -165,7 +165,7 @@ def test_a_wrong_word_is_named(carbon_platform: Platform) -> None:
         carbon_platform.broker_fail("NONSENSE", "NOT_LEADER", 1)
 
 
-def test_a_stopped_platform_says_so() -> None:
+def test_a_stopped_platform_raises() -> None:
     platform = Platform()
     platform.stop()
     with pytest.raises(Exception, match="was stopped"):

@@ -1,4 +1,4 @@
-"""Type checkers at their strictest: on what they must take, and on what they must refuse.
+"""Type checkers in strict mode: correct code passes, every mistake is an error.
 
 What they must take is `typing/right.py` and the documents' Python, as an editor would show it.
 """
@@ -17,14 +17,14 @@ import pytest
 from conftest import snippets
 
 HERE = Path(__file__).parent / "typing"
-#: A document matches the events that it is about.
+#: A document matches only the events that it describes.
 PYRIGHT = {"typeCheckingMode": "strict", "reportMatchNotExhaustive": False}
 Mistakes = set[tuple[str, int, str]]
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all of it."""
+    """A folder with the code to check."""
     folder = tmp_path_factory.mktemp("typing")
     for file in HERE.glob("*.py"):
         shutil.copy(file, folder)
@@ -36,7 +36,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mistakes(checker: str) -> Mistakes:
-    """The deliberate ones, by the names that mypy (first) and pyright (second) have for them."""
+    """The deliberate mistakes, with the error codes of mypy (first) and pyright (second)."""
     lines = (HERE / "wrong.py").read_text().splitlines()
     marks = ((line, re.search(r"# wrong: ([\w-]+), (\w+)", text)) for line, text in enumerate(lines, 1))
     which = ["mypy", "pyright"].index(checker) + 1
@@ -71,7 +71,7 @@ def pyright(*arguments: str) -> str:
     program = os.environ.get("CARBON_EVENTS_PYRIGHT")
     if program is None:
         raise pytest.fail.Exception("CARBON_EVENTS_PYRIGHT names no program; run cargo xtask test")
-    # It looks for packages in those of the first `python` on the path.
+    # It searches packages with the first `python` on the path.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["node", program, *arguments],

@@ -1,8 +1,7 @@
 //! A Kafka cluster of one or more nodes, each broker and controller in one process.
 //!
-//! A plain listener is always there: brokers speak to each other over it, and it is the test's own
-//! door, whatever else is switched on. Where access rules are on, whoever comes through it may do
-//! everything.
+//! There is always a plain listener, for traffic between brokers and for the test itself. Access rules
+//! do not apply to it.
 
 mod config;
 
@@ -23,12 +22,12 @@ use crate::{run, wire};
 pub(crate) use config::PREPARED_WITH;
 pub use config::{READER_USER, User, WRITER_USER};
 
-/// A start takes 2 s, and many times that where builds and other tests keep the cores busy.
+/// A start takes 2 s, and many times that while builds and other tests use the cores.
 const START_WITHIN: Duration = Duration::from_secs(300);
-/// A broker hands its partitions over before it ends.
+/// A broker moves its partitions' leadership before it stops.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// What a cluster is to have. Made by [`Kafka::builder`].
+/// Options of a cluster. Created by [`Kafka::builder`].
 #[derive(Debug, Clone)]
 pub struct Builder {
     brokers: u16,
@@ -47,7 +46,7 @@ impl Builder {
         self
     }
 
-    /// Adds a TLS listener that asks for a client certificate.
+    /// Adds a TLS listener that requires a client certificate.
     pub fn tls(mut self, on: bool) -> Self {
         self.tls = on;
         self
@@ -60,8 +59,8 @@ impl Builder {
         self
     }
 
-    /// Refuses what is not allowed: the reader (by certificate or by password) may read everything
-    /// and write nothing, the other client everything, anybody else nothing.
+    /// Turns on access rules: the reader (by certificate or password) may only read, the writer may do
+    /// everything, any other client nothing.
     pub fn access_rules(mut self, on: bool) -> Self {
         self.access_rules = on;
         self
@@ -79,7 +78,7 @@ impl Builder {
         self
     }
 
-    /// Sets one property of `server.properties` on every node; it wins over ours.
+    /// Sets one property of `server.properties` on every node, overriding ours.
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.into(), value.into()));
         self
@@ -112,7 +111,7 @@ struct Node {
     service: Slot,
 }
 
-/// One node's ports; a listener that is not switched on has none.
+/// One node's ports; a listener that is off has none.
 #[derive(Debug)]
 struct NodePorts {
     plain: Port,
@@ -149,7 +148,7 @@ impl Node {
         self.service.spawn(&mut command, &self.log)
     }
 
-    /// Waits until it answers and knows `brokers` brokers, itself among them.
+    /// Waits until it answers and knows `brokers` brokers, including itself.
     fn wait_until_ready(&self, brokers: usize) -> Result<()> {
         self.service.wait_until_ready(START_WITHIN, || {
             wire::metadata(self.address()).is_ok_and(|metadata| metadata.brokers >= brokers)
@@ -158,7 +157,7 @@ impl Node {
 }
 
 impl Kafka {
-    /// A cluster of one node with a plain listener, unless told otherwise.
+    /// By default a cluster of one node with a plain listener.
     pub fn builder() -> Builder {
         Builder {
             brokers: 1,
@@ -237,7 +236,7 @@ impl Kafka {
         join(self.nodes.iter().map(|node| &node.ports.plain))
     }
 
-    /// The TLS listeners, which ask for a client certificate; empty without
+    /// The TLS listeners, which require a client certificate; empty without
     /// [`Builder::tls`].
     pub fn tls_bootstrap_servers(&self) -> String {
         join(self.nodes.iter().filter_map(|node| node.ports.tls.as_ref()))
@@ -252,7 +251,7 @@ impl Kafka {
         )
     }
 
-    /// The SASL listeners over TLS (`SASL_SSL`), which ask for no certificate; empty without both.
+    /// The SASL listeners over TLS (`SASL_SSL`), which require no certificate; empty without both.
     pub fn sasl_tls_bootstrap_servers(&self) -> String {
         join(
             self.nodes
@@ -283,12 +282,12 @@ impl Kafka {
         self.node(node)?.service.kill()
     }
 
-    /// Stops a node (SIGTERM): it hands its partitions over first.
+    /// Stops a node (SIGTERM): it moves its partitions' leadership first.
     pub fn stop(&self, node: u16) -> Result<()> {
         self.node(node)?.service.stop(STOP_WITHIN)
     }
 
-    /// Starts a node again with its data and ports, after stopping it where it still runs. Returns
+    /// Starts a node again with its data and ports, after stopping it if it still runs. Returns
     /// when it answers; its replicas may still be catching up
     /// ([`wait_until_in_sync`](Self::wait_until_in_sync)).
     pub fn restart(&self, node: u16) -> Result<()> {
@@ -306,12 +305,12 @@ impl Kafka {
         self.node(node)?.service.pause()
     }
 
-    /// Lets a frozen node run on.
+    /// Resumes a frozen node.
     pub fn resume(&self, node: u16) -> Result<()> {
         self.node(node)?.service.resume()
     }
 
-    /// Makes a topic and waits until every running node knows its partitions' leaders.
+    /// Creates a topic and waits until every running node knows its partitions' leaders.
     pub fn create_topic(
         &self,
         name: &str,
@@ -337,8 +336,8 @@ impl Kafka {
         })
     }
 
-    /// Waits until all replicas of all partitions are in sync, as they are some time after a
-    /// killed node's restart.
+    /// Waits until all replicas of all partitions are in sync, some time after a killed node's
+    /// restart.
     pub fn wait_until_in_sync(&self, deadline: Duration) -> Result<()> {
         self.wait_for_metadata(deadline, "sees all replicas in sync", |metadata| {
             let mut partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
@@ -346,7 +345,7 @@ impl Kafka {
         })
     }
 
-    /// Waits until what every running node knows of the cluster meets a condition.
+    /// Waits until every running node's metadata meets a condition.
     fn wait_for_metadata(
         &self,
         deadline: Duration,
@@ -401,8 +400,8 @@ const BOOTSTRAP: &str = "bootstrap.checkpoint";
 /// The class data archive of a broker with all listeners on.
 const ARCHIVE: &str = "kafka.jsa";
 
-/// Formats a node with Kafka's own tool, runs it once with everything switched on and keeps what
-/// later starts can use: [`BOOTSTRAP`] and [`ARCHIVE`].
+/// Formats a node with Kafka's own tool, runs it once with every listener and keeps what later starts
+/// reuse: [`BOOTSTRAP`] and [`ARCHIVE`].
 pub(crate) fn prepare(programs: &artifacts::Kafka, into: &Path) -> Result<()> {
     let builder = Kafka::builder().tls(true).sasl(true).access_rules(true);
     let dir = into.join("node");

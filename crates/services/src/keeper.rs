@@ -1,8 +1,8 @@
 //! The background process behind `up`, `down` and `status`.
 //!
-//! Files of `.services/`: `socket` (who sends `status` gets the variables, or nothing while the
-//! services start; who sends `down` gets an end of file when they are stopped), `env` (the
-//! variables, to be sourced), `keeper.log`, and `run/` with the services' data and logs.
+//! Files of `.services/`: `socket` (answers `status` with the variables, or nothing while the services
+//! start, and `down` with an end of file once they are stopped), `env` (the variables, to be sourced),
+//! `keeper.log`, and `run/` with the services' data and logs.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -32,12 +32,12 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
     let dir = state_dir(root);
     if let Ok(report) = ask(&dir, "status") {
         let state = if report.is_empty() { "starting" } else { "up" };
-        eprintln!("the services are {state} already; `cargo xtask services down` stops them");
+        eprintln!("the services are already {state}; stop them with `cargo xtask services down`");
         print!("{report}");
         return Ok(ExitCode::FAILURE);
     }
     if dir.exists() {
-        fs::remove_dir_all(&dir).context("cannot clear away what an earlier keeper left")?;
+        fs::remove_dir_all(&dir).context("cannot remove the files of an earlier keeper")?;
     }
     fs::create_dir_all(&dir)?;
     let registry = if wanted.no_registry {
@@ -52,7 +52,7 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
         wanted.brokers
     );
 
-    // Bound here, so that from now on whoever asks waits for the keeper's answer.
+    // Bound here, so that from now on clients wait for the keeper's answer.
     let listener = in_dir(&dir, || UnixListener::bind("socket"))?;
     let log_path = dir.join("keeper.log");
     let log = File::create(&log_path)?;
@@ -73,7 +73,7 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
     let mut ended = None;
     let mut report = String::new();
     wait_until(UP_WITHIN, || {
-        // The first start takes minutes; what it does stands in its log.
+        // The first start takes minutes; its log shows what it does.
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         eprint!("{}", text.get(shown..).unwrap_or_default());
         shown = text.len();
@@ -82,7 +82,7 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
         ended.is_some() || !report.is_empty()
     });
     if let Some(status) = ended {
-        ensure!(!status.success(), "told to stop while starting");
+        ensure!(!status.success(), "stopped while starting");
         bail!("the keeper ended with {status}; see {}", log_path.display());
     }
     ensure!(
@@ -90,19 +90,19 @@ pub(crate) fn up(root: &Path, wanted: &Wanted) -> Result<ExitCode> {
         "not up after {UP_WITHIN:?}; see {}",
         log_path.display()
     );
-    eprintln!("they are up; put these into your shell, or `source .services/env`:");
+    eprintln!("the services are up; set these variables, or `source .services/env`:");
     print!("{report}");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has the keeper stop everything, and waits for it.
+/// Makes the keeper stop everything, and waits for it.
 pub(crate) fn down(root: &Path) -> Result<ExitCode> {
     let dir = state_dir(root);
     if ask(&dir, "down").is_err() {
         eprintln!("the services are not up");
         return Ok(ExitCode::FAILURE);
     }
-    // Those that were still starting are killed by the keeper's watchdog, which takes a moment.
+    // The keeper's watchdog kills those that were still starting, which takes a moment.
     let mut removed = Ok(());
     wait_until(DOWN_WITHIN, || {
         removed = fs::remove_dir_all(&dir);
@@ -113,7 +113,7 @@ pub(crate) fn down(root: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the variables if the services are up; the exit code tells too.
+/// Prints the variables if the services are up; else the exit code is not 0.
 pub(crate) fn status(root: &Path) -> Result<ExitCode> {
     match ask(&state_dir(root), "status") {
         Ok(report) if report.is_empty() => {
@@ -132,7 +132,7 @@ pub(crate) fn status(root: &Path) -> Result<ExitCode> {
     }
 }
 
-/// Sends the keeper a word and returns its whole answer.
+/// Sends the keeper a command and returns its whole answer.
 fn ask(dir: &Path, word: &str) -> Result<String> {
     let mut stream = in_dir(dir, || UnixStream::connect("socket"))?;
     stream.write_all(word.as_bytes())?;
@@ -142,7 +142,7 @@ fn ask(dir: &Path, word: &str) -> Result<String> {
     Ok(answer)
 }
 
-/// A socket's path may have about 100 bytes: this goes to it, so that it can be named shortly.
+/// Changes to the socket's directory: its path may have about 100 bytes only.
 fn in_dir<T>(dir: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
     let home = env::current_dir()?;
     env::set_current_dir(dir)?;
@@ -171,11 +171,11 @@ pub(crate) fn keep(wanted: &Wanted) -> Result<()> {
         for stream in listener.incoming() {
             let mut stream = stream?;
             let mut word = String::new();
-            // Whoever does not speak our language gets the variables.
+            // Any other command returns the variables.
             let _ = stream.read_to_string(&mut word);
             if word == "down" {
                 drop(held.lock().unwrap_or_else(PoisonError::into_inner).take());
-                // What still starts is ended by the watchdog.
+                // The watchdog kills services that are still starting.
                 exit(0);
             }
             let _ = stream.write_all(report.get().map_or("", String::as_str).as_bytes());
@@ -184,17 +184,17 @@ pub(crate) fn keep(wanted: &Wanted) -> Result<()> {
     })
 }
 
-/// Starts what is wanted, writes the variables to `env` and returns them.
+/// Starts the selected services, writes the variables to `env` and returns them.
 fn start(wanted: &Wanted) -> Result<((Kafka, Option<Registry>), String)> {
     let services = services(wanted)?;
     let report = report(&services.0, services.1.as_ref(), wanted)?;
-    // Complete when it appears.
+    // Renamed, so that it appears complete.
     fs::write("env.new", &report)?;
     fs::rename("env.new", "env")?;
     Ok((services, report))
 }
 
-/// Starts what is wanted.
+/// Starts the selected services.
 pub(crate) fn services(wanted: &Wanted) -> Result<(Kafka, Option<Registry>)> {
     thread::scope(|scope| {
         let registry = scope.spawn(|| (!wanted.no_registry).then(Registry::start).transpose());
@@ -214,7 +214,7 @@ pub(crate) fn services(wanted: &Wanted) -> Result<(Kafka, Option<Registry>)> {
     })
 }
 
-/// Shell lines that export the variables of the library, and as comments what has none.
+/// Shell lines that export the library's variables; addresses without a variable are comments.
 fn report(kafka: &Kafka, registry: Option<&Registry>, wanted: &Wanted) -> Result<String> {
     let mut lines = Vec::new();
     let mut export = |name: &str, value: &str| lines.push(format!("export {name}='{value}'"));

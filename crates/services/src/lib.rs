@@ -14,11 +14,11 @@
 //! # }
 //! ```
 //!
-//! Everything listens on 127.0.0.1, on free ports, so that any number of runs stand side by side.
-//! A service ends with its value, and with this process however that ends ([`run`]). Its log stays
-//! when a test panics. Downloads are kept in a cache ([`cache`]).
+//! Everything listens on free ports of 127.0.0.1, so runs can be concurrent. A service stops when its
+//! value is dropped, and with this process however that ends ([`run`]). Its log is kept if a test
+//! panics. Downloads are cached ([`cache`]).
 //!
-//! Tests that do not harm their services share one broker and one registry: [`shared`].
+//! Tests that do not disturb their services share one broker and one registry: [`shared`].
 
 mod artifacts;
 pub mod cache;
@@ -59,11 +59,11 @@ pub struct Shared {
 }
 
 /// The services that the tests of one test binary share. The first call starts them; they end with
-/// the process. Each test is to use topics, subjects and groups of its own.
+/// the process. Each test must use its own topics, subjects and groups.
 ///
 /// # Panics
 ///
-/// When they cannot be started, with the reason, in every test that asks for them.
+/// If they cannot be started, with the reason, in every test that calls this.
 pub fn shared() -> &'static Shared {
     static SHARED: LazyLock<Result<Shared, String>> =
         LazyLock::new(|| start_shared().map_err(|error| format!("{error:#}")));

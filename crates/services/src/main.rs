@@ -1,9 +1,8 @@
-//! `carbon-events-services`: the services for a person, and for the project's command runner.
+//! `carbon-events-services`: starts the services from a shell and from `cargo xtask`.
 //!
-//! `up` starts a second process of this program, the keeper, which holds the services until `down`
-//! asks it to let go. The two speak over a socket in `.services/` at the repository's root: a
-//! keeper that was killed leaves a socket that nobody answers, so no stale process number can
-//! mislead anyone.
+//! `up` starts a second process of this program, the keeper, which runs the services until `down`
+//! stops it. They communicate over a socket in `.services/` at the repository's root: a killed keeper
+//! leaves a socket without an answer, so there is no stale process id.
 
 mod keeper;
 mod serve;
@@ -28,7 +27,7 @@ enum Verb {
     Up(Wanted),
     /// Stop them and remove their data
     Down,
-    /// Tell whether they run, and print the environment variables
+    /// Show whether they run, and print the environment variables
     Status,
     /// Download and prepare everything that tests and `up` need
     Fetch,
@@ -38,9 +37,9 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
-    /// Start services for a test run that is no Rust, and obey its words on standard input
+    /// Start services for a test run in another language, which sends commands on standard input
     Serve(Wanted),
-    /// Hold the services until told to stop; what `up` starts
+    /// Run the services until `down`; started by `up`
     #[command(hide = true)]
     Keep(Wanted),
 }
@@ -48,28 +47,28 @@ enum Verb {
 /// Which services.
 #[derive(Args, Clone)]
 struct Wanted {
-    /// How many Kafka nodes
+    /// Number of Kafka nodes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
     brokers: u16,
-    /// A TLS listener that asks for a client certificate; the variables then name it
+    /// Add a TLS listener that requires a client certificate; the variables use it
     #[arg(long)]
     tls: bool,
-    /// A SASL listener, over TLS too with --tls
+    /// Add a SASL listener, with --tls one over TLS, too
     #[arg(long)]
     sasl: bool,
-    /// Refuse what is not allowed: the reader may not write
+    /// Turn on access rules: the reader may not write
     #[arg(long)]
     access_rules: bool,
-    /// All of the JVM's optimisation and twice the memory: slower to start, for measuring
+    /// For measurements: full JVM optimisation and twice the memory, with a slower start
     #[arg(long)]
     steady: bool,
-    /// No schema registry
+    /// Start no schema registry
     #[arg(long)]
     no_registry: bool,
 }
 
 impl Wanted {
-    /// The arguments that give the same again.
+    /// The arguments that select the same services.
     fn arguments(&self) -> Vec<String> {
         let switches = [
             (self.tls, "--tls"),
@@ -108,7 +107,7 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
     }
 }
 
-/// Runs a command in our place; its exit code is ours.
+/// Runs a command and returns its exit code.
 fn run(command: &mut Command) -> Result<ExitCode> {
     let status = command
         .status()

@@ -1,4 +1,4 @@
-//! One child process: its log file, its end, and waiting for it to be ready.
+//! One child process: its log file, its readiness and its end.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::run;
 
-/// How often a condition is looked at while waiting for it.
+/// How often a condition is polled.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running service. Dropping it kills it.
@@ -32,7 +32,7 @@ impl Service {
             .append(true)
             .open(log)
             .with_context(|| format!("cannot write the log {}", log.display()))?;
-        // A process group of its own: on Ctrl-C we end it, not the terminal.
+        // Its own process group: on Ctrl-C this process stops it, not the terminal.
         let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -49,12 +49,12 @@ impl Service {
         Ok(service)
     }
 
-    /// Whether it still runs; a paused process does.
+    /// Whether it is running or paused.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for `ready`. An early end or a passed deadline is an error with the log's last lines.
+    /// Waits for `ready`. Fails with the log's last lines if the process ends or the deadline passes.
     pub(crate) fn wait_until_ready(
         &mut self,
         deadline: Duration,

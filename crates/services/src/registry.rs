@@ -19,8 +19,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 const HEAP_MB: u32 = 512;
 const ARCHIVE: &str = "registry.jsa";
 
-/// A running registry. It keeps its schemas in a file, so that [`Registry::restart`] finds all ids
-/// again, after a kill too. Dropping it kills it and removes the file.
+/// A running registry. It stores its schemas in a file, so all ids survive [`Registry::restart`], even
+/// after a kill. Dropping it kills it and removes the file.
 #[derive(Debug)]
 pub struct Registry {
     ports: Ports,
@@ -42,7 +42,7 @@ impl Registry {
         Self::start_with(None)
     }
 
-    /// Starts an empty registry that speaks TLS too, with a cluster's server certificate.
+    /// Starts an empty registry that also listens with TLS, with a cluster's server certificate.
     pub fn start_with_tls(certs: &Certs) -> Result<Registry> {
         Self::start_with(Some(certs))
     }
@@ -120,7 +120,7 @@ impl Registry {
     pub fn request(&self, method: &str, path: &str, json: Option<&str>) -> Result<(u16, String)> {
         let port = self.ports.http.number();
         http::request(port, method, &format!("{API}{path}"), json)
-            .with_context(|| format!("{method} {path} got no answer from the registry"))
+            .with_context(|| format!("the registry did not answer {method} {path}"))
     }
 
     /// The process id while it runs.
@@ -151,7 +151,7 @@ impl Registry {
         self.service.pause()
     }
 
-    /// Lets it run on after [`pause`](Self::pause).
+    /// Resumes it after [`pause`](Self::pause).
     pub fn resume(&self) -> Result<()> {
         self.service.resume()
     }

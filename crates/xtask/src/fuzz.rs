@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: each target for a while, from the seeds of `schemas/`.
+//! `cargo xtask fuzz`: runs each target for a while, with the seeds of `schemas/`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use crate::prerequisites::{self, Needs};
 use crate::run::{nightly_cargo, output, step};
 
-/// Reading must not need more than this, whatever it reads.
+/// The memory limit of any decoder.
 const MEMORY: &str = "-rss_limit_mb=512";
 
 /// Runs these targets, or all.
@@ -26,7 +26,7 @@ pub(crate) fn run(root: &Path, seconds: u32, only: &[String]) -> Result<()> {
     let wanted = |target: &&str| only.is_empty() || only.iter().any(|only| only == target);
     for target in all.into_iter().filter(wanted) {
         let mut arguments = vec!["fuzz", "run", target, "--", MEMORY, &time];
-        // Schemas are JSON with few words: random bytes hardly ever spell one.
+        // Schemas are JSON with few words, which random bytes hardly ever form.
         let dictionary = (target == "resolve_schemas")
             .then(|| format!("-dict={}", fuzz.join("avro.dict").display()));
         arguments.extend(dictionary.as_deref());

@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Send a million events of all twelve kinds through an embedded broker and check each
+    /// Send a million events of all twelve kinds through an embedded broker and verify each
     #[command(disable_help_flag = true)]
     Demo {
         /// Arguments of `carbon-events demo`
@@ -39,84 +39,84 @@ enum Verb {
     },
     /// Check formatting, generated code, lints, documents and golden bytes, then run all tests
     Test {
-        /// Only what needs neither Java nor Python nor the network
+        /// Only what works without Java, Python and the network
         #[arg(long)]
         quick: bool,
         /// Arguments of `cargo test`, such as a test's name
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Write the source files that come from schemas/
+    /// Write the source files that come from schemas/ and from the core's settings and errors
     Generate {
-        /// Change nothing; fail if a file is not what schemas/ says
+        /// Change nothing; fail if a file is stale
         #[arg(long)]
         check: bool,
     },
     /// Build and pack the Node package and this platform's addon into target/npm
     Npm {
-        /// Another platform's addon, by Rust's name of it; its toolchain must be there
+        /// Another platform's addon, by Rust's target name; its toolchain must be installed
         #[arg(long)]
         target: Option<String>,
-        /// Install what was packed into a clean folder and run the package's tests there
+        /// Install the packages into a clean folder and run the tests there
         #[arg(long)]
         test: bool,
-        /// Install it and measure it beside kafkajs and @platformatic/kafka
+        /// Install the packages and compare their speed with kafkajs and @platformatic/kafka
         #[arg(long, conflicts_with = "test")]
         bench: bool,
         /// Arguments of the tests, such as a file's name, or of the benchmark: rounds and cases
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Start, stop or look at a real Kafka and a real registry on this machine
+    /// Start and stop a real Kafka and a real registry on this machine
     #[command(disable_help_flag = true)]
     Services {
-        /// `up [--brokers 3] [--tls] [--sasl]`, `down`, `status`, `fetch`; `--help` tells more
+        /// `up [--brokers 3] [--tls] [--sasl]`, `down`, `status`, `fetch`; `--help` explains them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build and run `carbon-events bench`: beside rdkafka's own clients, on any cluster
+    /// Build and run `carbon-events bench`, which compares rdkafka's own clients on any cluster
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of `carbon-events bench`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build the Python wheel, and check what it links to
+    /// Build the Python wheel, and check its shared libraries
     Wheel {
-        /// Also run its tests, as it is installed: all on `python3`, the quick ones on every other
-        /// CPython of this machine
+        /// Also install it and run its tests: all on `python3`, the quick ones on every other CPython of
+        /// this machine
         #[arg(long)]
         test: bool,
         /// All tests on this interpreter instead, by path or by version, such as 3.12; repeatable
         #[arg(long, requires = "test", value_name = "WHICH")]
         python: Vec<String>,
-        /// For machines with an older C library than this one's, such as 2_17; Zig links it
+        /// For machines with an older C library, such as 2_17; linked by Zig
         #[arg(long, value_name = "VERSION", value_parser = glibc)]
         manylinux: Option<(u32, u32)>,
     },
-    /// Build the wheel and the addon for every Linux that services run on, with Zig, and check what
-    /// each asks of its platform
+    /// Build the wheel and the addon for every Linux that services run on, with Zig, and check their
+    /// requirements
     Platforms {
         /// Only the wheels or only the addons, and only for these platforms
         #[arg(value_name = "wheel|npm|TARGET", value_parser = words())]
         words: Vec<String>,
-        /// Also run what can be run on this machine: other processors by QEMU, musl by its loader
+        /// Also run them on this machine: other processors by QEMU, musl by its loader
         #[arg(long)]
         smoke: bool,
-        /// Compile with Debian's Rust and its source of the standard library, where rustup's server
-        /// cannot be reached
+        /// Compile with Debian's Rust and its standard library's source, if rustup's server is
+        /// unreachable
         #[arg(long)]
         debian_rust: bool,
     },
-    /// Feed made-up bytes to everything that reads bytes (needs nightly Rust and cargo-fuzz)
+    /// Fuzz all decoders (needs nightly Rust and cargo-fuzz)
     Fuzz {
-        /// For how long each target runs
+        /// Seconds per target
         #[arg(default_value_t = 60)]
         seconds: u32,
         /// Only these targets
         targets: Vec<String>,
     },
-    /// Tell what building and testing need and this machine lacks
+    /// List missing prerequisites of building and testing
     Prerequisites {
         /// Print only the Debian packages that are missing
         #[arg(long)]
@@ -146,7 +146,10 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
             return run::exit_code(demo.args(arguments));
         }
         Verb::Test { quick, arguments } => test::run(&root, quick, &arguments)?,
-        Verb::Generate { check } => generate(&root, check)?,
+        Verb::Generate { check } => {
+            generate_events(&root, check)?;
+            generate_declared(&root, check)?;
+        }
         Verb::Npm {
             target,
             test: false,
@@ -205,7 +208,7 @@ fn dispatch(command: Verb) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `platforms` takes.
+/// The arguments of `platforms`.
 fn words() -> PossibleValuesParser {
     let targets = platforms::ALL.iter().map(|platform| platform.target);
     PossibleValuesParser::new(["wheel", "npm"].into_iter().chain(targets))
@@ -215,7 +218,7 @@ fn words() -> PossibleValuesParser {
 fn glibc(version: &str) -> Result<(u32, u32)> {
     let (major, minor) = version
         .split_once(['_', '.'])
-        .context("a version of glibc is like 2_17")?;
+        .context("a glibc version looks like 2_17")?;
     Ok((major.parse()?, minor.parse()?))
 }
 
@@ -223,30 +226,32 @@ fn glibc(version: &str) -> Result<(u32, u32)> {
 fn root() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.canonicalize()
-        .context("this program was built in a repository that is gone; build it again")
+        .context("the repository of this program was moved; build it again")
 }
 
-fn generate(root: &Path, check: bool) -> Result<()> {
+/// Generates the files that come from schemas/.
+fn generate_events(root: &Path, check: bool) -> Result<()> {
     if check {
         let stale = codegen::stale(root)?;
-        let names: Vec<_> = stale
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
         ensure!(
             stale.is_empty(),
-            "not what schemas/ says: {}; `cargo xtask generate` mends them",
-            names.join(", ")
+            "stale: {stale:?}; run `cargo xtask generate`"
         );
-    } else {
-        let written = codegen::write(root)?;
-        for path in &written {
-            eprintln!("wrote {}", path.display());
-        }
-        eprintln!(
-            "{} files written, all others were as schemas/ says",
-            written.len()
-        );
+        return Ok(());
+    }
+    for path in codegen::write(root)? {
+        eprintln!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// Generates options and error classes, by a program that links the core.
+fn generate_declared(root: &Path, check: bool) -> Result<()> {
+    let package = ["run", "-q", "--release", "-p", "carbon-events-codegen"];
+    let mut program = cargo(root, &package);
+    program.args(["--example", "declarations"]);
+    if check {
+        program.args(["--", "--check"]);
+    }
+    run::step(&mut program)
 }

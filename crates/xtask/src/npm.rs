@@ -23,11 +23,11 @@ const PACKAGE: &str = "@254carbon/event-producer";
 /// The addon's file in a platform's package.
 const ADDON: &str = "carbon-events.node";
 
-/// A platform that there is an addon for.
+/// A platform with an addon.
 struct Platform {
-    /// What it adds to the package's name.
+    /// The suffix of its package's name.
     suffix: &'static str,
-    /// Rust's name of it.
+    /// Rust's target name.
     target: &'static str,
     os: &'static str,
     cpu: &'static str,
@@ -51,7 +51,7 @@ const fn platform(
 }
 
 impl Platform {
-    /// The platform by Rust's name of it.
+    /// The platform of a Rust target.
     fn named(target: &str) -> Result<&'static Self> {
         PLATFORMS
             .iter()
@@ -114,13 +114,13 @@ static PLATFORMS: [Platform; 8] = [
     ),
 ];
 
-/// Builds and packs both packages for `target`, or for this machine; gives where they are.
+/// Builds and packs both packages for `target`, or for this machine; returns their paths.
 pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
     let host = output(rustc(&["-vV"]))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: "));
     let target = match target {
         Some(target) => target,
-        None => host.context("rustc does not say what it is for")?,
+        None => host.context("rustc does not print its host")?,
     };
     let platform = Platform::named(target)?;
     let mut build = cargo(root, &["build", "--release", "-p", "carbon-events-node"]);
@@ -147,15 +147,15 @@ pub(crate) fn pack(root: &Path, target: Option<&str>) -> Result<Vec<PathBuf>> {
     tarballs(&packages)
 }
 
-/// Builds and packs the addons of other platforms and the package into `packages`, checks what each
-/// asks of its platform, and gives where they are.
+/// Builds and packs the addons of other platforms and the package into `packages`, checks their
+/// requirements, and returns their paths.
 pub(crate) fn pack_for(root: &Path, zigs: &[Zig], packages: &Path) -> Result<Vec<PathBuf>> {
     pack_main(root, packages)?;
     for zig in zigs {
         let target = zig.platform.target;
         let mut build = cargo(root, &["rustc", "--release", "-p", "carbon-events-node"]);
         build.args(["--locked", "--target", target]);
-        // Without what only a debugger wants: this machine's `strip` may not know the other.
+        // Stripped by rustc: this machine's `strip` may not support the other's format.
         build.args(["--", "-Clink-arg=-s"]);
         zig.apply(&mut build);
         step(&mut build)?;
@@ -188,7 +188,7 @@ fn pack_main(root: &Path, packages: &Path) -> Result<()> {
     npm_pack(&main, packages)
 }
 
-/// Packs a platform's package around the addon that `write` writes; gives its folder.
+/// Packs a platform's package with the addon that `write` writes; returns its folder.
 fn pack_addon(
     root: &Path,
     packages: &Path,
@@ -218,8 +218,8 @@ fn npm_pack(folder: &Path, packages: &Path) -> Result<()> {
     step(pack.arg(packages).current_dir(folder))
 }
 
-/// The package's version: its manifest is the one place that has it. It is not the crates', since it
-/// goes on from the 1.0 of the package that it replaces.
+/// The package's version, which only its manifest has. It differs from the crates': it continues the
+/// 1.0 of the package that it replaces.
 fn version(root: &Path) -> Result<String> {
     let manifest = fs::read_to_string(root.join("crates/node/npm/package.json"))?;
     let version = manifest
@@ -237,7 +237,7 @@ fn library(platform: &Platform) -> &'static str {
     }
 }
 
-/// The library without what only a debugger wants.
+/// The library without debug information.
 fn write_addon(platform: &Platform, built: &Path, addon: &Path) -> Result<()> {
     if platform.os == "linux" {
         let mut strip = Command::new("strip");
@@ -271,12 +271,12 @@ fn addon_manifest(root: &Path, platform: &Platform) -> Result<String> {
     ))
 }
 
-/// Installs both packages from what was packed, and what the tests need besides, into a clean
-/// folder; gives the folder, with the tests in it.
+/// Installs both packed packages and the tests' dependencies into a clean folder; returns the folder,
+/// with the tests in it.
 pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
     let folder = target_dir(root).join("npm/installed");
     let tests = root.join("crates/node/test");
-    // What comes from the registry is kept as long as the lock file is what it was.
+    // Packages from the registry are kept while the lock file is unchanged.
     let lock = fs::read_to_string(tests.join("package-lock.json")).unwrap_or_default();
     let kept = folder.join("node_modules/.locked");
     if lock.is_empty() || fs::read_to_string(&kept).unwrap_or_default() != lock {
@@ -296,7 +296,7 @@ pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
             fs::remove_dir_all(old)?;
         }
     }
-    // As a service gets them: the package, which asks for the addon of the platform it is on.
+    // As in a service: the package, which depends on its platform's addon.
     for tarball in tarballs {
         unpack(tarball, &folder)?;
     }
@@ -304,7 +304,7 @@ pub(crate) fn install(root: &Path, tarballs: &[PathBuf]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Installs the package and a platform's addon from what was packed into a clean folder.
+/// Installs the packed package and a platform's addon into a clean folder.
 pub(crate) fn unpack_for(root: &Path, packages: &Path, target: &str, folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
@@ -316,8 +316,7 @@ pub(crate) fn unpack_for(root: &Path, packages: &Path, target: &str, folder: &Pa
     Ok(())
 }
 
-/// The package and the addons of these platforms, without what an earlier run packed for others or
-/// of another version.
+/// The packed package and addons of these platforms and of this version, ignoring older files.
 fn tarballs_for(root: &Path, packages: &Path, targets: &[&str]) -> Result<Vec<PathBuf>> {
     let end = format!("-{}.tgz", version(root)?);
     let mut found = tarballs(packages)?;
@@ -353,7 +352,7 @@ pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<()> {
     run(root, "test/run.mjs", arguments)
 }
 
-/// Measures the installed package beside others.
+/// Compares the installed package's speed with others'.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     run(root, "test/bench/bench.mjs", arguments)
 }

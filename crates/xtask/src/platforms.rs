@@ -1,5 +1,5 @@
 //! `cargo xtask platforms`: the wheel and the addon for every Linux that services run on, linked by
-//! Zig against the oldest C library that they are to run with.
+//! Zig against the oldest C library that they support.
 //!
 //! ```text
 //! target/platforms/build/    cargo's own folder: the C libraries are compiled once for both
@@ -8,8 +8,8 @@
 //! target/platforms/npm/      the package and its addons, packed
 //! ```
 //!
-//! What comes out is checked by what stands in it: the machine, the libraries that it loads, the
-//! newest symbols that it needs, the stack.
+//! The results are checked: their machine, the libraries that they load, the newest symbols that they
+//! need, the stack.
 
 pub(crate) mod elf;
 mod rust;
@@ -30,9 +30,9 @@ pub(crate) use zig::Zig;
 /// A Linux that wheels and addons are built for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Platform {
-    /// Rust's name of it.
+    /// Rust's target name.
     pub(crate) target: &'static str,
-    /// The machine, as Python and Zig call it.
+    /// Python's and Zig's name of the machine.
     pub(crate) architecture: &'static str,
     pub(crate) machine: Machine,
     /// The oldest C library.
@@ -71,7 +71,7 @@ pub(crate) static ALL: [Platform; 4] = [
 ];
 
 impl Platform {
-    /// The platform by Rust's name of it.
+    /// The platform of a Rust target.
     pub(crate) fn named(target: &str) -> Option<Self> {
         ALL.iter().find(|it| it.target == target).copied()
     }
@@ -103,7 +103,7 @@ impl Platform {
         }
     }
 
-    /// Zig's name of it.
+    /// Zig's target name.
     fn zig(&self) -> String {
         match self.libc {
             Libc::Glibc(major, minor) => {
@@ -113,7 +113,7 @@ impl Platform {
         }
     }
 
-    /// Fails unless the library runs on this platform with nothing installed. `also` are libraries
+    /// Fails unless the library runs on this platform without installing anything. `also` are libraries
     /// that it may load besides the C library.
     pub(crate) fn check(&self, library: &Path, also: &[&str]) -> Result<()> {
         let read = Library::read(library)?;
@@ -130,7 +130,7 @@ impl Platform {
     }
 }
 
-/// What is to be built.
+/// The wheels and addons to build.
 pub(crate) struct Chosen {
     platforms: Vec<Platform>,
     wheel: bool,
@@ -138,7 +138,7 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    /// `wheel` or `npm`, or both where neither is named; targets, or all where none is named.
+    /// `wheel` or `npm`, by default both; targets, by default all.
     pub(crate) fn from_words(words: &[String]) -> Self {
         let named = |word: &str| words.iter().any(|it| it == word);
         let platforms: Vec<_> = ALL.iter().filter(|it| named(it.target)).copied().collect();
@@ -154,8 +154,8 @@ impl Chosen {
     }
 }
 
-/// Builds and checks what is chosen, and runs what can be run here where `smoke` is set; gives what
-/// was packed.
+/// Builds and checks the chosen ones, and with `smoke` runs those that can run here; returns the packed
+/// files.
 pub(crate) fn build(
     root: &Path,
     chosen: &Chosen,
@@ -200,7 +200,7 @@ pub(crate) fn old_glibc_wheel(root: &Path, (major, minor): (u32, u32)) -> Result
     wheel::build_for(root, &zig, &target_dir(root).join("wheels"))
 }
 
-/// Where everything of other platforms is.
+/// The folder for other platforms.
 pub(crate) fn folder(root: &Path) -> PathBuf {
     target_dir(root).join("platforms")
 }

@@ -1,22 +1,22 @@
-//! What must be installed, found out before an hour of building and not in the middle of it.
+//! Checks what must be installed, before an hour of building.
 
 use std::fmt::Write;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, bail};
 
-/// What somebody is about to do; each needs what those before it need.
+/// A purpose; each includes the needs of those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Needs {
     /// Build the library and run the demo.
     Build,
     /// Build and pack the Node package.
     Npm,
-    /// Format, lint and run what needs no service.
+    /// Format, lint and run the tests without services.
     QuickTest,
     /// Run all tests.
     Test,
-    /// Fuzz, which is no part of the tests.
+    /// Fuzz, which is not part of the tests.
     Fuzz,
 }
 
@@ -151,7 +151,7 @@ static ALL: [Prerequisite; 16] = [
     ),
 ];
 
-/// Fails with the lines that install what is missing.
+/// Fails with the commands that install what is missing.
 pub(crate) fn check(needs: Needs) -> Result<()> {
     let missing = missing(needs);
     if missing.is_empty() {
@@ -174,13 +174,13 @@ pub(crate) fn check(needs: Needs) -> Result<()> {
     bail!(message)
 }
 
-/// The command of its own: for all tests.
+/// The command `prerequisites`: for all tests.
 pub(crate) fn tell(packages: bool) -> Result<ExitCode> {
     if packages {
         println!("{}", debian_packages(&missing(Needs::Test)).join(" "));
     } else {
         check(Needs::Test)?;
-        eprintln!("everything that building and testing need is there");
+        eprintln!("everything for building and testing is installed");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -194,7 +194,7 @@ fn missing(needs: Needs) -> Vec<&'static Prerequisite> {
 fn works(probe: &[&str]) -> bool {
     Command::new(probe[0])
         .args(&probe[1..])
-        // So that cargo's `+nightly` reaches rustup.
+        // Lets cargo's `+nightly` reach rustup.
         .env_remove("RUSTUP_TOOLCHAIN")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! Starting other programs: said before, streamed through, an error if they fail.
+//! Runs other programs: prints the command first, passes their output on, fails if they fail.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
-/// The cargo that runs us, at the repository's root.
+/// The cargo that runs this program, at the repository's root.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root);
@@ -30,7 +30,7 @@ pub(crate) fn nightly_cargo(root: &Path, arguments: &[&str]) -> Command {
     cargo
 }
 
-/// The program that starts services and runs Python with the packages that our scripts need.
+/// The program that starts services and runs Python with the packages of our scripts.
 pub(crate) fn services(root: &Path) -> Command {
     cargo(
         root,
@@ -50,14 +50,14 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-/// Builds the program that starts services, for test runs that are no Rust.
+/// Builds the program that starts services, for test runs in other languages.
 pub(crate) fn build_services(root: &Path) -> Result<PathBuf> {
     let arguments = ["build", "--release", "-p", "carbon-events-services"];
     step(&mut cargo(root, &arguments))?;
     Ok(target_dir(root).join("release/carbon-events-services"))
 }
 
-/// Runs a command whose failure is ours, after saying which.
+/// Prints and runs a command; fails if it fails.
 pub(crate) fn step(command: &mut Command) -> Result<()> {
     let line = shown(command);
     eprintln!("\n$ {line}");
@@ -68,7 +68,7 @@ pub(crate) fn step(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command in our place, silently; its exit code is ours.
+/// Runs a command without printing it, and returns its exit code.
 pub(crate) fn exit_code(command: &mut Command) -> Result<ExitCode> {
     let status = command
         .status()
@@ -79,7 +79,7 @@ pub(crate) fn exit_code(command: &mut Command) -> Result<ExitCode> {
         .map_or(ExitCode::FAILURE, Into::into))
 }
 
-/// What a command prints.
+/// A command's output.
 pub(crate) fn output(mut command: Command) -> Result<String> {
     let line = shown(&command);
     let output = command

@@ -1,4 +1,4 @@
-//! `completions`: a script for a shell.
+//! `completions`: prints a shell completion script.
 
 use std::io;
 
@@ -15,12 +15,12 @@ Examples:
   carbon-events completions zsh > ~/.zfunc/_carbon-events
   carbon-events completions fish > ~/.config/fish/completions/carbon-events.fish")]
 pub(crate) struct Options {
-    /// The shell that reads the script
+    /// The shell
     shell: Shell,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
-    // Into memory first: clap_complete panics where a write fails.
+    // Into memory first: clap_complete panics if a write fails.
     let mut script = Vec::new();
     clap_complete::generate(
         options.shell,

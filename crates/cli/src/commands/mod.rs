@@ -28,7 +28,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// A topic of the platform by its name, or by the name of its event.
+/// Parses one of the twelve topics, by its name or its event's.
 pub(crate) fn topic_parser() -> impl TypedValueParser<Value = Topic> {
     let values = Topic::ALL.into_iter().map(|topic| {
         let spec = topic.spec();
@@ -37,7 +37,7 @@ pub(crate) fn topic_parser() -> impl TypedValueParser<Value = Topic> {
     PossibleValuesParser::new(values).try_map(|name| topic_of(&name).ok_or("no such topic"))
 }
 
-/// A topic of the platform by the name of its event.
+/// Parses one of the twelve topics by its event's name.
 pub(crate) fn event_parser() -> impl TypedValueParser<Value = Topic> {
     let values = Topic::ALL
         .into_iter()
@@ -51,7 +51,7 @@ fn topic_of(name: &str) -> Option<Topic> {
         .find(|topic| [topic.name(), topic.spec().record].contains(&name))
 }
 
-/// The topics that were named, or all.
+/// The named topics, or all.
 pub(crate) fn named_or_all(named: &[Topic]) -> Vec<Topic> {
     if named.is_empty() {
         Topic::ALL.to_vec()

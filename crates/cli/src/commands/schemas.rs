@@ -1,4 +1,4 @@
-//! `schemas`: the events' schemas, here and in the registry.
+//! `schemas`: the events' schemas, in this version and in the registry.
 
 use anyhow::Context;
 use carbon_events::Topic;
@@ -13,23 +13,23 @@ use crate::output::{self, BAD, GOOD, row, styled};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the schemas of this version; asks no registry
+    /// List the schemas of this version, without a registry
     List(Named),
-    /// Print a schema as Avro's JSON; asks no registry
+    /// Print a schema as Avro JSON, without a registry
     Show {
         /// The topic, or its event
         #[arg(value_parser = topic_parser(), value_name = "TOPIC")]
         topic: Topic,
     },
-    /// Ask the registry whether the schemas may follow those that it has; exit code 1 if not
+    /// Check the schemas' compatibility with the registry's; exit code 1 if one is incompatible
     Check(Named),
-    /// Register the schemas that the registry does not have, and print all ids
+    /// Register missing schemas, and print all ids
     Register(Named),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// Topics or events; all where none is given
+    /// Topics or events [default: all]
     #[arg(value_parser = topic_parser(), value_name = "TOPIC")]
     topics: Vec<Topic>,
 }
@@ -49,8 +49,7 @@ pub(crate) fn run(cli: &Cli, command: &Command) -> anyhow::Result<Exit> {
 fn registry(cli: &Cli) -> anyhow::Result<SchemaRegistry> {
     let settings = cli.connection.settings()?.registry;
     if settings.urls.is_empty() {
-        let message =
-            "no registry is given: use --schema-registry-url or KAFKA_SCHEMA_REGISTRY_URL";
+        let message = "no registry is set: use --schema-registry-url or KAFKA_SCHEMA_REGISTRY_URL";
         return Err(Usage(message.to_owned()).into());
     }
     Ok(SchemaRegistry::new(&settings)?)
@@ -59,7 +58,7 @@ fn registry(cli: &Cli) -> anyhow::Result<SchemaRegistry> {
 /// The schema as JSON, its attributes in the order of the file.
 fn schema_json(topic: Topic) -> anyhow::Result<Value> {
     serde_json::from_str(topic.spec().schema_json)
-        .with_context(|| format!("the schema of {topic} is no JSON"))
+        .with_context(|| format!("the schema of {topic} is not JSON"))
 }
 
 fn list(topics: &[Topic], prefix: &str, json: bool) -> anyhow::Result<Exit> {
@@ -175,7 +174,7 @@ fn register(
         let subject = subject_name(&name);
         match registry.register_blocking(&name, topic.spec().schema_json) {
             Ok(id) => ids.push((subject, id)),
-            // Where the registry is away, asking for the others is of no use.
+            // The registry is unreachable: the others would fail, too.
             Err(error) if error.retryable() => return Err(error.into()),
             Err(error) => refused.push((subject, error)),
         }

@@ -1,4 +1,4 @@
-//! `topics`: the platform's topics beside those of a cluster.
+//! `topics`: compares the platform's topics with a cluster's.
 
 use std::time::Duration;
 
@@ -17,44 +17,44 @@ use crate::silence::Silence;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the platform's topics as the table has them; asks no cluster
+    /// List the platform's topic table, without a cluster
     List {
-        /// Topics or events; all where none is given
+        /// Topics or events [default: all]
         #[arg(value_parser = topic_parser(), value_name = "TOPIC")]
         topics: Vec<Topic>,
     },
     /// Show how a cluster differs from the table
     Diff(TableOptions),
-    /// Make the cluster as the table says: create topics, add partitions, set configurations
+    /// Make the cluster match the table: create topics, add partitions, set configurations
     ///
-    /// Deletes nothing, takes no partitions away, moves no replicas, and leaves configurations alone
-    /// that the table does not name. Doing it again changes nothing.
+    /// Deletes nothing, removes no partitions, moves no replicas, and keeps configurations that the
+    /// table does not name. Running it again changes nothing.
     Apply {
         #[command(flatten)]
         table: TableOptions,
-        /// Only create missing topics, and leave those that are there as they are
+        /// Only create missing topics; do not change existing ones
         #[arg(long)]
         create_only: bool,
-        /// Only show what would be changed
+        /// Only show what would change
         #[arg(long)]
         dry_run: bool,
     },
-    /// Check that a cluster is as the table says; exit code 1 if it is not
+    /// Check that a cluster matches the table; exit code 1 if it does not
     Verify(TableOptions),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TableOptions {
-    /// Topics or events; all where none is given
+    /// Topics or events [default: all]
     #[arg(value_parser = topic_parser(), value_name = "TOPIC")]
     topics: Vec<Topic>,
-    /// For development: as many replicas as the cluster has brokers, up to the table's three
+    /// For development: as many replicas as the cluster has brokers, at most the table's three
     #[arg(long)]
     dev: bool,
-    /// Hold each partition on this many brokers instead of the table's three
+    /// Replication factor instead of the table's three
     #[arg(long, value_name = "BROKERS", value_parser = clap::value_parser!(i32).range(1..))]
     replication_factor: Option<i32>,
-    /// Ask for this many replicas in sync instead of the table's two
+    /// min.insync.replicas instead of the table's two
     #[arg(long, value_name = "REPLICAS", value_parser = clap::value_parser!(i32).range(1..))]
     min_isr: Option<i32>,
     /// How long to wait for the cluster
@@ -84,7 +84,7 @@ impl TableOptions {
     }
 }
 
-/// A cluster and how it differs from a table; says so where it answers nothing.
+/// A cluster and how it differs from a table; warns if the cluster does not answer.
 pub(crate) fn compare(
     cli: &Cli,
     connection: ConnectionSettings,
@@ -214,7 +214,7 @@ fn print_diff(diff: &ClusterDiff, prefix: &str, json: bool) -> anyhow::Result<()
         let all = format::counted(all, "topic is", "topics are");
         output::line(format!(
             "{} on {brokers}",
-            styled(GOOD, format!("{all} as the table says"))
+            styled(GOOD, format!("{all} as in the table"))
         ))?;
     } else {
         output::line(format!(
@@ -224,14 +224,14 @@ fn print_diff(diff: &ClusterDiff, prefix: &str, json: bool) -> anyhow::Result<()
         if diff.iter().any(|(_, difference)| difference.can_apply()) {
             output::note(styled(
                 DIM,
-                "carbon-events topics apply makes them as the table says",
+                "run `carbon-events topics apply` to make them match",
             ));
         }
     }
     Ok(())
 }
 
-/// What `apply` would do and what it would leave.
+/// What `apply` would change, and what it would leave.
 fn would_apply(
     diff: &ClusterDiff,
     create_only: bool,

@@ -99,7 +99,7 @@ fn an_address_where_nobody_answers_is_told_long_before_the_command_gives_up() {
         let ran = run(command(), command_line.iter().chain(&nobody));
         assert_eq!(ran.code, 3, "{ran:#?}");
         let mut told = ran.stderr.lines();
-        let notice = told.find(|line| line.contains("nothing is heard yet of 127.0.0.1:1"));
+        let notice = told.find(|line| line.contains("no answer from 127.0.0.1:1"));
         assert!(notice.is_some(), "{ran:#?}");
         assert!(told.any(|line| line.contains("error:")), "{ran:#?}");
     }

@@ -1,14 +1,13 @@
 
 class Event:
-    """What all events have: an immutable record, equal by content, picklable.
+    """The base class of the events. They are immutable, picklable, and equal by content.
 
-    Sensitive fields are treated when the event is made, as they are on the wire: hashed, masked or
-    null.
+    The constructor protects sensitive fields as the schema says: it hashes, masks or drops them.
     """
 
     @property
     def event_id(self) -> str:
-        """Identifies this event and no other: a UUID, version 7 where the library makes it."""
+        """The event's unique id: a UUID, by default version 7."""
 
     @property
     def event_type(self) -> str:
@@ -16,7 +15,7 @@ class Event:
 
     @property
     def timestamp(self) -> int:
-        """When it happened: milliseconds since 1970-01-01T00:00:00 UTC."""
+        """When the event happened, in milliseconds since 1970 UTC."""
 
     @property
     def time(self) -> datetime:
@@ -24,7 +23,7 @@ class Event:
 
     @property
     def source(self) -> str:
-        """The service that produced the event; empty until a producer fills it."""
+        """The service that produced the event. Empty until a producer sets it."""
 
     @property
     def version(self) -> str:
@@ -40,43 +39,43 @@ class Event:
 
     @property
     def topic(self) -> str:
-        """The topic that it belongs on."""
+        """The event's topic."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by the names of the attributes, ready for `from_dict` and for dataclasses."""
+        """The fields by attribute name, for `from_dict` or a dataclass."""
 
     def to_json(self) -> str:
-        """The flat JSON object, by the names of the schema."""
+        """The event as a flat JSON object, with the schema's names."""
 
     def to_avro(self) -> bytes:
-        """The Avro body, without any framing."""
+        """The event's Avro body, without framing."""
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], /) -> Self:
-        """An event of what `to_dict` gave, or of a mapping by the schema's names.
+        """Creates an event from a `to_dict` result, or from a mapping with the schema's names.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
+            InvalidEventError: a value is invalid; `context` names the field.
         """
 
     @classmethod
     def from_json(cls, text: str | bytes, /) -> Self:
-        """An event of its flat JSON object, every field of the right JSON type.
+        """Creates an event from a flat JSON object. Every field must have the right JSON type.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
+            InvalidEventError: a value is invalid; `context` names the field.
         """
 
     @classmethod
     def from_avro(cls, body: bytes, /) -> Self:
-        """An event of its Avro body in this very schema.
+        """Creates an event from an Avro body written with this schema.
 
         Raises:
-            UndecodableError: the bytes are no such event.
+            UndecodableError: the bytes are not an Avro body of this schema.
         """
 
     def replace(self, **changes: Any) -> Self:
-        """The same event with some fields changed; its id stays unless it is changed too."""
+        """A copy with some fields changed. It keeps the `event_id` unless that is changed."""
 
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...

@@ -1,12 +1,12 @@
-//! `records.rs`: one row a record for the macro that makes the native classes.
+//! `records.rs`: a row for each record, for the macro that declares the native classes.
 
 use super::docstring_text;
 use crate::model::{Default, Field, Model, Plain, Topic, Type};
-use crate::rust::names::{camel, ident, snake, variant};
+use crate::names::{camel, ident, snake, variant};
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from(
-        "//! The events as rows: their fields in the schemas' order, each with its default.\n\n\
+        "//! A row for each event: its fields in the schema's order, with their defaults.\n\n\
          use carbon_events::events as core;\n\n\
          use super::spec::{Record, record};\n\
          use super::to_python::enums;\n\nenums! {\n",
@@ -60,7 +60,7 @@ fn row(topic: &Topic) -> String {
     out
 }
 
-/// What stands where a value is not given.
+/// The default of a field, as a Rust expression.
 fn default(field: &Field) -> Option<String> {
     if let Type::Optional(_) = field.ty {
         return Some("None".to_owned());

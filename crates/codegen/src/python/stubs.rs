@@ -1,16 +1,16 @@
-//! `events.py` and `events.pyi`: the classes by name, and as type checkers see them.
+//! `events.py` and `events.pyi`: the names of the event classes, and their types.
 
 use super::{attribute_type, docstring, docstring_text, nested, plain, wrapped};
 use crate::model::{Default, Field, Model, Topic, Type};
-use crate::rust::names::snake;
+use crate::names::snake;
 
-/// The fields of the envelope that a caller can give, with their types and what stands otherwise.
+/// The envelope's fields that a caller can pass, with their types and defaults.
 const ENVELOPE: [(&str, &str, &str); 6] = [
     ("event_id", "str | UUID | None", "a new UUIDv7"),
     (
         "timestamp",
         "int | datetime | None",
-        "now; milliseconds since 1970 UTC, or a datetime with a time zone",
+        "now. Milliseconds since 1970 UTC, or a datetime with a time zone",
     ),
     ("source", "str", "the producer's service"),
     ("version", "str | None", "`1.0.0`"),
@@ -20,14 +20,13 @@ const ENVELOPE: [(&str, &str, &str); 6] = [
 
 pub(super) fn module(model: &Model) -> String {
     let (events, types) = (all_events(model), all_types(model));
-    let mut out = String::from(
-        "\"\"\"The events of the platform: one class a record, immutable, made with keywords.\"\"\"\n\n",
-    );
+    let mut out =
+        String::from("\"\"\"The platform's events: an immutable class for each record.\"\"\"\n\n");
     out.push_str(&import("._native", &events));
     out.push_str(all(&events, &types).trim_start());
     out.push_str(
         "\n\ndef __getattr__(name: str) -> object:\n    \
-         # The enums are made when one is asked for: it takes longer than all the rest.\n    \
+         # Enums are created on first access: creating them is slow.\n    \
          if name in __all__:\n        from . import _types\n\n        \
          value = getattr(_types, name)\n        globals()[name] = value\n        \
          return value\n    \
@@ -105,7 +104,7 @@ fn class(topic: &Topic) -> String {
         out.push_str(&format!("        \"{}\",\n", snake(&field.name)));
     }
     out.push_str("    )\n");
-    // Required fields first, as a signature wants them.
+    // Required fields come first in a signature.
     out.push_str("    def __new__(\n        cls,\n        *,\n");
     let (required, optional): (Vec<_>, Vec<_>) =
         record.fields.iter().partition(|field| is_required(field));
@@ -128,8 +127,8 @@ fn class(topic: &Topic) -> String {
         ));
     }
     out.push_str(
-        "\n        Raises:\n            InvalidEventError: a value is refused; `context` names the field.\n            \
-         FieldTypeError: a keyword is missing, unknown or of a wrong type.\n        \"\"\"\n",
+        "\n        Raises:\n            InvalidEventError: a value is invalid; `context` names the field.\n            \
+         FieldTypeError: a keyword is missing, unknown or has the wrong type.\n        \"\"\"\n",
     );
     for field in &record.fields {
         out.push_str(&format!(

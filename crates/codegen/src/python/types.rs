@@ -1,10 +1,10 @@
-//! `_types.py` and `_types.pyi`: enums, and the records that events have within them.
+//! `_types.py` and `_types.pyi`: the enums and nested records.
 
 use super::{attribute_type, docstring, wrapped};
 use crate::model::{Model, Record, Type};
-use crate::rust::names::snake;
+use crate::names::snake;
 
-/// `_types.py`, light to import, and `_types.pyi`, with every type.
+/// `_types.py`, which imports quickly, and `_types.pyi`, with all types.
 pub(super) fn file(model: &Model, stub: bool) -> String {
     let mut out = String::from(if stub {
         "from typing import NamedTuple\n\nfrom ._enum import StrEnum\n"

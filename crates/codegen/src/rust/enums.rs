@@ -1,29 +1,20 @@
 //! `enums.rs`: every enum of the schemas.
 
-use super::layout::doc;
-use super::names::camel;
+use super::{doc, each};
 use crate::model::{Enum, Model};
+use crate::names::camel;
 
 pub(super) fn file(model: &Model) -> String {
-    let mut out =
-        String::from("//! The enums of the events' fields.\n\nuse super::symbol::symbols;\n");
-    for definition in &model.enums {
-        out.push('\n');
-        out.push_str(&enumeration(definition));
-    }
-    out
+    let enums = each(&model.enums, enumeration);
+    format!("//! The enums of the events' fields.\n\nuse super::symbol::symbols;\n{enums}")
 }
 
+/// Indented here: rustfmt does not look into the call of a macro.
 fn enumeration(definition: &Enum) -> String {
-    let mut out = format!(
-        "symbols! {{\n{}    {} {{\n",
-        doc(1, "///", &definition.doc),
-        definition.name
-    );
-    for (symbol, meaning) in &definition.symbols {
-        out.push_str(&doc(2, "///", meaning));
-        out.push_str(&format!("        {} = \"{symbol}\",\n", camel(symbol)));
-    }
-    out.push_str("    }\n}\n");
-    out
+    let symbols = each(&definition.symbols, |(symbol, meaning)| {
+        let doc = doc(2, "///", meaning);
+        format!("{doc}        {} = \"{symbol}\",\n", camel(symbol))
+    });
+    let (doc, name) = (doc(1, "///", &definition.doc), &definition.name);
+    format!("\nsymbols! {{\n{doc}    {name} {{\n{symbols}    }}\n}}\n")
 }

@@ -1,107 +1,73 @@
 //! `mod.rs` and `event.rs`: what names every event once.
 
-use super::layout::import;
-use super::names::{camel, snake, variant};
+use super::each;
 use crate::model::Model;
-
-/// The files of the directory that are written by hand.
-const HAND_WRITTEN: [&str; 14] = [
-    "builder",
-    "check",
-    "encoded",
-    "envelope",
-    "event_id",
-    "items",
-    "list",
-    "record",
-    "sensitive",
-    "string_map",
-    "symbol",
-    "text",
-    "topic_spec",
-    "uuid",
-];
+use crate::names::{camel, snake, variant};
 
 pub(super) fn module(model: &Model) -> String {
-    let mut out = String::from(
-        "//! The typed events: one file a record, generated from `schemas/`, and what they share.\n\
-         //!\n\
-         //! ```text\n\
-         //! builder() ... build() --> event --encode--> Avro body --decode--> event (borrowing)\n\
-         //! ```\n\
-         //!\n\
-         //! A record's file holds its struct, its builder, its encoder and its decoder, as straight\n\
-         //! lists of its fields. Written by hand beside them: [`record`] (what every event can do),\n\
-         //! [`envelope`] and [`event_id`] (the fields that all begin with), [`list`] and\n\
-         //! [`string_map`] (arrays and maps), [`sensitive`] and [`check`] (the rules for values),\n\
-         //! [`encoded`] (an event as its bytes).\n\n",
-    );
-    let mut modules: Vec<String> = HAND_WRITTEN.into_iter().map(str::to_owned).collect();
-    modules.extend(["enums", "event", "topic"].map(str::to_owned));
-    modules.extend(
-        model
-            .topics
-            .iter()
-            .map(|topic| snake(&topic.event.record.name)),
-    );
-    modules.sort_unstable();
-    out.extend(modules.iter().map(|module| {
-        // What is done to a sensitive value is done to JSON that is no typed event as well.
-        let visibility = if module == "sensitive" {
-            "pub(crate) "
-        } else {
-            ""
-        };
-        format!("{visibility}mod {module};\n")
-    }));
-    out.push_str("\n#[cfg(test)]\nmod tests;\n");
-
-    let mut exports: Vec<(String, Vec<String>)> = [
-        ("builder", vec!["Cause", "OptionalText"]),
-        ("encoded", vec!["EncodedEvent"]),
-        ("envelope", vec!["Envelope"]),
-        ("event", vec!["Event"]),
-        ("event_id", vec!["EventId"]),
-        ("items", vec!["Element", "Iter"]),
-        ("list", vec!["List"]),
-        ("record", vec!["TypedEvent"]),
-        ("sensitive", vec!["HashedText"]),
-        ("string_map", vec!["Entries", "StringMap"]),
-        ("topic", vec!["Topic"]),
-        (
-            "topic_spec",
-            vec!["CleanupPolicy", "TopicGroup", "TopicSpec"],
-        ),
-    ]
-    .map(|(module, names)| {
-        (
-            module.to_owned(),
-            names.into_iter().map(str::to_owned).collect(),
-        )
-    })
-    .into();
-    let mut enums: Vec<String> = model
-        .enums
-        .iter()
-        .map(|definition| definition.name.clone())
-        .collect();
-    enums.sort_unstable();
-    exports.push(("enums".to_owned(), enums));
-    for topic in &model.topics {
+    let modules = each(&model.topics, |topic| {
+        format!("mod {};\n", snake(&topic.event.record.name))
+    });
+    let exports = each(&model.topics, |topic| {
         let name = &topic.event.record.name;
-        let mut names = vec![name.clone(), format!("{name}Builder")];
-        names.extend(topic.event.nested.iter().map(|record| record.name.clone()));
-        names.sort_unstable();
-        exports.push((snake(name), names));
-    }
-    exports.sort_unstable();
-    out.push('\n');
-    for (module, names) in &exports {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        out.push_str("pub ");
-        out.push_str(&import(module, &names));
-    }
-    out
+        let nested = each(&topic.event.nested, |record| format!(", {}", record.name));
+        format!(
+            "pub use {}::{{{name}, {name}Builder{nested}}};\n",
+            snake(name)
+        )
+    });
+    let enums = each(&model.enums, |definition| format!("{}, ", definition.name));
+    format!(
+        "\
+//! The typed events: one file a record, generated from `schemas/`, and the code for all of them.
+//!
+//! ```text
+//! builder() ... build() --> event --encode--> Avro body --decode--> event (borrowing)
+//! ```
+//!
+//! A record's file has its struct, its builder, its encoder and its decoder, as plain lists of its
+//! fields. Written by hand: [`record`] (what every event can do), [`envelope`] and [`event_id`] (the
+//! first fields of every event), [`list`] and [`string_map`] (arrays and maps), [`sensitive`] and
+//! [`check`] (the rules for values), [`encoded`] (an event as its bytes).
+
+mod builder;
+mod check;
+mod encoded;
+mod enums;
+mod envelope;
+mod event;
+mod event_id;
+mod items;
+mod list;
+mod prelude;
+mod record;
+// JSON that is not a typed event gets the same treatment of sensitive values.
+#[doc(hidden)]
+pub mod sensitive;
+mod string_map;
+mod symbol;
+mod text;
+mod topic;
+mod topic_spec;
+mod uuid;
+
+{modules}
+pub use builder::{{Cause, OptionalText}};
+pub use encoded::EncodedEvent;
+pub use enums::{{{enums}}};
+pub use envelope::Envelope;
+pub use event::Event;
+pub use event_id::EventId;
+pub use items::{{Element, Iter}};
+pub use list::List;
+pub use record::TypedEvent;
+pub use sensitive::HashedText;
+pub use string_map::{{Entries, StringMap}};
+pub use topic::Topic;
+pub use topic_spec::{{CleanupPolicy, TopicGroup, TopicSpec}};
+
+{exports}"
+    )
 }
 
 pub(super) fn event(model: &Model) -> String {
@@ -110,154 +76,151 @@ pub(super) fn event(model: &Model) -> String {
         .iter()
         .map(|topic| topic.event.record.name.as_str())
         .collect();
-    let mut out = String::from(
-        "//! [`Event`]: any of the events.\n\nuse serde::{Serialize, Serializer};\n\n",
-    );
-    let mut imports: Vec<String> = records
-        .iter()
-        .map(|record| import(&format!("super::{}", snake(record)), &[record]))
-        .collect();
-    imports.push(import("super::envelope", &["Envelope"]));
-    imports.push(import("super::record", &["TypedEvent"]));
-    imports.push(import("super::topic", &["Topic"]));
-    imports.sort_unstable();
-    imports.push(import("crate::error", &["Result"]));
-    out.extend(imports);
-    out.push_str(
-        "\n/// Any of the events, each variant named as its record without the `Event`.\n",
-    );
-    out.push_str("#[derive(Debug, Clone, PartialEq)]\npub enum Event<'a> {\n");
-    for record in &records {
-        out.push_str(&format!(
-            "    /// [`{record}`].\n    {}({record}<'a>),\n",
+    let variants = each(&records, |record| {
+        format!("/// [`{record}`].\n{}({record}<'a>),\n", variant(record))
+    });
+    let each_event = each(&records, |record| {
+        format!("Event::{}($event) => $result,\n", variant(record))
+    });
+    let each_const = each(&records, |record| {
+        let variant = variant(record);
+        format!("Event::{variant}(_) => <{record}<'_> as TypedEvent>::$name,\n")
+    });
+    let decode = each(&model.topics, |topic| {
+        let (topic, record) = (camel(&topic.name), &topic.event.record.name);
+        format!("Topic::{topic} => {record}::decode(body)?.into(),\n")
+    });
+    let from = each(&records, |record| {
+        format!(
+            "
+impl<'a> From<{record}<'a>> for Event<'a> {{
+    fn from(event: {record}<'a>) -> Self {{
+        Event::{}(event)
+    }}
+}}
+",
             variant(record)
-        ));
-    }
-    out.push_str(
-        "}\n\n/// The same expression for the event in each variant.\nmacro_rules! each {\n",
-    );
-    out.push_str("    ($self:expr, $event:ident => $result:expr) => {\n        match $self {\n");
-    for record in &records {
-        out.push_str(&format!(
-            "            Event::{}($event) => $result,\n",
-            variant(record)
-        ));
-    }
-    out.push_str("        }\n    };\n}\n\n");
-    out.push_str(
-        "/// The constants of the event in each variant.\n\
-         macro_rules! each_const {\n    \
-             ($self:expr, $name:ident) => {\n        \
-                 match $self {\n",
-    );
-    for record in &records {
-        out.push_str(&format!(
-            "            Event::{}(_) => <{record}<'_> as TypedEvent>::$name,\n",
-            variant(record)
-        ));
-    }
-    out.push_str("        }\n    };\n}\n\n");
-    out.push_str(EVENT_METHODS);
-    out.push_str("    /// Reads the Avro body of a topic's event: [`TypedEvent::decode`].\n    ///\n    /// # Errors\n    ///\n");
-    out.push_str("    /// As there.\n    pub fn decode(topic: Topic, body: &'a [u8]) -> Result<Self> {\n        Ok(match topic {\n");
-    for topic in &model.topics {
-        let record = &topic.event.record.name;
-        out.push_str(&format!(
-            "            Topic::{} => {record}::decode(body)?.into(),\n",
-            camel(&topic.name)
-        ));
-    }
-    out.push_str("        })\n    }\n}\n\n");
-    out.push_str(EVENT_SERIALIZE);
-    for record in &records {
-        out.push_str(&format!(
-            "\nimpl<'a> From<{record}<'a>> for Event<'a> {{\n    \
-                 fn from(event: {record}<'a>) -> Self {{\n        \
-                     Event::{}(event)\n    \
-                 }}\n\
-             }}\n",
-            variant(record)
-        ));
-    }
-    out
-}
+        )
+    });
+    format!(
+        "\
+//! [`Event`]: any of the events.
 
-const EVENT_METHODS: &str = "\
-impl<'a> Event<'a> {
+use serde::{{Serialize, Serializer}};
+
+use super::*;
+use crate::error::Result;
+
+/// Any of the events, each variant named as its record without the `Event`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {{
+    {variants}
+}}
+
+/// The same expression for the event in each variant.
+macro_rules! each {{
+    ($self:expr, $event:ident => $result:expr) => {{
+        match $self {{
+            {each_event}
+        }}
+    }};
+}}
+
+/// The constants of the event in each variant.
+macro_rules! each_const {{
+    ($self:expr, $name:ident) => {{
+        match $self {{
+            {each_const}
+        }}
+    }};
+}}
+
+impl<'a> Event<'a> {{
     /// The record's name: [`TypedEvent::NAME`].
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {{
         each_const!(self, NAME)
-    }
+    }}
 
-    /// The topic that it belongs on: [`TypedEvent::TOPIC`].
-    pub fn topic(&self) -> Topic {
+    /// Its topic: [`TypedEvent::TOPIC`].
+    pub fn topic(&self) -> Topic {{
         each_const!(self, TOPIC)
-    }
+    }}
 
     /// The seven fields that all events have.
-    pub fn envelope(&self) -> &Envelope<'a> {
+    pub fn envelope(&self) -> &Envelope<'a> {{
         each!(self, event => &event.envelope)
-    }
+    }}
 
     /// The seven fields that all events have, to be changed.
-    pub fn envelope_mut(&mut self) -> &mut Envelope<'a> {
+    pub fn envelope_mut(&mut self) -> &mut Envelope<'a> {{
         each!(self, event => &mut event.envelope)
-    }
+    }}
 
-    /// Checks what the types cannot: [`TypedEvent::validate`].
+    /// Checks the values: [`TypedEvent::validate`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn validate(&self, default_source: &str) -> Result<()> {
+    pub fn validate(&self, default_source: &str) -> Result<()> {{
         each!(self, event => event.validate(default_source))
-    }
+    }}
 
     /// Appends the record's key: [`TypedEvent::write_key`].
-    pub fn write_key(&self, default_source: &str, out: &mut Vec<u8>) {
+    pub fn write_key(&self, default_source: &str, out: &mut Vec<u8>) {{
         each!(self, event => event.write_key(default_source, out));
-    }
+    }}
 
     /// At least as many bytes as [`encode`](Event::encode) appends, without `default_source`.
-    pub fn max_encoded_len(&self) -> usize {
+    pub fn max_encoded_len(&self) -> usize {{
         each!(self, event => event.max_encoded_len())
-    }
+    }}
 
     /// Appends the Avro body: [`TypedEvent::encode`].
-    pub fn encode(&self, default_source: &str, out: &mut Vec<u8>) {
+    pub fn encode(&self, default_source: &str, out: &mut Vec<u8>) {{
         each!(self, event => event.encode(default_source, out));
-    }
+    }}
 
     /// Appends the flat JSON object: [`TypedEvent::write_json`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn write_json(&self, default_source: &str, out: &mut Vec<u8>) -> Result<()> {
+    pub fn write_json(&self, default_source: &str, out: &mut Vec<u8>) -> Result<()> {{
         each!(self, event => event.write_json(default_source, out))
-    }
+    }}
 
     /// [`TypedEvent::into_given`].
-    pub(crate) fn into_given(self) -> Self {
+    pub(crate) fn into_given(self) -> Self {{
         each!(self, event => event.into_given().into())
-    }
+    }}
 
     /// [`TypedEvent::holds_secret`].
-    pub(crate) fn holds_secret(&self) -> bool {
+    pub(crate) fn holds_secret(&self) -> bool {{
         each!(self, event => event.holds_secret())
-    }
+    }}
 
     /// The same event without what it borrows.
-    pub fn into_owned(self) -> Event<'static> {
+    pub fn into_owned(self) -> Event<'static> {{
         each!(self, event => event.into_owned().into())
-    }
+    }}
 
-";
+    /// Reads the Avro body of a topic's event: [`TypedEvent::decode`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn decode(topic: Topic, body: &'a [u8]) -> Result<Self> {{
+        Ok(match topic {{
+            {decode}
+        }})
+    }}
+}}
 
-const EVENT_SERIALIZE: &str = "\
-impl Serialize for Event<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Serialize for Event<'_> {{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {{
         each!(self, event => event.serialize(serializer))
-    }
+    }}
+}}
+{from}"
+    )
 }
-";

@@ -1,57 +1,65 @@
 //! `topic.rs`: the topic table.
 
-use super::layout::doc;
-use super::names::camel;
+use super::{doc, each, lower_first};
 use crate::model::{CleanupPolicy, Group, Model, Topic};
+use crate::names::camel;
 
 pub(super) fn file(model: &Model) -> String {
     let count = model.topics.len();
-    let mut out = String::from(
-        "//! The topics that the events belong on.\n\n\
-         use std::fmt;\n\
-         use std::time::Duration;\n\n\
-         use super::record::TypedEvent;\n\
-         use super::topic_spec::{CleanupPolicy, TopicGroup, TopicSpec};\n\
-         use crate::events;\n\n\
-         /// A topic of the topic table.\n\
-         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]\n\
-         pub enum Topic {\n",
-    );
-    for topic in &model.topics {
+    let variants = each(&model.topics, |topic| {
         let text = format!("`{}`: {}", topic.name, lower_first(&topic.event.record.doc));
-        out.push_str(&doc(1, "///", &text));
-        out.push_str(&format!("    {},\n", camel(&topic.name)));
-    }
-    out.push_str("}\n\nimpl Topic {\n    /// Every topic, in the order of the table.\n");
-    out.push_str(&format!("    pub const ALL: [Topic; {count}] = [\n"));
-    for topic in &model.topics {
-        out.push_str(&format!("        Topic::{},\n", camel(&topic.name)));
-    }
-    out.push_str(
-        "    ];\n\n    /// Its name in Kafka.\n    pub const fn name(self) -> &'static str {\n",
-    );
-    out.push_str("        self.spec().name\n    }\n\n");
-    out.push_str(
-        "    /// The topic of that name.\n    pub fn from_name(name: &str) -> Option<Topic> {\n",
-    );
-    out.push_str("        Topic::ALL.into_iter().find(|topic| topic.name() == name)\n    }\n\n");
-    out.push_str("    /// What it is made with, and what it carries.\n");
-    out.push_str("    pub const fn spec(self) -> &'static TopicSpec {\n        &SPECS[self as usize]\n    }\n}\n\n");
-    out.push_str(
-        "impl fmt::Display for Topic {\n    \
-             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        \
-                 f.pad(self.name())\n    \
-             }\n\
-         }\n\n",
-    );
-    out.push_str(&format!(
-        "/// The table, in the order of [`Topic`].\nstatic SPECS: [TopicSpec; {count}] = [\n"
-    ));
-    for topic in &model.topics {
-        out.push_str(&spec(topic));
-    }
-    out.push_str("];\n");
-    out
+        format!("{}{},\n", doc(1, "///", &text), camel(&topic.name))
+    });
+    let all = each(&model.topics, |topic| {
+        format!("Topic::{},", camel(&topic.name))
+    });
+    let specs = each(&model.topics, spec);
+    format!(
+        "//! The topics that the events belong on.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::record::TypedEvent;
+use super::topic_spec::{{CleanupPolicy, TopicGroup, TopicSpec}};
+use crate::events;
+
+/// A topic of the topic table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {{
+    {variants}
+}}
+
+impl Topic {{
+    /// Every topic, in the order of the table.
+    pub const ALL: [Topic; {count}] = [{all}];
+
+    /// Its name in Kafka.
+    pub const fn name(self) -> &'static str {{
+        self.spec().name
+    }}
+
+    /// The topic of that name.
+    pub fn from_name(name: &str) -> Option<Topic> {{
+        Topic::ALL.into_iter().find(|topic| topic.name() == name)
+    }}
+
+    /// Its row of the topic table.
+    pub const fn spec(self) -> &'static TopicSpec {{
+        &SPECS[self as usize]
+    }}
+}}
+
+impl fmt::Display for Topic {{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {{
+        f.pad(self.name())
+    }}
+}}
+
+/// The table, in the order of [`Topic`].
+static SPECS: [TopicSpec; {count}] = [{specs}];
+"
+    )
 }
 
 fn spec(topic: &Topic) -> String {
@@ -82,11 +90,7 @@ fn spec(topic: &Topic) -> String {
         format!("owner: {:?}", topic.owner),
         format!("group: TopicGroup::{group}"),
     ];
-    let lines: String = lines
-        .iter()
-        .map(|line| format!("        {line},\n"))
-        .collect();
-    format!("    TopicSpec {{\n{lines}    }},\n")
+    format!("TopicSpec {{ {} }},", lines.join(", "))
 }
 
 /// A duration in the largest unit that it is whole in; std has none above an hour yet.
@@ -96,16 +100,5 @@ fn duration(ms: u64) -> String {
         format!("Duration::from_secs({} * 24 * 60 * 60)", ms / DAY_MS)
     } else {
         format!("Duration::from_millis({ms})")
-    }
-}
-
-/// Text that goes on within a sentence.
-pub(super) fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), chars.clone().next()) {
-        // `API keys …` stays as it is.
-        (Some(_), Some(second)) if second.is_uppercase() => text.to_owned(),
-        (Some(first), _) => first.to_lowercase().chain(chars).collect(),
-        (None, _) => String::new(),
     }
 }

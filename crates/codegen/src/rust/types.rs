@@ -1,8 +1,8 @@
 //! What one field looks like in each of the forms that a record has.
 
-use super::layout;
-use super::names::{camel, ident};
+use super::{doc, each};
 use crate::model::{Action, Default, Field, Plain, Type};
+use crate::names::{camel, ident};
 
 /// The type of a plain value.
 fn plain(plain: &Plain) -> &str {
@@ -33,6 +33,14 @@ pub(super) fn rust_type(field: &Field) -> String {
         Type::Records(name) => format!("List<'a, {name}<'a>>"),
         Type::StringMap => "StringMap<'a>".to_owned(),
     }
+}
+
+/// The fields of a struct, documented.
+pub(super) fn structure(fields: &[Field]) -> String {
+    each(fields, |field| {
+        let (doc, name) = (doc(1, "///", &field.doc), ident(&field.name));
+        format!("{doc}pub {name}: {},\n", rust_type(field))
+    })
 }
 
 /// Whether a builder must be given the field.
@@ -87,21 +95,18 @@ pub(super) fn in_builder(field: &Field, value: String) -> String {
 }
 
 /// The field's value when a builder builds.
-pub(super) fn built(level: usize, field: &Field) -> String {
+pub(super) fn built(field: &Field) -> String {
     let name = ident(&field.name);
-    let start = layout::indent(level);
     if holds_itself(field) {
-        return format!("{start}{name}: self.{name},\n");
+        return format!("{name}: self.{name},\n");
     }
     if is_required(field) {
-        let (value, json) = (format!("self.{name}"), format!("\"{}\"", field.name));
-        let head = format!("{name}: check::required");
-        return layout::call(level, &head, &[&value, "NAME", &json], "?,");
+        return format!(
+            "{name}: check::required(self.{name}, NAME, {:?})?,\n",
+            field.name
+        );
     }
-    format!(
-        "{start}{name}: self.{name}.unwrap_or({}),\n",
-        default(field)
-    )
+    format!("{name}: self.{name}.unwrap_or({}),\n", default(field))
 }
 
 /// The value of a field that was not given.
@@ -119,17 +124,22 @@ pub(super) fn default(field: &Field) -> String {
     }
 }
 
-/// How many lengths, values and branches of at most ten bytes each a field has.
-pub(super) fn varints(ty: &Type) -> usize {
-    match ty {
+/// An expression for the most bytes that the fields of `owner` take, with `more` besides: ten for
+/// each length, value and branch, and what comes on top.
+pub(super) fn bound(owner: &str, fields: &[Field], more: Option<&str>) -> String {
+    let varints = fields.iter().map(|field| match field.ty {
         Type::Plain(_) => 1,
         Type::Optional(_) => 2,
         Type::Array(_) | Type::Records(_) | Type::StringMap => 0,
-    }
+    });
+    let mut sum = vec![format!("{} * MAX_VARINT_LEN", varints.sum::<usize>())];
+    sum.extend(more.map(str::to_owned));
+    sum.extend(fields.iter().filter_map(|field| extra_bytes(owner, field)));
+    sum.join(" + ")
 }
 
 /// The bytes that a field takes beyond those, if any. `owner` is what the field is taken from.
-pub(super) fn extra_bytes(owner: &str, field: &Field) -> Option<String> {
+fn extra_bytes(owner: &str, field: &Field) -> Option<String> {
     let value = format!("{owner}.{}", ident(&field.name));
     let bytes = match &field.ty {
         Type::Plain(Plain::String) => format!("{value}.len()"),
@@ -149,13 +159,9 @@ pub(super) fn extra_bytes(owner: &str, field: &Field) -> Option<String> {
 }
 
 /// The statements that write a field.
-pub(super) fn write(level: usize, owner: &str, field: &Field) -> String {
-    let name = ident(&field.name);
-    let (before, value) = treated(level, owner, field);
-    let call = |method: &str, arg: &str| {
-        let call = layout::call(level, &format!("writer.{method}"), &[arg], ";");
-        format!("{before}{call}")
-    };
+pub(super) fn write(owner: &str, field: &Field) -> String {
+    let (before, value) = treated(owner, field);
+    let call = |method: &str, arg: &str| format!("{before}writer.{method}({arg});\n");
     match &field.ty {
         Type::Plain(Plain::String) if before.is_empty() || is_hashed(field) => {
             call("string", &format!("&{value}"))
@@ -165,16 +171,14 @@ pub(super) fn write(level: usize, owner: &str, field: &Field) -> String {
             call("optional_string", &format!("{value}.as_deref()"))
         }
         Type::Optional(Plain::String) => call("optional_string", &value),
-        Type::Plain(Plain::Enum(_)) => {
-            layout::call(level, "symbol::write", &["writer", &value], ";")
-        }
+        Type::Plain(Plain::Enum(_)) => format!("symbol::write(writer, {value});\n"),
         Type::Plain(inner) => call(method(inner), &value),
         Type::Optional(inner) => {
-            let head = format!("<Option<{}> as Element>::write", plain(inner));
-            layout::call(level, &head, &[&format!("&{value}"), "writer"], ";")
+            let inner = plain(inner);
+            format!("<Option<{inner}> as Element>::write(&{value}, writer);\n")
         }
         Type::Array(_) | Type::Records(_) | Type::StringMap => {
-            format!("{}{owner}.{name}.write(writer);\n", layout::indent(level))
+            format!("{value}.write(writer);\n")
         }
     }
 }
@@ -191,7 +195,7 @@ fn method(plain: &Plain) -> &'static str {
 }
 
 /// The value of a field as it is written, and a statement that must come before if it is sensitive.
-fn treated(level: usize, owner: &str, field: &Field) -> (String, String) {
+fn treated(owner: &str, field: &Field) -> (String, String) {
     let name = ident(&field.name);
     let value = format!("{owner}.{name}");
     let Some(sensitive) = &field.sensitive else {
@@ -211,29 +215,23 @@ fn treated(level: usize, owner: &str, field: &Field) -> (String, String) {
         Action::Mask => format!("sensitive::mask{suffix}"),
         // There is no helper for what no schema of today asks for.
         Action::Drop => {
-            let start = layout::indent(level);
-            let statement = match &sensitive.when {
-                Some(_) => layout::if_else(level, &name, &when, "None", &text),
-                None => format!("{start}let {name} = None::<&str>;\n"),
+            let nothing = match &sensitive.when {
+                Some(_) => format!("if {when} {{ None }} else {{ {text} }}"),
+                None => "None::<&str>".to_owned(),
             };
-            return (statement, name);
+            return (format!("let {name} = {nothing};\n"), name);
         }
     };
-    let call = layout::call(
-        level,
-        &format!("let {name} = {function}"),
-        &[&text, &when],
-        ";",
-    );
-    (call, name)
+    let treat = format!("let {name} = {function}({text}, {when});\n");
+    (treat, name)
 }
 
 /// The statement that reads a field; `reader` is the expression of type `&mut Reader`, `json` the
 /// field's name, as a literal or as a variable.
-pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> String {
-    let left = format!("let {}", ident(&field.name));
+pub(super) fn read(reader: &str, json: &str, field: &Field) -> String {
+    let name = ident(&field.name);
     let by_method = reader.strip_prefix("&mut ").unwrap_or(reader);
-    let right = match &field.ty {
+    let value = match &field.ty {
         Type::Plain(Plain::Enum(_)) => format!("symbol::read({reader}, {json})?"),
         Type::Plain(Plain::String) if is_hashed(field) => {
             format!("sensitive::read({by_method}.text({json})?)")
@@ -253,11 +251,11 @@ pub(super) fn read(level: usize, reader: &str, json: &str, field: &Field) -> Str
         Type::Array(_) | Type::Records(_) => format!("List::read({reader}, {json})?"),
         Type::StringMap => format!("StringMap::read({reader}, {json})?"),
     };
-    layout::assign(level, &left, &right)
+    format!("let {name} = {value};\n")
 }
 
 /// The field of a struct literal that borrows nothing.
-pub(super) fn owned(level: usize, field: &Field) -> String {
+pub(super) fn owned(field: &Field) -> String {
     let name = ident(&field.name);
     let function = match &field.ty {
         Type::Plain(_) if is_hashed(field) => "sensitive::owned",
@@ -265,18 +263,19 @@ pub(super) fn owned(level: usize, field: &Field) -> String {
         Type::Plain(Plain::String) => "text::owned",
         Type::Optional(Plain::String) => "text::optional_owned",
         Type::Plain(_) | Type::Optional(_) => {
-            return format!("{}{name}: self.{name},\n", layout::indent(level));
+            return format!("{name}: self.{name},\n");
         }
         Type::Array(_) | Type::Records(_) => "List::into_owned",
         Type::StringMap => "StringMap::into_owned",
     };
-    let head = format!("{name}: {function}");
-    layout::call(level, &head, &[&format!("self.{name}")], ",")
+    format!("{name}: {function}(self.{name}),\n")
 }
 
 /// The statement that notes whether a sensitive field's value is not treated yet; none of others.
-pub(super) fn holds_secret(level: usize, field: &Field) -> Option<String> {
-    let sensitive = field.sensitive.as_ref()?;
+pub(super) fn holds_secret(field: &Field) -> String {
+    let Some(sensitive) = &field.sensitive else {
+        return String::new();
+    };
     let value = format!("self.{}", ident(&field.name));
     let when = sensitive.when.as_ref();
     let when = when.map(|when| format!("self.{}", ident(when)));
@@ -286,8 +285,7 @@ pub(super) fn holds_secret(level: usize, field: &Field) -> Option<String> {
         // There is no helper for what no schema of today asks for.
         Action::Drop => {
             let when = when.map_or_else(String::new, |when| format!("{when} && "));
-            let start = layout::indent(level);
-            return Some(format!("{start}holds |= {when}{value}.is_some();\n"));
+            return format!("holds |= {when}{value}.is_some();\n");
         }
     };
     let value = match (&field.ty, sensitive.action) {
@@ -296,27 +294,27 @@ pub(super) fn holds_secret(level: usize, field: &Field) -> Option<String> {
         _ => format!("{value}.as_deref()"),
     };
     let when = when.unwrap_or_else(|| "true".to_owned());
-    let head = format!("holds |= sensitive::{function}");
-    Some(layout::call(level, &head, &[&value, &when], ";"))
+    format!("holds |= sensitive::{function}({value}, {when});\n")
 }
 
 /// The statement that takes a field's hash for a text like any other, if the field has one.
-pub(super) fn into_given(level: usize, field: &Field) -> Option<String> {
+pub(super) fn into_given(field: &Field) -> String {
     if !is_hashed(field) {
-        return None;
+        return String::new();
     }
     let name = ident(&field.name);
     let value = match field.ty {
         Type::Optional(_) => format!("sensitive::optional_given(self.{name})"),
         _ => format!("sensitive::given(self.{name})"),
     };
-    Some(layout::assign(level, &format!("self.{name}"), &value))
+    format!("self.{name} = {value};\n")
 }
 
 /// The statements that show a field to a visitor.
-pub(super) fn visit(level: usize, field: &Field) -> String {
-    let (before, value) = treated(level, "self", field);
-    let (json, value) = (format!("\"{}\"", field.json_name()), format!("&{value}"));
-    let call = layout::call(level, "visitor.field", &[&json, &value], "?;");
-    format!("{before}{call}")
+pub(super) fn visit(field: &Field) -> String {
+    let (before, value) = treated("self", field);
+    format!(
+        "{before}visitor.field({:?}, &{value})?;\n",
+        field.json_name()
+    )
 }

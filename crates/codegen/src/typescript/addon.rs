@@ -1,12 +1,11 @@
-//! `crates/node/src/events.rs`: the fields of each record, in order.
+//! `crates/node/src/events.rs`: the fields of each record in order.
 
 use crate::model::{Event, Model, Record};
-use crate::rust::names::{ident, variant};
+use crate::names::{ident, variant};
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from(
-        "//! The fields of each record in the order in which they cross, and which record has which\n\
-         //! number.\n\n\
+        "//! The fields of each record in the order in which they cross, and its number.\n\n\
          use carbon_events::events::*;\n\n\
          use crate::cells::{event_cells, events_cells, record_cells, symbol_cells};\n\n",
     );

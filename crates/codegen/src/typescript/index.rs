@@ -1,13 +1,14 @@
-//! `index.js`: all records by their names, and the constants of the package.
+//! `index.js`: all records by name, and the constants of the package.
 
 use std::fmt::Write;
 
-use super::{aliases, constant};
+use super::aliases;
 use crate::model::Model;
+use crate::names::members;
 
 pub(super) fn file(model: &Model) -> String {
     let mut out = String::from("'use strict';\n\n");
-    out.push_str("/** The records' names in the order of their numbers. */\nconst names = [\n");
+    out.push_str("/** The names of the events, by number. */\nconst names = [\n");
     for topic in &model.topics {
         let _ = writeln!(out, "  '{}',", topic.event.record.name);
     }
@@ -17,18 +18,18 @@ pub(super) fn file(model: &Model) -> String {
         let _ = writeln!(out, "  {name}: () => require('./{name}.js'),");
     }
     out.push_str(LAZY);
-    out.push_str("/** The topic of each record. */\nexports.topics = {\n  __proto__: null,\n");
+    out.push_str("/** The topic of each event. */\nexports.topics = {\n  __proto__: null,\n");
     for topic in &model.topics {
         let _ = writeln!(out, "  {}: '{}',", topic.event.record.name, topic.name);
     }
     out.push_str("};\n\nexports.EventType = {\n");
     for topic in &model.topics {
-        let (name, value) = (constant(topic).0, &topic.event.record.name);
+        let (name, value) = (members(topic).0, &topic.event.record.name);
         let _ = writeln!(out, "  {name}: '{value}',");
     }
     out.push_str("};\n\nexports.Topic = {\n");
     for topic in &model.topics {
-        let (name, value) = (constant(topic).1, &topic.name);
+        let (name, value) = (members(topic).1, &topic.name);
         let _ = writeln!(out, "  {name}: '{value}',");
     }
     out.push_str("};\n\n");
@@ -41,11 +42,11 @@ pub(super) fn file(model: &Model) -> String {
     out
 }
 
-/// Few services use all of the records, and each file costs time at the start. Each `require` is
-/// written out, for bundlers.
+/// Records are loaded lazily: few services use all of them, and each file costs time at the start.
+/// Each `require` is a literal, for bundlers.
 const LAZY: &str = "};
 
-/** Every record by its name, loaded when it is first asked for. */
+/** Every record by name, loaded on first access. */
 const records = Object.create(null);
 for (const name of names) {
   Object.defineProperty(records, name, {
@@ -64,8 +65,8 @@ exports.records = records;
 
 ";
 
-/// Another name of a member is found but not listed.
-const ALIAS: &str = "/** Names of an earlier version: found, but not listed. */
+/// Aliases are not enumerable.
+const ALIAS: &str = "/** Adds a name of an earlier version, which `Object.keys` does not list. */
 function alias(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true });
 }

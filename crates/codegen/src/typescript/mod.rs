@@ -1,10 +1,13 @@
-//! The TypeScript emitter: what the Node package has of the schemas.
+//! The TypeScript emitter: what of the Node package comes from schemas and declarations.
 //!
 //! ```text
 //! crates/node/npm/lib/events/<Record>.js     packs and unpacks the record's fields, one by one
 //! crates/node/npm/lib/events/<Record>.d.ts   its types
 //! crates/node/npm/lib/events/index.*         all of them together
 //! crates/node/src/events.rs                  the same lists of fields for the addon
+//!
+//! crates/node/npm/lib/errors.d.ts            a class for each kind of error
+//! crates/node/npm/lib/settings.d.ts          the settings as options
 //! ```
 //!
 //! An event crosses between JavaScript and Rust as numbers in one array (*cells*) and all texts in
@@ -12,15 +15,19 @@
 //! hand in `crates/node/src/cells` and `crates/node/npm/lib/cells.js`.
 
 mod addon;
+mod errors;
 mod index;
 mod pack;
+mod settings;
 mod types;
 mod unpack;
 
 use std::path::{Path, PathBuf};
 
-use crate::HEADER;
-use crate::model::{Enum, Event, Model, Topic};
+use crate::declarations::HEADER as DECLARED;
+use crate::model::{Enum, Event, Model};
+use crate::names::{full_members, members};
+use crate::{Declarations, HEADER};
 
 /// Where the JavaScript and its types go, relative to the root.
 pub(crate) const DIRECTORY: &str = "crates/node/npm/lib/events";
@@ -64,6 +71,18 @@ pub(crate) fn emit(model: &Model) -> Vec<(PathBuf, String)> {
         ));
     }
     files
+}
+
+/// Every file that comes from the core's declarations, with its path.
+pub(crate) fn declared(from: &Declarations) -> [(PathBuf, String); 2] {
+    let file = |name: &str, content: String| {
+        let path = Path::new("crates/node/npm/lib").join(name);
+        (path, format!("// {DECLARED}\n\n{content}"))
+    };
+    [
+        file("errors.d.ts", errors::file(&from.errors)),
+        file("settings.d.ts", settings::file(&from.settings)),
+    ]
 }
 
 /// The enums that an event's fields have, each once, in the order of the fields.
@@ -110,28 +129,12 @@ fn symbols(model: &Model, event: &Event) -> String {
     out
 }
 
-/// The names of a topic's members in `EventType` and `Topic`, those of the platform's first producer
-/// files: `AuditAPICallEvent` to `API_CALL`, `audit-admin-operations` to `AUDIT_ADMIN_OPS`.
-fn constant(topic: &Topic) -> (String, String) {
-    let (event, name) = full_constant(topic);
-    let short = event.strip_prefix("AUDIT_").map(str::to_owned);
-    (short.unwrap_or(event), name.replace("_OPERATIONS", "_OPS"))
-}
-
-/// The same names in full, which an earlier version of the package had: `AUDIT_API_CALL`,
-/// `AUDIT_ADMIN_OPERATIONS`.
-fn full_constant(topic: &Topic) -> (String, String) {
-    let record = &topic.event.record.name;
-    let record = record.strip_suffix("Event").unwrap_or(record);
-    let event = crate::rust::names::snake(record).to_uppercase();
-    (event, topic.name.replace(['-', '.'], "_").to_uppercase())
-}
-
-/// The members that are there under another name too: `(name, value)` of `EventType` and of `Topic`.
+/// The members that an earlier version of the package had under another name: `(name, value)` of
+/// `EventType` and of `Topic`.
 fn aliases(model: &Model) -> [Vec<(String, String)>; 2] {
     let mut found = [Vec::new(), Vec::new()];
     for topic in &model.topics {
-        let (short, full) = (constant(topic), full_constant(topic));
+        let (short, full) = (members(topic), full_members(topic));
         if short.0 != full.0 {
             found[0].push((full.0, topic.event.record.name.clone()));
         }

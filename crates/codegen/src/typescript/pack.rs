@@ -1,10 +1,10 @@
-//! From an event in JavaScript to cells: only what is plainly right goes this way. Anything else
-//! makes `pack` give `false`, and is looked at by the core, which says what is wrong: a type, a
-//! number beyond its limits, nothing where the record's key is made of it.
+//! The JavaScript that packs an event into cells. It accepts only events that are valid without
+//! conversion. For any other, `pack` returns `false`, and the core converts the event or names what is
+//! wrong: a type, a number out of range, an empty field of the record's key.
 
 use crate::model::{Action, Default, Field, Key, KeyPart, Plain, Record, Topic, Type};
 
-/// The envelope's fields that a caller may give, with the bit that says so.
+/// The envelope's fields that a caller may pass, with their bits.
 const ENVELOPE: [(&str, u8, bool); 6] = [
     ("eventId", 1, false),
     ("timestamp", 2, false),
@@ -14,7 +14,7 @@ const ENVELOPE: [(&str, u8, bool); 6] = [
     ("causationId", 32, true),
 ];
 
-/// `pack` of the event and of the records within it.
+/// `pack` of the event and of its nested records.
 pub(super) fn functions(number: usize, topic: &Topic) -> String {
     let event = &topic.event;
     let keys = keys(&topic.key);
@@ -38,19 +38,19 @@ pub(super) fn functions(number: usize, topic: &Topic) -> String {
         .map(|field| format!("  {}: '{}',\n", field.name, kind(&field.ty)))
         .collect();
     out.push_str(&format!(
-        "/** What each field holds, to tell what is wrong with a value. */\nconst KINDS = {{\n  \
+        "/** The type of each field, for error messages. */\nconst KINDS = {{\n  \
          __proto__: null,\n  timestamp: 'long',\n{}}};\n\n",
         kinds.concat()
     ));
     for field in record.fields.iter().filter(|field| is_hashed(field)) {
         out.push_str(&format!(
-            "/** The hashes of `{}` by the events that were read with them. */\nconst {} = new WeakMap();\n\n",
+            "/** The hashed `{}` of each event that was read. */\nconst {} = new WeakMap();\n\n",
             field.name,
             hashes(field)
         ));
     }
     out.push_str(&format!(
-        "/** Packs an event, or gives false where something about it is not plain. */\n\
+        "/** Packs an event. Returns false for one that only the core can check. */\n\
          function pack(p, event) {{\n  let given = 0;\n  let bits = 0;\n{}{}  if (cells.count(event) !== given && !cells.only(event, NAMES)) return false;\n\n",
         envelope_checks(&record.name),
         checks("event", record, &keys),
@@ -77,7 +77,7 @@ pub(super) fn functions(number: usize, topic: &Topic) -> String {
     out
 }
 
-/// The fields that the record's key is made of, which may not be empty.
+/// The fields of the record's key, which must not be empty.
 fn keys(key: &Key) -> Vec<&str> {
     key.parts
         .iter()
@@ -128,7 +128,7 @@ fn envelope_checks(name: &str) -> String {
     out
 }
 
-/// The rules of the envelope's texts: an id is a UUID, and no key is made of an empty source.
+/// The rules of the envelope's texts: an id is a UUID, and a source in the key is not empty.
 fn wrong_text(field: &str) -> String {
     match field {
         "eventId" => "!cells.isUuid(eventId)".to_owned(),
@@ -165,7 +165,7 @@ const ENVELOPE_WRITES: &str = "  if (bits !== 0) {
   }
 ";
 
-/// What tells that a value of this type is not plainly right.
+/// The JavaScript condition for a value that is not valid for this type.
 fn wrong(plain: &Plain, value: &str) -> String {
     match plain {
         Plain::String => format!("typeof {value} !== 'string'"),
@@ -177,14 +177,14 @@ fn wrong(plain: &Plain, value: &str) -> String {
     }
 }
 
-/// As [`wrong`], with the rules of the field.
+/// Like [`wrong`], with the rules of the field.
 fn wrong_value(field: &Field, plain: &Plain, value: &str, keys: &[&str]) -> String {
     let mut out = wrong(plain, value);
     if keys.contains(&&*field.name) {
         out.push_str(&format!(" || {value} === ''"));
     }
     if let Some((least, greatest)) = field.range {
-        // NaN is within no limits.
+        // NaN fails both comparisons.
         let limits = [(">=", least), ("<=", greatest)];
         let within: Vec<_> = limits
             .iter()
@@ -211,7 +211,7 @@ fn kind(ty: &Type) -> &'static str {
     }
 }
 
-/// Reads each field into a constant and checks its type and the rules that it must keep.
+/// Reads each field into a constant and checks its type and rules.
 fn checks(object: &str, record: &Record, keys: &[&str]) -> String {
     let mut out = String::new();
     for field in &record.fields {
@@ -246,7 +246,7 @@ fn may_be_left_out(field: &Field) -> bool {
     field.default.is_some() || matches!(field.ty, Type::Optional(_))
 }
 
-/// A field's name as that of a constant: none that the functions use themselves, and no keyword.
+/// The name of a field's constant: not a keyword, and not a name that the functions use.
 pub(super) fn local(name: &str) -> String {
     const TAKEN: [&str; 52] = [
         "p",
@@ -309,7 +309,7 @@ pub(super) fn local(name: &str) -> String {
     }
 }
 
-/// Cells enough for all fields and the envelope, without what collections hold.
+/// The number of cells for all fields and the envelope, without the items of collections.
 fn room(record: &Record) -> usize {
     16 + 3 * record.fields.len()
 }
@@ -382,18 +382,18 @@ fn write_collection(name: &str, room: usize, method: &str, more: &str) -> String
     )
 }
 
-/// Whether a field's value leaves as its hash.
+/// Whether a field is hashed.
 pub(super) fn is_hashed(field: &Field) -> bool {
     let sensitive = field.sensitive.as_ref();
     sensitive.is_some_and(|sensitive| sensitive.action == Action::Hash)
 }
 
-/// The hashes of a field by the events that were read with them.
+/// The name of the map from events that were read to the hashes of this field.
 pub(super) fn hashes(field: &Field) -> String {
     format!("{}Read", field.name)
 }
 
-/// As text, but that the length of a hash that was read in this very object is -2 - length.
+/// Writes a text; for a hash that was read in this object, the length is -2 - length.
 fn write_hashed(start: &str, field: &Field, value: &str) -> String {
     let hashes = hashes(field);
     format!(
@@ -416,7 +416,7 @@ fn write_plain(start: &str, plain: &Plain, value: &str) -> String {
     }
 }
 
-/// A default as it stands in JavaScript; collections that are left out are empty anyway.
+/// A default in JavaScript. Missing collections are empty without one.
 fn literal(field: &Field) -> Option<String> {
     match field.default.as_ref()? {
         Default::Boolean(value) => Some(value.to_string()),

@@ -1,11 +1,12 @@
-//! The `.d.ts` files: what an editor shows.
+//! The `.d.ts` files.
 
 use std::fmt::Write;
 
-use super::{aliases, constant, enums};
+use super::{aliases, enums};
 use crate::model::{Field, Model, Plain, Record, Topic, Type};
+use crate::names::members;
 
-/// The types of one record: as it is read, and as it is given to be sent.
+/// The types of one record: as it is read, and as it is sent.
 pub(super) fn file(model: &Model, topic: &Topic) -> String {
     let event = &topic.event;
     let mut out = String::from("import type { Envelope, EnvelopeInit } from '../envelope.js';\n");
@@ -27,7 +28,7 @@ pub(super) fn file(model: &Model, topic: &Topic) -> String {
     out
 }
 
-/// `enums.d.ts`: the symbols of every enum, with their meanings.
+/// `enums.d.ts`: every enum with its symbols.
 pub(super) fn enums_file(model: &Model) -> String {
     let mut out = String::new();
     for definition in &model.enums {
@@ -81,10 +82,10 @@ fn interfaces(record: &Record, topic: Option<&Topic>) -> String {
     out.push_str("}\n\n");
     let (text, extends) = match topic {
         Some(_) => (
-            format!("A {{@link {name}}} to be sent. What is left out is filled."),
+            format!("A {{@link {name}}} to send. Its envelope has defaults."),
             format!(" extends EnvelopeInit<'{name}'>"),
         ),
-        None => (format!("A {{@link {name}}} to be sent."), String::new()),
+        None => (format!("A {{@link {name}}} to send."), String::new()),
     };
     out.push_str(&doc("", &text));
     let _ = writeln!(out, "export interface {name}Init{extends} {{");
@@ -154,17 +155,17 @@ pub(super) fn index(model: &Model) -> String {
         let _ = writeln!(out, "export type * from './{name}.js';");
     }
     out.push_str("export type * from './enums.js';\n");
-    out.push_str("\n/** Each event by its record's name, as it is read. */\n");
+    out.push_str("\n/** The type of each event that is read, by name. */\n");
     out.push_str("export interface Events<Long extends number | bigint = number> {\n");
     for name in &records {
         let _ = writeln!(out, "  {name}: {name}<Long>;");
     }
-    out.push_str("}\n\n/** Each event by its record's name, as it is given to be sent. */\n");
+    out.push_str("}\n\n/** The type of each event to send, by name. */\n");
     out.push_str("export interface EventInits {\n");
     for name in &records {
         let _ = writeln!(out, "  {name}: {name}Init;");
     }
-    out.push_str("}\n\n/** The event of each topic of the topic table. */\n");
+    out.push_str("}\n\n/** The event of each topic. */\n");
     out.push_str("export interface TopicEvents<Long extends number | bigint = number> {\n");
     for topic in &model.topics {
         let _ = writeln!(
@@ -174,10 +175,10 @@ pub(super) fn index(model: &Model) -> String {
         );
     }
     out.push_str(
-        "}\n\n/** The name of a record. */\nexport type EventName = keyof Events;\n\n/** The name \
-         of a topic of the topic table. */\nexport type TopicName = keyof TopicEvents;\n\n/** Any \
-         of the events; `eventType` tells which. */\nexport type AnyEvent<Long extends number | \
-         bigint = number> = Events<Long>[EventName];\n\n/** The records' names. */\nexport const \
+        "}\n\n/** The name of an event. */\nexport type EventName = keyof Events;\n\n/** The name \
+         of a topic. */\nexport type TopicName = keyof TopicEvents;\n\n/** Any \
+         event. `eventType` determines its type. */\nexport type AnyEvent<Long extends number | \
+         bigint = number> = Events<Long>[EventName];\n\n/** The names of the events. */\nexport const \
          EventType: {\n",
     );
     let [events, topics] = aliases(model);
@@ -187,20 +188,20 @@ pub(super) fn index(model: &Model) -> String {
     };
     for topic in &model.topics {
         out.push_str(&doc("  ", &topic.event.record.doc));
-        let (name, value) = (constant(topic).0, &topic.event.record.name);
+        let (name, value) = (members(topic).0, &topic.event.record.name);
         let _ = writeln!(out, "  readonly {name}: '{value}';");
     }
     events.into_iter().for_each(|one| alias(&mut out, one));
-    out.push_str("};\n\n/** The topics' names. */\nexport const Topic: {\n");
+    out.push_str("};\n\n/** The names of the topics. */\nexport const Topic: {\n");
     for topic in &model.topics {
-        let _ = writeln!(out, "  readonly {}: '{}';", constant(topic).1, topic.name);
+        let _ = writeln!(out, "  readonly {}: '{}';", members(topic).1, topic.name);
     }
     topics.into_iter().for_each(|one| alias(&mut out, one));
     out.push_str("};\n");
     out
 }
 
-/// A documentation comment, broken at words.
+/// A documentation comment, wrapped at words.
 fn doc(start: &str, text: &str) -> String {
     const WIDTH: usize = 96;
     let mut lines: Vec<String> = Vec::new();

@@ -1,9 +1,9 @@
-//! From cells to an event in JavaScript: an object with every field, in the schema's order.
+//! The JavaScript that unpacks an event from cells: an object with every field, in the schema's order.
 
 use super::pack::{hashes, is_hashed, local};
 use crate::model::{Event, Plain, Record, Type};
 
-/// `unpack` of the event and of the records within it.
+/// `unpack` of the event and of its nested records.
 pub(super) fn functions(event: &Event) -> String {
     let mut out = String::new();
     for nested in &event.nested {
@@ -16,7 +16,7 @@ pub(super) fn functions(event: &Event) -> String {
     }
     let name = &event.record.name;
     out.push_str(&format!(
-        "/** The event whose cells come next. */\nfunction unpack(r) {{\n  const c = r.cells;\n  \
+        "/** Reads the next event. */\nfunction unpack(r) {{\n  const c = r.cells;\n  \
          const t = r.text;\n  let i = r.at;\n  let s = r.read;\n{}{}}}\n\nexports.unpack = \
          unpack;\n",
         ENVELOPE.replace("NAME", name),
@@ -35,7 +35,7 @@ const ENVELOPE_NAMES: [&str; 7] = [
     "causationId",
 ];
 
-/// A length below zero stands for the text that nearly every event has there.
+/// A negative length stands for the most frequent text.
 const ENVELOPE: &str = "  let n = c[i++];
   const eventId = t.substring(s, (s += n));
   n = c[i++];

@@ -1,6 +1,6 @@
 //! Compiled on the scratch copy, against the code that was generated there.
 
-use scratch_events::events::{
+use carbon_events_types::events::{
     AuditAPICallEvent, Event, Topic, TradeLeg, TradeSettledEvent, TradeSide, TypedEvent,
 };
 

@@ -7,48 +7,48 @@ use super::native::TopicState;
 use super::table::{MIN_INSYNC_REPLICAS, configs};
 use crate::events::{Topic, TopicSpec};
 
-/// One way in which a topic differs from what it is to be.
+/// One way in which a topic differs from the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
-    /// The cluster has no such topic, or we may not see it.
+    /// The cluster has no such topic, or we may not describe it.
     Missing {
-        /// How many partitions it is to have.
+        /// How many partitions it will have.
         partitions: i32,
-        /// How many brokers are to hold each of them.
+        /// The replication factor it will have.
         replication_factor: i32,
     },
-    /// It has more or fewer partitions. More are only reported: a topic never shrinks.
+    /// It has more or fewer partitions. More are only reported: partitions are never deleted.
     Partitions {
-        /// How many it is to have.
+        /// The table's number.
         want: i32,
-        /// How many it has.
+        /// The cluster's number.
         have: i32,
     },
-    /// Other than the wanted number of brokers hold a partition. Only reported: moving replicas is
-    /// the work of a reassignment (`kafka-reassign-partitions`).
+    /// A partition has another number of replicas. Only reported: moving replicas needs a reassignment
+    /// (`kafka-reassign-partitions`).
     ReplicationFactor {
-        /// How many brokers are to hold each partition.
+        /// The table's replication factor.
         want: i32,
-        /// How many hold the partition that has the fewest.
+        /// The fewest replicas of any partition.
         have: i32,
     },
     /// A configuration has another value.
     Config {
-        /// Kafka's name of it, such as `retention.ms`.
+        /// Its name, such as `retention.ms`.
         name: &'static str,
-        /// The value that it is to have.
+        /// The table's value.
         want: String,
-        /// The value in force; `None` where the broker tells none.
+        /// The cluster's value; `None` if the broker returns none.
         have: Option<String>,
-        /// Why it is only reported, where it is: with `min.insync.replicas` above the number of
-        /// replicas, a topic would take no records any more.
+        /// Why it is only reported, if it is: with `min.insync.replicas` above the number of replicas,
+        /// a topic would reject all records.
         blocked: Option<&'static str>,
     },
 }
 
 impl Difference {
-    /// Whether [`Admin::apply`](super::Admin::apply) does away with it.
+    /// Whether [`Admin::apply`](super::Admin::apply) resolves it.
     pub fn can_apply(&self) -> bool {
         match self {
             Difference::Missing { .. } => true,
@@ -67,21 +67,20 @@ impl fmt::Display for Difference {
                 replication_factor,
             } => write!(
                 f,
-                "missing (to be made with {partitions} partitions on {replication_factor} \
-                 broker{} each)",
-                if *replication_factor == 1 { "" } else { "s" }
+                "missing (to be created with {partitions} partitions, replication factor \
+                 {replication_factor})"
             ),
             Difference::Partitions { want, have } => {
-                write!(f, "partitions: {have}, to be {want}")?;
+                write!(f, "partitions: {have}, should be {want}")?;
                 if have > want {
-                    f.write_str(" (left as it is: topics never shrink)")?;
+                    f.write_str(" (not changed: partitions are never deleted)")?;
                 }
                 Ok(())
             }
             Difference::ReplicationFactor { want, have } => {
                 write!(
                     f,
-                    "replication factor: {have}, to be {want} (left as it is)"
+                    "replication factor: {have}, should be {want} (not changed)"
                 )
             }
             Difference::Config {
@@ -91,9 +90,9 @@ impl fmt::Display for Difference {
                 blocked,
             } => {
                 let have = have.as_deref().unwrap_or("unknown");
-                write!(f, "{name}: {have}, to be {want}")?;
+                write!(f, "{name}: {have}, should be {want}")?;
                 if let Some(why) = blocked {
-                    write!(f, " (left as it is: {why})")?;
+                    write!(f, " (not changed: {why})")?;
                 }
                 Ok(())
             }
@@ -107,22 +106,22 @@ impl fmt::Display for Difference {
 pub struct TopicDiff {
     /// The topic.
     pub topic: Topic,
-    /// In what it differs; empty where it is as it is to be.
+    /// How it differs; empty if it matches.
     pub differences: Vec<Difference>,
 }
 
-/// A cluster beside the topic table.
+/// How a cluster differs from the topic table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterDiff {
     /// How many brokers the cluster has.
     pub brokers: usize,
-    /// Every topic that was asked for, in the table's order.
+    /// Every compared topic, in the table's order.
     pub topics: Vec<TopicDiff>,
 }
 
 impl ClusterDiff {
-    /// Whether every topic is as it is to be.
+    /// Whether every topic matches.
     pub fn is_empty(&self) -> bool {
         self.topics.iter().all(|topic| topic.differences.is_empty())
     }
@@ -144,8 +143,7 @@ impl ClusterDiff {
     }
 }
 
-/// Whether two differences are about the same: another number of partitions is still a difference
-/// of partitions.
+/// Whether two differences are about the same property, whatever their values.
 fn same_matter(one: &Difference, other: &Difference) -> bool {
     match (one, other) {
         (Difference::Config { name, .. }, Difference::Config { name: other, .. }) => name == other,
@@ -153,11 +151,10 @@ fn same_matter(one: &Difference, other: &Difference) -> bool {
     }
 }
 
-/// A topic's configurations in force, by name.
+/// A topic's configurations on the cluster, by name.
 pub(super) type Configs = HashMap<String, Option<String>>;
 
-/// Compares a topic with what it is to be; `have` is its state and its configurations, if it is
-/// there.
+/// Compares a topic with the table; `have` is its state and its configurations, if it exists.
 pub(super) fn compare(spec: &TopicSpec, have: Option<(&TopicState, &Configs)>) -> TopicDiff {
     let TopicSpec {
         topic,
@@ -196,7 +193,7 @@ pub(super) fn compare(spec: &TopicSpec, have: Option<(&TopicState, &Configs)>) -
         {
             let too_many =
                 name == MIN_INSYNC_REPLICAS && spec.min_insync_replicas > state.replication_factor;
-            let blocked = too_many.then_some("more than the topic has replicas");
+            let blocked = too_many.then_some("the topic has fewer replicas");
             differences.push(Difference::Config {
                 name,
                 want,
@@ -208,7 +205,7 @@ pub(super) fn compare(spec: &TopicSpec, have: Option<(&TopicState, &Configs)>) -
     TopicDiff { topic, differences }
 }
 
-/// Whether two values mean the same; of a list (`compact,delete`) the order does not matter.
+/// Whether two values are equal; the order of a list (`compact,delete`) does not matter.
 fn same_value(one: &str, other: &str) -> bool {
     let parts = |value: &str| {
         let mut parts: Vec<String> = value
@@ -252,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_as_it_is_to_be_has_no_differences() {
+    fn a_topic_that_matches_has_no_differences() {
         assert_eq!(differences(&state(3, 3), &in_force(&[])), []);
     }
 
     #[test]
-    fn drift_is_told_value_by_value_and_only_of_what_the_table_decides() {
+    fn drift_is_listed_value_by_value_for_the_tables_configurations_only() {
         let configs = in_force(&[
             ("retention.ms", Some("1000")),
             ("compression.type", None),
@@ -268,8 +265,8 @@ mod tests {
         assert_eq!(
             text,
             [
-                "compression.type: unknown, to be lz4",
-                "retention.ms: 1000, to be 7776000000"
+                "compression.type: unknown, should be lz4",
+                "retention.ms: 1000, should be 7776000000"
             ]
         );
         assert!(found.iter().all(Difference::can_apply));
@@ -286,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn more_replicas_in_sync_than_there_are_replicas_are_never_asked_for() {
+    fn min_insync_replicas_is_never_set_above_the_number_of_replicas() {
         let found = differences(
             &state(3, 1),
             &in_force(&[("min.insync.replicas", Some("1"))]),
@@ -295,8 +292,8 @@ mod tests {
         assert_eq!(
             text,
             [
-                "replication factor: 1, to be 3 (left as it is)",
-                "min.insync.replicas: 1, to be 2 (left as it is: more than the topic has replicas)",
+                "replication factor: 1, should be 3 (not changed)",
+                "min.insync.replicas: 1, should be 2 (not changed: the topic has fewer replicas)",
             ]
         );
         assert!(!found.iter().any(Difference::can_apply));
@@ -309,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_topic_is_told_with_what_it_will_be() {
+    fn a_missing_topic_is_listed_with_what_it_will_be() {
         let spec = &TopicTable::of([Topic::DataLineage])
             .replication_factor(1)
             .specs(1)[0];
         let diff = compare(spec, None);
         assert_eq!(
             diff.differences[0].to_string(),
-            "missing (to be made with 3 partitions on 1 broker each)"
+            "missing (to be created with 3 partitions, replication factor 1)"
         );
     }
 }

@@ -1,12 +1,12 @@
-//! What the brokers answer to admin requests, as our errors.
+//! Brokers' answers to admin requests as errors.
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use crate::kafka::{Health, broker_error};
 use crate::{Error, ErrorKind};
 
-/// The error of a request that was answered with `code`; `why` is the broker's own sentence, which
-/// says more than the code, and `doing` what was asked for. The context names the `code`.
+/// The error of a request that was answered with `code`. `why` is the broker's own message, which is
+/// more specific than the code; `doing` is the request. The context names the `code`.
 pub(super) fn operation_error(code: RDKafkaRespErr, why: Option<&str>, doing: &str) -> Error {
     use RDKafkaErrorCode as Code;
     let known = Code::from(code);
@@ -26,10 +26,10 @@ pub(super) fn operation_error(code: RDKafkaRespErr, why: Option<&str>, doing: &s
     };
     let advice = match known {
         Code::InvalidReplicationFactor => {
-            "; a development cluster with fewer brokers takes a lower one (`--dev`)"
+            "; use a lower one on a development cluster with fewer brokers (`--dev`)"
         }
         Code::UnsupportedVersion | Code::UnsupportedFeature => {
-            "; the brokers do not know this request"
+            "; the brokers do not support this request"
         }
         _ => "",
     };
@@ -40,9 +40,8 @@ pub(super) fn operation_error(code: RDKafkaRespErr, why: Option<&str>, doing: &s
     Error::new(kind, message).with("code", format!("{known:?}"))
 }
 
-/// `error` with its real cause where it is that nobody answered in time: nothing was changed that
-/// we know of, so a refused certificate is an authentication error and a broker that cannot be
-/// reached is unavailable.
+/// `error`, or its cause if no broker answered in time: a rejected certificate is an authentication
+/// error, an unreachable broker is unavailable.
 pub(super) fn why_late(error: Error, health: &Health) -> Error {
     if !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) {
         return error;
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_brokers_own_sentence_is_kept_and_completed() {
+    fn the_brokers_message_is_kept_and_completed() {
         let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR;
         let error = operation_error(
             code,
@@ -80,16 +79,16 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert_eq!(
             error.message(),
-            "cannot create the topic: Only 1 broker(s) are registered; a development cluster with \
-             fewer brokers takes a lower one (`--dev`)"
+            "cannot create the topic: Only 1 broker(s) are registered; use a lower one on a \
+             development cluster with fewer brokers (`--dev`)"
         );
         assert_eq!(error.get("code"), Some("InvalidReplicationFactor"));
     }
 
     #[test]
-    fn an_answer_that_never_came_says_why_where_that_is_known() {
+    fn a_timeout_names_its_cause_if_it_is_known() {
         let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
-        let error = operation_error(code, None, "ask the cluster for its topics");
+        let error = operation_error(code, None, "list the cluster's topics");
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(why_late(error.clone(), &Health::default()), error);
     }

@@ -1,20 +1,20 @@
-//! The topic table on a cluster: what differs, and making it so.
+//! Compares the topic table with a cluster, and makes the cluster match.
 //!
 //! ```text
 //! TopicTable --specs--> compare <--state-- the cluster     diff, verify
 //!                          |
-//!                     differences --> create, grow, set    apply
+//!                     differences --> create topics, add partitions, set configs    apply
 //!                          |
-//!                 wait until the cluster shows it
+//!                 wait until the cluster reports the change
 //! ```
 //!
-//! [`Admin::apply`] creates what is missing, adds partitions and sets the configurations that the
-//! table decides (`retention.ms`, `cleanup.policy`, `min.insync.replicas`, `compression.type`). It
-//! never deletes a topic, never takes partitions away, moves no replicas and leaves every other
-//! configuration alone; doing it again changes nothing.
+//! [`Admin::apply`] creates missing topics, adds partitions and sets the configurations of the table
+//! (`retention.ms`, `cleanup.policy`, `min.insync.replicas`, `compression.type`). It never deletes a
+//! topic or a partition, moves no replicas and changes no other configuration; applying again changes
+//! nothing.
 //!
-//! Adding partitions moves keys to other partitions, which ends the order of a key's records across
-//! the change: the table's counts are meant to stay.
+//! Adding partitions moves keys to other partitions, so a key's records before and after the change
+//! are not ordered: the table's counts are meant to stay.
 //!
 //! ```no_run
 //! use carbon_events::admin::{Admin, TopicTable};
@@ -52,17 +52,18 @@ use table::configs;
 pub use diff::{ClusterDiff, Difference, TopicDiff};
 pub use table::TopicTable;
 
-/// How long a call may take unless the builder says otherwise.
+/// The default time limit of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How often the cluster is asked whether it shows a change yet.
+/// How often the cluster is polled for a change.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Compares and makes the platform's topics on a cluster. Cheap to clone; all clones are one client.
+/// Compares the platform's topics with a cluster's, and creates or updates them. Cheap to clone; all
+/// clones share one client.
 ///
-/// Every call comes twice: blocking, and `_async` for any executor. A call ends within the
-/// [timeout](AdminBuilder::timeout) with one of these [`ErrorKind`]s: `Unavailable` (no broker can
-/// be reached), `Authentication`, `Authorization`, `Timeout`, or `InvalidConfig` (a broker refuses
-/// what the table asks for).
+/// Every call has a blocking form and an `_async` form for any executor. A call returns within the
+/// [timeout](AdminBuilder::timeout). Its error is of one of these [`ErrorKind`]s: `Unavailable` (no
+/// broker is reachable), `Authentication`, `Authorization`, `Timeout`, or `InvalidConfig` (a broker
+/// rejects a value of the table).
 #[derive(Clone)]
 pub struct Admin {
     inner: Arc<Inner>,
@@ -84,7 +85,7 @@ impl Admin {
         }
     }
 
-    /// An admin for this cluster; it connects when it is first used.
+    /// An admin for this cluster. The first call connects.
     ///
     /// # Errors
     ///
@@ -93,7 +94,7 @@ impl Admin {
         Self::builder().connection(connection).build()
     }
 
-    /// As [`new`](Self::new), for the cluster that the environment variables tell of.
+    /// As [`new`](Self::new), with the settings of the environment.
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl Admin {
         Self::new(ConnectionSettings::from_env()?)
     }
 
-    /// Tells in what the cluster differs from the table.
+    /// How the cluster differs from the table.
     pub fn diff(&self, table: &TopicTable) -> Result<ClusterDiff> {
         self.inner.diff(table, self.inner.deadline())
     }
@@ -113,12 +114,12 @@ impl Admin {
         self.on_a_thread(move |admin| admin.diff(&table)).await
     }
 
-    /// Checks that the cluster is as the table says.
+    /// Checks that the cluster matches the table.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::UnknownTopic`] if a topic is missing, [`ErrorKind::InvalidConfig`] if one
-    /// differs otherwise, both naming the first such `topic`; and those of all calls.
+    /// [`ErrorKind::UnknownTopic`] if a topic is missing, [`ErrorKind::InvalidConfig`] if one differs
+    /// in another way, both naming the first such `topic`; and those of all calls.
     pub fn verify(&self, table: &TopicTable) -> Result<()> {
         let diff = self.diff(table)?;
         let missing = diff
@@ -138,7 +139,7 @@ impl Admin {
             .count();
         let message = format!(
             "{count} of {} topics differ from the table; the first one is {difference} \
-             (`carbon-events topics diff` shows all, `carbon-events topics apply` mends them)",
+             (`carbon-events topics diff` lists all, `carbon-events topics apply` fixes them)",
             diff.topics.len()
         );
         let name = self.inner.connection.topic_name(topic);
@@ -151,29 +152,28 @@ impl Admin {
         self.on_a_thread(move |admin| admin.verify(&table)).await
     }
 
-    /// Makes the cluster as the table says, as far as that takes nothing away, and returns when it
-    /// shows the changes.
+    /// Makes the cluster match the table, without deleting anything, and returns once the cluster
+    /// reports the changes.
     ///
-    /// A change that a broker refuses stands in [`Applied::failed`] and keeps no other from being
-    /// made.
+    /// A change that a broker rejects is in [`Applied::failed`]; the others are still applied.
     pub fn apply(&self, table: &TopicTable) -> Result<Applied> {
         self.inner.apply(table, self.inner.deadline(), |_| true)
     }
 
-    /// As [`apply`](Self::apply), for async code. What is begun goes on if the future is dropped.
+    /// As [`apply`](Self::apply), for async code. Dropping the future does not stop the changes.
     pub async fn apply_async(&self, table: &TopicTable) -> Result<Applied> {
         let table = table.clone();
         self.on_a_thread(move |admin| admin.apply(&table)).await
     }
 
-    /// As [`apply`](Self::apply), but only creates missing topics and leaves those that are there.
+    /// As [`apply`](Self::apply), but only creates missing topics and does not change existing ones.
     pub fn create_missing(&self, table: &TopicTable) -> Result<Applied> {
         let missing = |difference: &Difference| matches!(difference, Difference::Missing { .. });
         self.inner.apply(table, self.inner.deadline(), missing)
     }
 
-    /// As [`create_missing`](Self::create_missing), for async code. What is begun goes on if the
-    /// future is dropped.
+    /// As [`create_missing`](Self::create_missing), for async code. Dropping the future does not stop
+    /// the changes.
     pub async fn create_missing_async(&self, table: &TopicTable) -> Result<Applied> {
         let table = table.clone();
         self.on_a_thread(move |admin| admin.create_missing(&table))
@@ -219,13 +219,13 @@ impl AdminBuilder {
         self
     }
 
-    /// How long each call may take; 30 seconds unless given.
+    /// The time limit of each call; 30 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The admin. It connects when it is first used.
+    /// The admin. Its first call connects.
     ///
     /// # Errors
     ///
@@ -249,16 +249,16 @@ impl AdminBuilder {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Applied {
-    /// The differences that are gone now.
+    /// The differences that were resolved.
     pub done: Vec<(Topic, Difference)>,
-    /// Those that a broker refused to do away with, and why.
+    /// Those whose change a broker rejected, and why.
     pub failed: Vec<(Topic, Difference, Error)>,
     /// How the cluster differs from the table now.
     pub left: ClusterDiff,
 }
 
 impl Applied {
-    /// The first refusal as an error, where there is one.
+    /// The first error of [`failed`](Self::failed), if there is one.
     pub fn into_result(self) -> Result<Applied> {
         match self.failed.first() {
             Some((_, _, error)) => Err(error.clone()),
@@ -270,7 +270,7 @@ impl Applied {
 impl Inner {
     fn deadline(&self) -> Instant {
         let now = Instant::now();
-        // A timeout beyond the clock's range is none that anybody waits for.
+        // The timeout is beyond the clock's range.
         now.checked_add(self.timeout)
             .unwrap_or_else(|| now + Duration::from_secs(3600))
     }
@@ -340,7 +340,7 @@ impl Inner {
         Ok(Applied { done, failed, left })
     }
 
-    /// Sends the requests that do away with the differences; returns those that were refused.
+    /// Sends the requests that resolve the differences; returns those that were rejected.
     fn change(
         &self,
         specs: &[TopicSpec],
@@ -385,7 +385,7 @@ impl Inner {
         let mut note = |request: Request, outcomes: Vec<Outcome<()>>| {
             for (name, outcome) in outcomes {
                 if let (Some(topic), Err(error)) = (self.connection.topic_of(&name), outcome) {
-                    // Somebody else made it at the same time: what is left to change shows next.
+                    // Another client created it meanwhile: the next diff shows what is left.
                     if !exists_already(&error) {
                         refused.insert((topic, request), error);
                     }
@@ -410,8 +410,8 @@ impl Inner {
         Ok(refused)
     }
 
-    /// Waits until the cluster shows that these differences are gone: each broker learns of a change
-    /// a moment after the controller made it.
+    /// Waits until the cluster reports these differences as resolved: brokers learn of a change a moment
+    /// after the controller.
     fn wait_until_shown(
         &self,
         table: &TopicTable,
@@ -426,7 +426,7 @@ impl Inner {
                         return Ok(diff);
                     }
                 }
-                // One broker names the topic and another does not know it yet.
+                // One broker lists the topic and another does not know it yet.
                 Err(error) if error.kind() != ErrorKind::UnknownTopic => return Err(error),
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => {}
@@ -436,7 +436,7 @@ impl Inner {
     }
 }
 
-/// The request that does away with a difference.
+/// The request that resolves a difference.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Request {
     Create,

@@ -1,13 +1,12 @@
 //! librdkafka's admin requests as blocking calls with a deadline.
 //!
-//! Not rdkafka's `AdminClient`: that one alters configurations only by replacing all of a topic's
-//! (`AlterConfigs`, where everything not named falls back to its default), keeps the broker's own
-//! explanation of a refusal to itself, and never serves the client's main queue, so that a refused
-//! certificate shows as a timeout and `OAUTHBEARER` gets no token.
+//! Not rdkafka's `AdminClient`: it replaces all of a topic's configurations (`AlterConfigs` resets every
+//! one that is not named), drops the broker's own error message, and never polls the client's main
+//! queue, so that a rejected certificate looks like a timeout and `OAUTHBEARER` gets no token.
 //!
 //! ```text
 //! call --request--> librdkafka --answer--> a queue of this call <-- the caller waits here
-//!                        \--errors, logs, token requests--> main queue <-- a thread serves it
+//!                        \--errors, logs, token requests--> main queue <-- a thread polls it
 //! ```
 
 mod objects;
@@ -24,7 +23,7 @@ use rdkafka_sys as sys;
 
 use super::errors::{operation_error, why_late};
 use crate::config::TokenProvider;
-use crate::kafka::{Asked, Handle, Health, Queue, millis};
+use crate::kafka::{Asked, Handle, Health, Queue, REFUSED_LOGIN_GRACE, millis};
 use crate::{Error, ErrorKind, Result};
 use objects::{
     Owned, array, c_text, config_entries, new_topic, pointers, refused, resource_outcomes, text,
@@ -33,20 +32,16 @@ use objects::{
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
-/// How long a credential may look refused before a call gives up ahead of its deadline: a broker
-/// that is just restarting may refuse for a moment what it takes later.
-const REFUSED_FOR: Duration = Duration::from_secs(2);
-
-/// How long a cluster may take to have a controller again.
+/// How long a cluster may take to elect a controller.
 const CONTROLLER_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often brokers are asked that cannot be connected to.
+/// How often unreachable brokers are retried.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A topic's configurations and their values in force.
+/// A topic's configurations and their values.
 type ConfigValues = Vec<(String, Option<String>)>;
 
-/// A client of librdkafka that neither produces nor consumes.
+/// A librdkafka client that neither produces nor consumes.
 pub(super) struct Client {
     handle: Arc<Handle>,
     health: Arc<Health>,
@@ -55,17 +50,17 @@ pub(super) struct Client {
     server: Option<JoinHandle<()>>,
 }
 
-/// What the cluster says about itself.
+/// The cluster's brokers and topics.
 pub(super) struct Cluster {
     pub(super) brokers: usize,
     pub(super) topics: Vec<TopicState>,
 }
 
-/// What the cluster says about a topic.
+/// A topic's state on the cluster.
 pub(super) struct TopicState {
     pub(super) name: String,
     pub(super) partitions: i32,
-    /// Of the partition that has the fewest.
+    /// The fewest replicas of any partition.
     pub(super) replication_factor: i32,
 }
 
@@ -77,7 +72,7 @@ pub(super) struct NewTopic<'a> {
     pub(super) configs: Vec<(&'static str, String)>,
 }
 
-/// One topic and what became of what was asked for it.
+/// One topic and the outcome of its request.
 pub(super) type Outcome<T> = (String, Result<T>);
 
 impl Client {
@@ -99,7 +94,7 @@ impl Client {
             };
             let thread = thread::Builder::new().name("carbon-events-admin".to_owned());
             thread.spawn(serve).map_err(|error| {
-                Error::new(ErrorKind::Unavailable, "cannot start a thread").because(error)
+                Error::new(ErrorKind::Unavailable, "cannot spawn a thread").because(error)
             })?
         };
         Ok(Client {
@@ -111,11 +106,11 @@ impl Client {
         })
     }
 
-    /// The cluster's brokers and topics: those that we may see.
+    /// The cluster's brokers and the topics that we may describe.
     pub(super) fn cluster(&self, deadline: Instant) -> Result<Cluster> {
-        let doing = "ask the cluster for its topics";
-        // The call cannot be interrupted, so it is made for short times, ever longer ones in case
-        // that the cluster is slow, and whatever is known to be wrong is looked at in between.
+        let doing = "list the cluster's topics";
+        // The call cannot be interrupted: use short timeouts, growing in case the cluster is slow, and
+        // check for a known failure in between.
         let mut patience = Duration::from_millis(500);
         let mut watch = Watch::new();
         loop {
@@ -132,7 +127,7 @@ impl Client {
                     }
                 }
             }
-            // Where no broker takes the connection, librdkafka says so at once.
+            // If no broker accepts the connection, librdkafka returns at once.
             thread::sleep(slice.saturating_sub(asked.elapsed()).min(ASK_AGAIN));
             patience = patience.saturating_mul(2);
         }
@@ -188,7 +183,7 @@ impl Client {
         }
     }
 
-    /// Gives topics more partitions: `(name, new count)`.
+    /// Adds partitions to topics: `(name, new count)`.
     pub(super) fn create_partitions(
         &self,
         topics: &[(&str, i32)],
@@ -224,7 +219,7 @@ impl Client {
         }
     }
 
-    /// The values in force of all configurations of these topics, the brokers' defaults included.
+    /// All configurations of these topics, including the brokers' defaults.
     pub(super) fn describe_configs(
         &self,
         topics: &[&str],
@@ -252,7 +247,7 @@ impl Client {
         }
     }
 
-    /// Sets some configurations of topics and leaves their others as they are.
+    /// Sets some configurations of topics without changing the others.
     pub(super) fn set_configs(
         &self,
         topics: &[(&str, Vec<(&'static str, String)>)],
@@ -330,7 +325,7 @@ impl Client {
             if let Some(answer) = Owned::new(answer, sys::rd_kafka_event_destroy) {
                 return self.checked(answer, doing);
             }
-            // librdkafka keeps the deadline itself; the second is for its answer to come.
+            // librdkafka observes the deadline itself; the extra second is for its answer.
             if watch.hopeless(&self.health) || Instant::now() > deadline + Duration::from_secs(1) {
                 let late = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
                 return Err(why_late(operation_error(late, None, doing), &self.health));
@@ -338,14 +333,15 @@ impl Client {
         }
     }
 
-    /// An election takes a moment; librdkafka would wait for one that never comes until the deadline.
+    /// Waits for a controller. An election takes a moment; without one, librdkafka would wait until the
+    /// deadline.
     fn wait_for_controller(&self, doing: &str, deadline: Instant) -> Result<()> {
         let end = deadline.min(Instant::now() + CONTROLLER_WITHIN);
         while !self.has_controller(end) {
             if Instant::now() >= end {
                 let message = format!(
                     "cannot {doing}: the cluster has no controller: it is electing one, or it is \
-                     the in-process broker, which takes no admin requests"
+                     the in-process broker, which supports no admin requests"
                 );
                 let error = Error::new(ErrorKind::Unavailable, message);
                 return Err(why_late(error, &self.health));
@@ -355,8 +351,8 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the controller that the cluster names is one of its brokers. Where nobody answers, the
-    /// request itself will say so.
+    /// Whether the cluster's controller is one of its brokers. If no broker answers, the request itself
+    /// will report it.
     fn has_controller(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let Ok(found) = self
@@ -408,7 +404,7 @@ impl Client {
             let options = Owned::new(options, sys::rd_kafka_AdminOptions_destroy)?;
             let (native, why, size) = (options.ptr.as_ptr(), why.as_mut_ptr(), why.len());
             sys::rd_kafka_AdminOptions_set_request_timeout(native, left, why, size);
-            // Create calls then answer when it is done, not when it is begun.
+            // Create calls then answer once it is done, not once it has started.
             sys::rd_kafka_AdminOptions_set_operation_timeout(native, left, why, size);
             Some(options)
         }
@@ -425,7 +421,7 @@ impl Drop for Client {
     }
 }
 
-/// Tells when waiting on is of no use.
+/// Decides when to stop waiting.
 struct Watch {
     refused_since: Option<Instant>,
 }
@@ -437,7 +433,7 @@ impl Watch {
         }
     }
 
-    /// Whether our credentials have been refused for a while.
+    /// Whether our credentials have been rejected for a while.
     fn hopeless(&mut self, health: &Health) -> bool {
         let refused = health.trouble().is_some_and(|trouble| {
             matches!(
@@ -452,11 +448,11 @@ impl Watch {
         self.refused_since
             .get_or_insert_with(Instant::now)
             .elapsed()
-            >= REFUSED_FOR
+            >= REFUSED_LOGIN_GRACE
     }
 }
 
-/// Whether the broker has what was to be made already, because somebody else made it meanwhile.
+/// Whether the topic exists already, because another client created it meanwhile.
 pub(super) fn exists_already(error: &Error) -> bool {
     error.get("code") == Some(TOPIC_ALREADY_EXISTS)
 }

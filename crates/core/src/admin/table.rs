@@ -1,11 +1,11 @@
-//! The topic table as one cluster is to have it.
+//! The topic table for one cluster.
 
 use std::time::Duration;
 
 use crate::events::{Topic, TopicSpec};
 
-/// The topics that a cluster is to have: the platform's table, or some of it, with the replicas
-/// that the cluster can hold.
+/// The topics that a cluster should have: the platform's, or some of them, with as many replicas as
+/// the cluster supports.
 ///
 /// ```
 /// use carbon_events::admin::TopicTable;
@@ -23,7 +23,7 @@ pub struct TopicTable {
 }
 
 impl TopicTable {
-    /// Every topic of the platform.
+    /// All topics of the platform.
     pub fn all() -> Self {
         Self::of(Topic::ALL.iter().copied())
     }
@@ -38,23 +38,22 @@ impl TopicTable {
         }
     }
 
-    /// Holds each partition on this many brokers instead of the table's three. Where that is fewer
-    /// than the table's `min.insync.replicas` can do with, one replica may be missing still
-    /// (and none of one).
+    /// Replication factor instead of the table's three. If it is too low for the table's
+    /// `min.insync.replicas`, that becomes one less than the factor (but at least 1).
     #[must_use]
     pub fn replication_factor(mut self, brokers: i32) -> Self {
         self.replication_factor = Some(brokers);
         self
     }
 
-    /// Asks for this many replicas in sync (`min.insync.replicas`) instead of the table's two.
+    /// `min.insync.replicas` instead of the table's two.
     #[must_use]
     pub fn min_insync_replicas(mut self, replicas: i32) -> Self {
         self.min_insync_replicas = Some(replicas);
         self
     }
 
-    /// Holds each partition on no more brokers than the cluster has, for development clusters of
+    /// Limits the replication factor to the cluster's number of brokers, for development clusters of
     /// one or two.
     #[must_use]
     pub fn fit_cluster(mut self) -> Self {
@@ -62,7 +61,7 @@ impl TopicTable {
         self
     }
 
-    /// What the topics are to be in a cluster of so many brokers.
+    /// The topics of a cluster with this many brokers.
     pub fn specs(&self, brokers: usize) -> Vec<TopicSpec> {
         let brokers = i32::try_from(brokers).unwrap_or(i32::MAX).max(1);
         let adapted = self.topics.iter().map(|topic| {
@@ -73,7 +72,7 @@ impl TopicTable {
             }
             if replicas != spec.replication_factor {
                 spec.replication_factor = replicas;
-                // A broker may be missing, as with the table's three and two.
+                // One replica may be missing, as with the table's three and two.
                 spec.min_insync_replicas = spec.min_insync_replicas.min((replicas - 1).max(1));
             }
             if let Some(replicas) = self.min_insync_replicas {
@@ -93,8 +92,7 @@ impl Default for TopicTable {
 
 pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
-/// The configurations that the table decides, by Kafka's names. Everything else of a topic is left
-/// to the cluster.
+/// The configurations that the table sets, by Kafka's names. The cluster decides all others.
 pub(super) fn configs(spec: &TopicSpec) -> [(&'static str, String); 4] {
     [
         ("cleanup.policy", spec.cleanup_policy.to_string()),

@@ -163,7 +163,12 @@ fn refused(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::testing::FILL;
+
+    const FILL: Fill<'_> = Fill {
+        event_id: "01890a5d-ac96-774b-bcce-b302099a8057",
+        timestamp_ms: 1_700_000_000_000,
+        source: "filled",
+    };
 
     fn mended_text(topic: Topic, json: &str) -> String {
         String::from_utf8(mended(topic, json.as_bytes()).into_owned()).unwrap()

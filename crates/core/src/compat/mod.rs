@@ -1,10 +1,12 @@
-//! What the producers before this crate wrote, where it is more than a wire format: shared by the
-//! drop-in modules of both languages.
+//! What the producers before this crate did beyond a wire format, for the drop-in modules of both
+//! languages.
 //!
+//! - [`config`]: their defaults, and their configuration by librdkafka properties.
 //! - [`event_from_call`]: the event of a typed call whose values are not plainly right.
 //! - [`protect_json`]: the sensitive values in any JSON that goes to a topic.
 //! - [`json`]: JSON text as Python writes it.
 
+pub mod config;
 pub mod json;
 mod mend;
 mod protect;

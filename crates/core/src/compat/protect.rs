@@ -22,6 +22,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::codec::relaxed_json;
+use crate::config::topic_behind;
 use crate::events::{Topic, sensitive};
 
 /// The longest name that is compared; longer ones are no field's.
@@ -84,10 +85,7 @@ pub(crate) fn protect_json_but<'j>(
     if !matches!(first_byte(json), Some(b'{' | b'[')) {
         return Cow::Borrowed(json);
     }
-    let known = topic
-        .strip_prefix(topic_prefix)
-        .and_then(Topic::from_name)
-        .or_else(|| Topic::from_name(topic));
+    let known = topic_behind(topic_prefix, topic).or_else(|| Topic::from_name(topic));
     let edits = Scan::new(json, known.map_or(0, bit), hashes).run();
     if edits.is_empty() {
         return Cow::Borrowed(json);

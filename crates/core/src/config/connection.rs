@@ -1,179 +1,121 @@
-//! How to reach the brokers: addresses, TLS, SASL and the names we go by.
+//! How to reach the brokers: addresses, protection, credentials and names.
 
-use std::fmt;
-use std::sync::Arc;
-
-use super::material::{check_text, unreadable};
-use super::properties::{PropertyMap, apply_user_properties};
+use super::mapping::{Lowercase, Mapped, PropertyMap, apply_user_properties};
+use super::material::check_text;
+use super::sasl::check_login;
 use super::setting::{choices, settings};
-use super::{Properties, Role, Secret, without_credentials};
+use super::{Properties, Role, SaslMechanism, Secret, invalid, without_credentials};
+use crate::Result;
 use crate::events::Topic;
-use crate::{Error, ErrorKind, Result};
 
 choices! {
-    /// How the connection to a broker is protected.
+    /// How connections to the brokers are protected.
     pub enum SecurityProtocol {
-        /// No protection.
+        /// Not at all.
         Plaintext = "PLAINTEXT",
-        /// TLS, with a client certificate where one is given.
+        /// TLS, with a client certificate if one is set.
         Ssl = "SSL",
-        /// A password or token in clear.
+        /// SASL without encryption: the password or token is sent in clear.
         SaslPlaintext = "SASL_PLAINTEXT",
-        /// A password or token inside TLS.
+        /// SASL inside TLS.
         SaslSsl = "SASL_SSL",
     }
 }
 
-choices! {
-    /// How a client proves who it is under `SASL_SSL` and `SASL_PLAINTEXT`.
-    pub enum SaslMechanism {
-        /// Name and password.
-        Plain = "PLAIN",
-        /// Name and password, salted and hashed (RFC 7677).
-        ScramSha256 = "SCRAM-SHA-256",
-        /// Name and password, salted and hashed with SHA-512.
-        ScramSha512 = "SCRAM-SHA-512",
-        /// A bearer token (RFC 7628) from a [`TokenProvider`].
-        OAuthBearer = "OAUTHBEARER",
-    }
-}
-
-/// A bearer token for `OAUTHBEARER`.
-#[derive(Debug, Clone)]
-pub struct OAuthToken {
-    /// The token.
-    pub token: Secret,
-    /// The Kafka principal it speaks for.
-    pub principal: String,
-    /// When it expires, in milliseconds UTC. A new one is asked for at four fifths of its life.
-    pub expires_at_ms: i64,
-    /// SASL extensions (RFC 7628, section 3.1) that go to the broker with it, by name.
-    pub extensions: Vec<(String, String)>,
-}
-
-type TokenFn = dyn Fn() -> Result<OAuthToken> + Send + Sync;
-
-/// Gives a fresh [`OAuthToken`] whenever librdkafka asks; called on a background thread.
-#[derive(Clone)]
-pub struct TokenProvider {
-    provide: Arc<TokenFn>,
-    /// Shared by the provider's clones, but for those that are for a client's own use.
-    holders: Option<Arc<()>>,
-}
-
-impl TokenProvider {
-    /// A provider that calls `provide`.
-    pub fn new(provide: impl Fn() -> Result<OAuthToken> + Send + Sync + 'static) -> Self {
-        TokenProvider {
-            provide: Arc::new(provide),
-            holders: Some(Arc::default()),
-        }
+impl SecurityProtocol {
+    /// Whether connections are encrypted.
+    pub const fn uses_tls(self) -> bool {
+        matches!(self, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl)
     }
 
-    /// The same provider, which does not count as a holder.
-    pub(crate) fn for_client(&self) -> Self {
-        TokenProvider {
-            provide: Arc::clone(&self.provide),
-            holders: None,
-        }
-    }
-
-    /// Whether this is the last clone that could be given to another client.
-    pub(crate) fn is_last_holder(&self) -> bool {
-        let holders = self.holders.as_ref();
-        holders.is_none_or(|holders| Arc::strong_count(holders) == 1)
-    }
-
-    /// Asks for a token.
-    pub fn token(&self) -> Result<OAuthToken> {
-        (self.provide)()
-    }
-}
-
-impl fmt::Debug for TokenProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenProvider")
-    }
-}
-
-impl PartialEq for TokenProvider {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.provide, &other.provide)
+    /// Whether clients log in by SASL.
+    pub const fn uses_sasl(self) -> bool {
+        matches!(
+            self,
+            SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
+        )
     }
 }
 
 settings! {
-    /// How to reach the brokers and who we are to them.
+    /// How to reach the brokers, and with which credentials.
     ///
-    /// PEM text wins over a file of the same kind, and certificate and key win over a keystore.
+    /// PEM text takes precedence over a file, and certificate and key over a key store.
     pub struct ConnectionSettings in "connection" {
-        /// Comma-separated `host:port` addresses of some of the cluster's brokers.
+        /// Comma-separated `host:port` addresses of brokers. The client finds the other brokers
+        /// through any of them.
         bootstrap_servers: String as String =
             "kafka-service.data-platform.svc.cluster.local:9093".to_owned(),
-            env "KAFKA_BOOTSTRAP_SERVERS";
-        /// How the connection is protected.
-        security_protocol: SecurityProtocol = SecurityProtocol::Ssl, env "KAFKA_SECURITY_PROTOCOL";
-        /// A PEM file (or a directory) of the authorities that sign the brokers' certificates.
-        /// Without one, those of the system. A file that is replaced holds for new connections.
+            env "KAFKA_BOOTSTRAP_SERVERS", property "bootstrap.servers";
+        /// How connections to the brokers are protected.
+        security_protocol: SecurityProtocol = SecurityProtocol::Ssl,
+            env "KAFKA_SECURITY_PROTOCOL", property "security.protocol" by Lowercase;
+        /// PEM file (or directory) with the CA certificates that brokers' certificates are checked
+        /// against; unless set, those of the system. New connections use a changed file.
         ssl_ca_location: Option<String> as String = None,
-            env "KAFKA_SSL_CA_LOCATION", clears [ssl_ca_pem];
-        /// The authorities' certificates as PEM text.
-        ssl_ca_pem: Option<String> as String = None, clears [ssl_ca_location];
-        /// A PEM file with our certificate, for clusters that ask for one. One that is replaced,
-        /// with its key, holds for new connections.
+            env "KAFKA_SSL_CA_LOCATION", property "ssl.ca.location", clears [ssl_ca_pem];
+        /// The CA certificates as PEM text.
+        ssl_ca_pem: Option<String> as String = None,
+            property "ssl.ca.pem", clears [ssl_ca_location];
+        /// PEM file with the client certificate, for clusters that require one. New connections use a
+        /// changed file, together with its key.
         ssl_certificate_location: Option<String> as String = None,
-            env "KAFKA_SSL_CERTIFICATE_LOCATION",
+            env "KAFKA_SSL_CERTIFICATE_LOCATION", property "ssl.certificate.location",
             clears [ssl_certificate_pem, ssl_keystore_location];
-        /// Our certificate as PEM text.
-        ssl_certificate_pem: Option<String> as String = None,
+        /// The client certificate as PEM text.
+        ssl_certificate_pem: Option<String> as String = None, property "ssl.certificate.pem",
             clears [ssl_certificate_location, ssl_keystore_location];
-        /// A PEM file with the private key of our certificate.
+        /// PEM file with the private key of the client certificate.
         ssl_key_location: Option<String> as String = None,
-            env "KAFKA_SSL_KEY_LOCATION", clears [ssl_key_pem, ssl_keystore_location];
+            env "KAFKA_SSL_KEY_LOCATION", property "ssl.key.location",
+            clears [ssl_key_pem, ssl_keystore_location];
         /// The private key as PEM text.
-        ssl_key_pem: Option<Secret> as Secret = None,
+        ssl_key_pem: Option<Secret> as Secret = None, property "ssl.key.pem",
             clears [ssl_key_location, ssl_keystore_location];
         /// The password of the private key.
-        ssl_key_password: Option<Secret> as Secret = None, env "KAFKA_SSL_KEY_PASSWORD";
-        /// A PKCS#12 file with our certificate and its key, instead of the two PEM files. One that is
-        /// replaced holds for new connections.
+        ssl_key_password: Option<Secret> as Secret = None,
+            env "KAFKA_SSL_KEY_PASSWORD", property "ssl.key.password";
+        /// PKCS#12 file with the client certificate and its private key, instead of two PEM files.
+        /// New connections use a changed file.
         ssl_keystore_location: Option<String> as String = None,
-            env "KAFKA_SSL_KEYSTORE_LOCATION",
+            env "KAFKA_SSL_KEYSTORE_LOCATION", property "ssl.keystore.location",
             clears [ssl_certificate_location, ssl_certificate_pem, ssl_key_location, ssl_key_pem];
         /// The password of the PKCS#12 file.
-        ssl_keystore_password: Option<Secret> as Secret = None, env "KAFKA_SSL_KEYSTORE_PASSWORD";
-        /// Whether a broker whose certificate does not check out is refused. `false` is for
-        /// development only: anyone can then stand in for the broker.
-        reject_unauthorized: bool = true, env "KAFKA_SSL_REJECT_UNAUTHORIZED";
-        /// How we log in under `SASL_SSL` and `SASL_PLAINTEXT`.
-        sasl_mechanism: Option<SaslMechanism> as SaslMechanism = None;
-        /// The name for `PLAIN` and `SCRAM`.
-        sasl_username: Option<String> as String = None;
+        ssl_keystore_password: Option<Secret> as Secret = None,
+            env "KAFKA_SSL_KEYSTORE_PASSWORD", property "ssl.keystore.password";
+        /// Whether brokers' certificates are verified. Use `false` in development only: anyone can
+        /// then pose as the broker.
+        reject_unauthorized: bool = true, env "KAFKA_SSL_REJECT_UNAUTHORIZED",
+            property "enable.ssl.certificate.verification";
+        /// The SASL mechanism for `SASL_SSL` and `SASL_PLAINTEXT`.
+        sasl_mechanism: Option<SaslMechanism> as SaslMechanism = None, property "sasl.mechanism";
+        /// The user name for `PLAIN` and `SCRAM`.
+        sasl_username: Option<String> as String = None, property "sasl.username";
         /// The password for `PLAIN` and `SCRAM`.
-        sasl_password: Option<Secret> as Secret = None;
-        /// The name the brokers log for this client; `<service_name>-producer` (or `-consumer`,
-        /// `-admin`) unless given.
-        client_id: Option<String> as String = None;
+        sasl_password: Option<Secret> as Secret = None, property "sasl.password";
+        /// The name of this client in the brokers' logs and quotas; unless set,
+        /// `<service_name>-producer` (or `-consumer`, `-admin`).
+        client_id: Option<String> as String = None, property "client.id";
         /// The service that runs this client: the `source` of its events.
         service_name: String as String = ConnectionSettings::UNKNOWN_SERVICE.to_owned(),
             env "SERVICE_NAME";
-        /// The namespace that the service runs in.
+        /// The namespace of the service.
         service_namespace: Option<String> as String = None, env "SERVICE_NAMESPACE";
-        /// What stands before the names of the twelve topics on this cluster, for one that several
-        /// environments share. Typed events, consumers and the topic table go by it; raw records
-        /// and topics of other names are named in full.
+        /// Prefix of the twelve topics' names on this cluster, for one that several environments
+        /// share. Typed events, consumers and the topic table add it; raw records and other topics
+        /// need their full names.
         topic_prefix: String as String = String::new();
-        /// librdkafka properties by name. They win over every other setting; a name that librdkafka
-        /// does not know is refused with the nearest one that it does.
+        /// librdkafka properties by name. They override every other setting. An unknown name is an
+        /// error that suggests the closest known one.
         properties: Properties as Properties = Properties::default();
     }
 }
 
 impl ConnectionSettings {
-    /// The name of a service that gave none.
+    /// The name of a service that has none.
     pub const UNKNOWN_SERVICE: &'static str = "unknown-service";
 
-    /// Settings for these brokers, everything else by default.
+    /// Settings for these brokers, with defaults for the rest.
     pub fn new(bootstrap_servers: impl Into<String>) -> Self {
         Self::default().bootstrap_servers(bootstrap_servers)
     }
@@ -185,26 +127,29 @@ impl ConnectionSettings {
         self
     }
 
-    /// The name that one of the twelve topics has on this cluster: behind
+    /// The name of one of the twelve topics on this cluster, with
     /// [`topic_prefix`](Self::topic_prefix).
     pub fn topic_name(&self, topic: Topic) -> String {
         format!("{}{topic}", self.topic_prefix)
     }
 
-    /// Which of the twelve topics has that name on this cluster.
+    /// The one of the twelve topics that has this name on this cluster.
     pub fn topic_of(&self, name: &str) -> Option<Topic> {
-        Topic::from_name(name.strip_prefix(&*self.topic_prefix)?)
+        topic_behind(&self.topic_prefix, name)
     }
 
-    /// A topic as it is named on this cluster: one of the twelve may be given by its own name.
+    /// A topic's name on this cluster; one of the twelve may be given without the prefix.
     pub(crate) fn full_name(&self, name: &str) -> String {
         Topic::from_name(name).map_or_else(|| name.to_owned(), |topic| self.topic_name(topic))
     }
 
-    /// librdkafka's configuration of a client that neither produces nor consumes.
+    /// librdkafka's configuration of a client that neither produces nor consumes. It reads no file
+    /// and connects to nothing.
     ///
-    /// Fails with [`ErrorKind::InvalidConfig`], naming the `setting`, where a property is unknown or a
-    /// value is refused. It reads no file and connects to nothing.
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the `setting`: a property
+    /// is unknown, or a value is wrong.
     pub fn client_config(&self) -> Result<rdkafka::ClientConfig> {
         self.build_config(Role::Admin, PropertyMap::default())
     }
@@ -217,11 +162,18 @@ impl ConnectionSettings {
     ) -> Result<rdkafka::ClientConfig> {
         self.check_topic_prefix()?;
         let mut properties = own;
-        self.common_properties(role, &mut properties);
-        self.tls_properties(&mut properties);
-        self.sasl_properties(&mut properties);
+        self.write(&mut properties);
+        if self.client_id.is_none() {
+            properties.set("client.id", format!("{}-{role}", self.service_name));
+        }
+        // Kubernetes and cloud load balancers drop idle connections silently.
+        properties.set("socket.keepalive.enable", true);
+        // Use a recovered cluster again soon: librdkafka's default waits up to 10 s.
+        properties.set("reconnect.backoff.ms", 50);
+        properties.set("reconnect.backoff.max.ms", 1000);
+        self.choose_tls_properties(&mut properties);
         apply_user_properties(&mut properties, &self.properties)?;
-        self.check_sasl(&properties)?;
+        check_login(&properties)?;
         check_brokers(properties.get("bootstrap.servers").unwrap_or_default())?;
         let config = properties.into_config()?;
         check_text(&config)?;
@@ -234,166 +186,19 @@ impl ConnectionSettings {
             return Ok(());
         }
         let message = "the topic prefix may hold letters, digits, `.`, `_` and `-` only";
-        Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", "topic_prefix"))
-    }
-
-    fn common_properties(&self, role: Role, properties: &mut PropertyMap) {
-        let client_id = self.client_id.clone();
-        let client_id = client_id.unwrap_or_else(|| format!("{}-{role}", self.service_name));
-        properties.set("bootstrap.servers", &self.bootstrap_servers);
-        properties.set("client.id", client_id);
-        properties.set(
-            "security.protocol",
-            self.security_protocol.as_str().to_ascii_lowercase(),
-        );
-        // Kubernetes and cloud load balancers drop idle connections silently.
-        properties.set("socket.keepalive.enable", true);
-        // A cluster that answers again should be used again soon: the default waits up to 10 s.
-        properties.set("reconnect.backoff.ms", 50);
-        properties.set("reconnect.backoff.max.ms", 1000);
-    }
-
-    fn tls_properties(&self, properties: &mut PropertyMap) {
-        if !matches!(
-            self.security_protocol,
-            SecurityProtocol::Ssl | SecurityProtocol::SaslSsl
-        ) {
-            return;
-        }
-        match (&self.ssl_ca_pem, &self.ssl_ca_location) {
-            (Some(pem), _) => properties.set("ssl.ca.pem", pem),
-            (None, Some(file)) => properties.set("ssl.ca.location", file),
-            // OpenSSL is linked in and does not know where this system keeps its authorities.
-            (None, None) => properties.set("ssl.ca.location", "probe"),
-        }
-        match (&self.ssl_certificate_pem, &self.ssl_certificate_location) {
-            (Some(pem), _) => properties.set("ssl.certificate.pem", pem),
-            (None, Some(file)) => properties.set("ssl.certificate.location", file),
-            (None, None) => {}
-        }
-        match (&self.ssl_key_pem, &self.ssl_key_location) {
-            (Some(pem), _) => properties.set("ssl.key.pem", pem.expose()),
-            (None, Some(file)) => properties.set("ssl.key.location", file),
-            (None, None) => {}
-        }
-        if let Some(password) = &self.ssl_key_password {
-            properties.set("ssl.key.password", password.expose());
-        }
-        if let (false, Some(keystore)) = (self.has_certificate(), &self.ssl_keystore_location) {
-            properties.set("ssl.keystore.location", keystore);
-            // librdkafka refuses a keystore without a password; PKCS#12 files may have an empty one.
-            let password = self
-                .ssl_keystore_password
-                .as_ref()
-                .map_or("", Secret::expose);
-            properties.set("ssl.keystore.password", password);
-        }
-        properties.set(
-            "enable.ssl.certificate.verification",
-            self.reject_unauthorized,
-        );
-    }
-
-    fn has_certificate(&self) -> bool {
-        self.ssl_certificate_pem.is_some()
-            || self.ssl_certificate_location.is_some()
-            || self.ssl_key_pem.is_some()
-            || self.ssl_key_location.is_some()
-    }
-
-    fn sasl_properties(&self, properties: &mut PropertyMap) {
-        if let Some(mechanism) = self.sasl_mechanism {
-            properties.set("sasl.mechanism", mechanism.as_str());
-        }
-        if let Some(username) = &self.sasl_username {
-            properties.set("sasl.username", username);
-        }
-        if let Some(password) = &self.sasl_password {
-            properties.set("sasl.password", password.expose());
-        }
-    }
-
-    /// Refuses a login that librdkafka would leave out or fail on later without saying why.
-    fn check_sasl(&self, properties: &PropertyMap) -> Result<()> {
-        let invalid = |setting: &'static str, message: &str| {
-            Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", setting))
-        };
-        let protocol = properties
-            .get("security.protocol")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let mechanism = properties
-            .get("sasl.mechanism")
-            .map(str::to_ascii_uppercase);
-        if !protocol.starts_with("sasl_") {
-            return match mechanism {
-                Some(_) => invalid(
-                    "security_protocol",
-                    "a SASL mechanism is given, so security_protocol must be SASL_SSL \
-                     (or SASL_PLAINTEXT)",
-                ),
-                None => Ok(()),
-            };
-        }
-        match mechanism.as_deref() {
-            None => invalid(
-                "sasl_mechanism",
-                "SASL needs sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
-            ),
-            Some("PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512") => {
-                let missing = |name: &str| properties.get(name).is_none_or(str::is_empty);
-                if missing("sasl.username") {
-                    invalid("sasl_username", "the SASL mechanism needs a user name")
-                } else if missing("sasl.password") {
-                    invalid("sasl_password", "the SASL mechanism needs a password")
-                } else {
-                    Ok(())
-                }
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Looks whether the files that are named can be read: librdkafka's own message for one that
-    /// cannot be read is OpenSSL's. For the first use of a client and for the command line;
-    /// [`ErrorKind::InvalidConfig`] names the `setting` and the `path`.
-    pub fn check_files(&self) -> Result<()> {
-        if !matches!(
-            self.security_protocol,
-            SecurityProtocol::Ssl | SecurityProtocol::SaslSsl
-        ) {
-            return Ok(());
-        }
-        let keystore = if self.has_certificate() {
-            &None
-        } else {
-            &self.ssl_keystore_location
-        };
-        let files = [
-            ("ssl_ca_location", &self.ssl_ca_location),
-            ("ssl_certificate_location", &self.ssl_certificate_location),
-            ("ssl_key_location", &self.ssl_key_location),
-            ("ssl_keystore_location", keystore),
-        ];
-        for (setting, path) in files {
-            let Some(path) = path else { continue };
-            let readable = match std::fs::metadata(path) {
-                // librdkafka takes a directory of certificates for the authorities alone.
-                Ok(found) if found.is_dir() && setting == "ssl_ca_location" => Ok(()),
-                Ok(_) | Err(_) => std::fs::File::open(path).map(drop),
-            };
-            if let Err(error) = readable {
-                return Err(unreadable(setting, path, error));
-            }
-        }
-        Ok(())
+        Err(invalid("topic_prefix", message))
     }
 }
 
-/// librdkafka takes a broker's address with one of its protocols before it, and nothing else.
+/// The one of the twelve topics that has this name behind `prefix`.
+pub(crate) fn topic_behind(prefix: &str, name: &str) -> Option<Topic> {
+    Topic::from_name(name.strip_prefix(prefix)?)
+}
+
+/// The protocols that librdkafka accepts before a broker's address.
 const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
 
-/// Refuses URLs: librdkafka would look for a host that is named like one.
+/// Rejects URLs: librdkafka would look up a host with that name.
 fn check_brokers(servers: &str) -> Result<()> {
     for server in servers.split(',').map(str::trim) {
         let Some((scheme, rest)) = server.split_once("://") else {
@@ -405,12 +210,10 @@ fn check_brokers(servers: &str) -> Result<()> {
         let shown = without_credentials(server);
         let host = without_credentials(rest);
         let message = format!(
-            "bootstrap_servers holds {shown}, and brokers have no URLs: give {} instead",
+            "bootstrap_servers contains the URL {shown}: use {} instead",
             host.split('/').next().unwrap_or_default()
         );
-        return Err(
-            Error::new(ErrorKind::InvalidConfig, message).with("setting", "bootstrap_servers")
-        );
+        return Err(invalid("bootstrap_servers", message));
     }
     Ok(())
 }
@@ -418,6 +221,7 @@ fn check_brokers(servers: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     fn config(settings: &ConnectionSettings) -> rdkafka::ClientConfig {
         settings.client_config().expect("a valid configuration")
@@ -433,12 +237,12 @@ mod tests {
     #[test]
     fn a_url_is_no_brokers_address() {
         for (url, instead) in [
-            ("http://kafka:9092", "give kafka:9092 instead"),
+            ("http://kafka:9092", "use kafka:9092 instead"),
             (
                 "a:1,https://me:s3cret@kafka:9093/x",
-                "give kafka:9093 instead",
+                "use kafka:9093 instead",
             ),
-            ("kafka://kafka", "give kafka instead"),
+            ("kafka://kafka", "use kafka instead"),
         ] {
             let connection = ConnectionSettings::new(url);
             let error = connection.client_config().unwrap_err();

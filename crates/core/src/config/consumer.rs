@@ -1,4 +1,4 @@
-//! What a consumer reads, from where, in which group and with how much memory.
+//! Which topics a consumer reads, in which group, from where and with how much memory.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,38 +6,37 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::producer::{kilobytes, read};
-use super::properties::PropertyMap;
+use super::mapping::{Kilobytes, Mapped, OldestOrNewest, PropertyMap, Within};
 use super::setting::{SettingKind, SettingValue, choices, settings};
-use super::{ConnectionSettings, Properties, Role};
-use crate::{Error, ErrorKind, Result};
+use super::{ConnectionSettings, Properties, Role, invalid};
+use crate::Result;
 
 choices! {
-    /// Who shares out the partitions of a consumer group.
+    /// The protocol by which a consumer group assigns partitions.
     pub enum GroupProtocol {
-        /// The group's own members: every broker has it.
+        /// A member assigns them: every broker supports it.
         Classic = "classic",
-        /// The broker (KIP-848): a rebalance stops no member. Kafka 4 and later.
+        /// The broker assigns them (KIP-848): a rebalance pauses no member. Kafka 4 and later.
         Consumer = "consumer",
     }
 }
 
 choices! {
-    /// Which records of transactional producers are seen.
+    /// Which records of transactional producers are returned.
     pub enum IsolationLevel {
         /// Those of committed transactions.
         ReadCommitted = "read_committed",
-        /// All, those of aborted transactions too.
+        /// All, including those of aborted transactions.
         ReadUncommitted = "read_uncommitted",
     }
 }
 
-/// Where reading starts in a partition for which the group has no committed offset.
+/// Where reading starts in a partition without a committed offset of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartPosition {
     /// At the oldest record.
     Earliest,
-    /// Behind the newest record.
+    /// After the newest record.
     Latest,
     /// At this offset of every partition.
     Offset(i64),
@@ -119,69 +118,79 @@ impl SettingValue for Vec<String> {
 }
 
 settings! {
-    /// What is read, by which group, from where and with how much memory.
+    /// Which topics are read, by which group, from where and with how much memory.
     pub struct ConsumerSettings in "consumer" {
-        /// The consumer group; the service's name unless given.
-        group_id: Option<String> as String = None;
+        /// The consumer group; unless set, the service's name.
+        group_id: Option<String> as String = None, property "group.id";
         /// The topics to read.
         topics: Vec<String> = Vec::new();
-        /// Where reading starts in a partition for which the group has no committed offset.
-        start: StartPosition = StartPosition::Earliest;
-        /// Whether reading starts at `start` even where the group has committed offsets: once a
-        /// partition for each consumer that is made.
+        /// Where reading starts in a partition without a committed offset of the group: `earliest`,
+        /// `latest`, `offset:<n>` or `timestamp_ms:<milliseconds UTC>`.
+        start: StartPosition = StartPosition::Earliest,
+            property "auto.offset.reset" by OldestOrNewest;
+        /// Whether reading starts at `start` even if the group has committed offsets: once a
+        /// partition for each consumer that is created.
         ignore_committed: bool = false;
-        /// Whether every partition of the topics is read without joining a group. Nothing is
+        /// Whether to read every partition of the topics without joining a group. No offset is
         /// committed then.
         standalone: bool = false;
-        /// Whether to notice that everything has been read that there is.
-        detect_end: bool = false;
-        /// Whether the offsets of handled records are committed from time to time. `false` leaves
-        /// every commit to the caller.
-        auto_commit: bool = true;
-        /// How often handled offsets are committed.
-        commit_interval: Duration = Duration::from_secs(5), key "commit_interval_ms";
-        /// Who shares out the partitions.
-        group_protocol: GroupProtocol = GroupProtocol::Classic;
-        /// How long the group hears nothing of a member before its partitions go to others. With
-        /// `group_protocol` `consumer` the broker says how long.
-        session_timeout: Duration = Duration::from_secs(45), key "session_timeout_ms";
-        /// Which records of transactional producers are seen.
-        isolation_level: IsolationLevel = IsolationLevel::ReadCommitted;
-        /// How many bytes of records may wait to be handled before fetching pauses. What was asked for
-        /// by then still comes: a quarter of this, or a megabyte, as it is compressed. Text may take a
-        /// hundred times that once it is not; `partition_fetch_max_bytes` bounds it more tightly.
-        max_buffered_bytes: u64 = 64 << 20;
-        /// How many bytes, as they are compressed, one answer of a broker holds of a partition. A larger
-        /// batch of records still comes, alone. Lower it where writers are not trusted: an answer
-        /// is decompressed whole, each of its batches to at most librdkafka's
-        /// `receive.message.max.bytes` (100 MB). With 1 an answer is one batch.
-        partition_fetch_max_bytes: u32 = 1 << 20;
-        /// The most records that one batch holds.
+        /// Whether to detect that the end of every assigned partition was reached.
+        detect_end: bool = false, property "enable.partition.eof";
+        /// Whether the offsets of processed records are committed periodically. `false` leaves every
+        /// commit to the caller.
+        auto_commit: bool = true, property "enable.auto.commit";
+        /// How often the offsets of processed records are committed.
+        commit_interval: Duration = Duration::from_secs(5), key "commit_interval_ms",
+            property "auto.commit.interval.ms";
+        /// The protocol by which a group assigns partitions to its members.
+        group_protocol: GroupProtocol = GroupProtocol::Classic, property "group.protocol";
+        /// How long a member may send no heartbeat before its partitions are assigned to others. With
+        /// `group_protocol` `consumer` the broker decides.
+        session_timeout: Duration = Duration::from_secs(45), key "session_timeout_ms",
+            property "session.timeout.ms";
+        /// Which records of transactional producers are returned.
+        isolation_level: IsolationLevel = IsolationLevel::ReadCommitted,
+            property "isolation.level";
+        /// Buffer limit in bytes of fetched records. A full buffer pauses fetching; fetches in flight
+        /// may exceed it by a quarter or by a megabyte, compressed. Decompressed text can be a hundred
+        /// times larger; `partition_fetch_max_bytes` limits it more tightly.
+        max_buffered_bytes: u64 = 64 << 20,
+            property "queued.max.messages.kbytes" by Kilobytes<2_097_151>;
+        /// How many compressed bytes of a partition a fetch returns. A larger batch is returned alone.
+        /// Lower it if producers are not trusted: a fetch is decompressed whole, each of its batches
+        /// to at most librdkafka's `receive.message.max.bytes` (100 MB). With 1 it is one batch.
+        partition_fetch_max_bytes: u32 = 1 << 20,
+            property "max.partition.fetch.bytes" by Within<1, 4_294_967_295>;
+        /// The most records in a batch that the caller reads.
         max_batch_records: u32 = 4096;
-        /// The fewest bytes a broker gathers before it answers a fetch.
-        fetch_min_bytes: u32 = 1;
+        /// The fewest bytes that a broker collects before it answers a fetch.
+        fetch_min_bytes: u32 = 1, property "fetch.min.bytes" by Within<1, 4_294_967_295>;
         /// How long a broker waits for `fetch_min_bytes`.
-        fetch_max_wait: Duration = Duration::from_millis(500), key "fetch_max_wait_ms";
-        /// How long fetching waits once the buffer is full. librdkafka's own default of a second
-        /// starves a consumer that does any work with its records.
-        fetch_queue_backoff: Duration = Duration::from_millis(10), key "fetch_queue_backoff_ms";
-        /// How long no broker may answer, or the schema registry not give the schemas of fetched records,
-        /// before reading fails. Both are tried again all the while, and the records stay: the next read
-        /// gives them. What only a person can mend, such as a refused login, fails sooner.
+        fetch_max_wait: Duration = Duration::from_millis(500), key "fetch_max_wait_ms",
+            property "fetch.wait.max.ms";
+        /// How long fetching pauses when the buffer is full. librdkafka's default of a second starves
+        /// a consumer that does any work with its records.
+        fetch_queue_backoff: Duration = Duration::from_millis(10), key "fetch_queue_backoff_ms",
+            property "fetch.queue.backoff.ms";
+        /// How long every broker may be unreachable, or the registry unable to return the schemas of
+        /// fetched records, before a read fails. The client retries meanwhile and keeps the records:
+        /// the next read returns them. A failure that no retry can fix, such as a rejected login,
+        /// fails sooner.
         unreachable_after: Duration = Duration::from_secs(60), key "unreachable_after_ms";
-        /// How long a rebalance waits for the batches in hand of partitions that are to be given up,
-        /// so that their next owner does not read those records again.
+        /// How long a rebalance waits for batches being processed of partitions that it revokes, so
+        /// that their next owner does not read those records again.
         revoke_timeout: Duration = Duration::from_secs(5), key "revoke_timeout_ms";
-        /// How long closing may take to commit what was handled and to leave the group.
+        /// How long closing may take to commit the offsets of processed records and to leave the
+        /// group.
         close_timeout: Duration = Duration::from_secs(10), key "close_timeout_ms";
     }
 }
 
-/// librdkafka's own interval between a member's signs of life.
+/// librdkafka's default interval between heartbeats.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3);
 
 impl ConsumerSettings {
-    /// Settings for a group that reads these topics, everything else by default.
+    /// Settings for a group that reads these topics, with defaults for the rest.
     pub fn new<T: Into<String>>(
         group: impl Into<String>,
         topics: impl IntoIterator<Item = T>,
@@ -198,7 +207,7 @@ impl ConsumerSettings {
         self
     }
 
-    /// The consumer group, where one is given or the service has a name.
+    /// The consumer group: the one that is set, or the service's name.
     pub fn group<'a>(&'a self, connection: &'a ConnectionSettings) -> Result<&'a str> {
         let service = Some(connection.service_name.as_str());
         let named = service.filter(|name| *name != ConnectionSettings::UNKNOWN_SERVICE);
@@ -210,101 +219,56 @@ impl ConsumerSettings {
             .ok_or_else(|| {
                 let message =
                     "a consumer needs group_id, or a service_name (SERVICE_NAME) to name it";
-                Error::new(ErrorKind::InvalidConfig, message).with("setting", "group_id")
+                invalid("group_id", message)
             })
     }
 
-    /// librdkafka's configuration of a consumer. Errors are those of
-    /// [`ConnectionSettings::client_config`], and a missing group.
+    /// librdkafka's configuration of a consumer.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConnectionSettings::client_config`], and if no group is set.
     pub fn client_config(&self, connection: &ConnectionSettings) -> Result<rdkafka::ClientConfig> {
         let mut own = PropertyMap::default();
-        // librdkafka wants a group even where none is joined.
+        self.write(&mut own);
+        // librdkafka requires a group even if none is joined.
         let group = match self.group(connection) {
             Err(_) if self.standalone => "standalone",
             group => group?,
         };
         own.set("group.id", group);
-        own.set("group.protocol", self.group_protocol);
-        own.set(
-            "auto.offset.reset",
-            match self.start {
-                StartPosition::Latest => "latest",
-                _ => "earliest",
-            },
-        );
-        own.set("enable.auto.commit", self.auto_commit && !self.standalone);
-        own.set("auto.commit.interval.ms", self.commit_interval.as_millis());
-        // At least once: an offset is stored when its record was handled, not when it was handed out.
+        if self.standalone {
+            own.set("enable.auto.commit", false);
+        }
+        // At least once: an offset is stored once its record is processed, not when it is returned.
         own.set("enable.auto.offset.store", false);
         let protocol = connection.properties.get("group.protocol");
         let protocol = protocol.unwrap_or(self.group_protocol.as_str());
         if protocol.eq_ignore_ascii_case(GroupProtocol::Classic.as_str()) {
-            own.set("session.timeout.ms", self.session_timeout.as_millis());
             let heartbeat = (self.session_timeout / 10).min(LONGEST_HEARTBEAT);
             own.set("heartbeat.interval.ms", heartbeat.as_millis().max(1));
+        } else {
+            own.remove("session.timeout.ms");
         }
-        own.set("isolation.level", self.isolation_level);
-        own.set("enable.partition.eof", self.detect_end);
-        own.set(
-            "queued.max.messages.kbytes",
-            kilobytes(self.max_buffered_bytes, 2_097_151),
-        );
-        // One answer must not overshoot the bound by far, all the more as it comes compressed.
+        // One fetch must not exceed the buffer limit by far, the less so as it arrives compressed.
         let fetch_max_bytes = (self.max_buffered_bytes / 4).clamp(1 << 20, 50 << 20);
         own.set("fetch.max.bytes", fetch_max_bytes);
-        own.set(
-            "max.partition.fetch.bytes",
-            self.partition_fetch_max_bytes.max(1),
-        );
-        own.set("fetch.min.bytes", self.fetch_min_bytes.max(1));
-        own.set("fetch.wait.max.ms", self.fetch_max_wait.as_millis());
-        own.set(
-            "fetch.queue.backoff.ms",
-            self.fetch_queue_backoff.as_millis(),
-        );
         connection.build_config(Role::Consumer, own)
     }
 
-    /// These settings as they hold beside the user's librdkafka properties, which win.
-    pub fn with_properties(mut self, properties: &Properties) -> Result<Self> {
-        for (name, value) in properties.iter() {
-            let outcome = match name {
-                "group.id" => read(value, &mut self.group_id),
-                "group.protocol" => read(value, &mut self.group_protocol),
-                "enable.auto.commit" => read(value, &mut self.auto_commit),
-                "auto.commit.interval.ms" => read(value, &mut self.commit_interval),
-                "isolation.level" => read(value, &mut self.isolation_level),
-                "enable.partition.eof" => read(value, &mut self.detect_end),
-                "queued.max.messages.kbytes" => {
-                    read(value, &mut self.max_buffered_bytes).inspect(|()| {
-                        self.max_buffered_bytes = self.max_buffered_bytes.saturating_mul(1024);
-                    })
-                }
-                "max.partition.fetch.bytes" | "fetch.message.max.bytes" => {
-                    read(value, &mut self.partition_fetch_max_bytes)
-                }
-                "auto.offset.reset" => {
-                    match value {
-                        "earliest" | "smallest" | "beginning" => {
-                            self.start = StartPosition::Earliest
-                        }
-                        "latest" | "largest" | "end" => self.start = StartPosition::Latest,
-                        _ => {}
-                    }
-                    Ok(())
-                }
-                "enable.auto.offset.store" if value != "false" => Err(
-                    "must stay false: offsets are stored when their records were handled"
-                        .to_owned(),
-                ),
-                _ => Ok(()),
-            };
-            outcome.map_err(|expected| {
-                let message = format!("{name}={value}: {expected}");
-                Error::new(ErrorKind::InvalidConfig, message).with("setting", name)
-            })?;
+    /// These settings with the user's librdkafka properties applied.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the property as
+    /// `setting`: its value is wrong, or it would commit records that are not processed.
+    pub fn with_properties(self, properties: &Properties) -> Result<Self> {
+        const STORE: &str = "enable.auto.offset.store";
+        if properties.get(STORE).is_some_and(|value| value != "false") {
+            let message = "must stay false: offsets are stored once their records are processed";
+            return Err(invalid(STORE, format!("{STORE} {message}")));
         }
-        Ok(self)
+        self.overridden_by(properties)
     }
 }
 

@@ -1,7 +1,7 @@
-//! The one thing of librdkafka that rdkafka does not wrap: its own list of properties.
+//! librdkafka's own list of its properties, which rdkafka does not wrap.
 
-/// librdkafka's reference of its properties, one line each: name, who it is for, range, default,
-/// importance and description, divided by ` | `.
+/// librdkafka's reference of its properties, one line each: name, producer or consumer, range,
+/// default, importance and description, separated by ` | `.
 #[cfg(unix)]
 pub(super) fn properties_reference() -> String {
     let mut text = std::ptr::null_mut();
@@ -22,7 +22,7 @@ pub(super) fn properties_reference() -> String {
     }
 }
 
-/// Elsewhere there is no stream to memory; a mistyped property is then refused without advice.
+/// Other systems have no memory stream; the error of a mistyped property then has no suggestion.
 #[cfg(not(unix))]
 pub(super) fn properties_reference() -> String {
     String::new()

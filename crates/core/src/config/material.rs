@@ -1,37 +1,27 @@
-//! Certificates, keys and key stores that cannot be used: which setting it is, and what to do.
+//! Errors of unusable certificates, keys and key stores: which setting is wrong, and what to do.
 //!
-//! librdkafka gives OpenSSL's last error, such as `error:0A080009:SSL routines::PEM lib` for a wrong
-//! password, a missing one, and a file of another format. The material itself is looked at only
-//! once librdkafka has refused it; nothing of it stands in an error.
+//! librdkafka returns OpenSSL's last error, such as `error:0A080009:SSL routines::PEM lib` for a wrong
+//! password, a missing one, and a file of another format. Certificates and keys are read here only
+//! after librdkafka has rejected them; an error never holds their content.
 
 use rdkafka::ClientConfig;
 
+use super::invalid;
+use super::mapping::setting_of;
 use crate::{Error, ErrorKind, Result};
 
-/// Properties that hold material or the path of it, with the setting of each.
-const MATERIAL: &[(&str, &str, Form)] = &[
-    ("ssl.ca.location", "ssl_ca_location", Form::Authorities),
-    ("ssl.ca.pem", "ssl_ca_pem", Form::Authorities),
-    (
-        "ssl.certificate.location",
-        "ssl_certificate_location",
-        Form::Certificate,
-    ),
-    (
-        "ssl.certificate.pem",
-        "ssl_certificate_pem",
-        Form::Certificate,
-    ),
-    ("ssl.key.location", "ssl_key_location", Form::Key),
-    ("ssl.key.pem", "ssl_key_pem", Form::Key),
-    (
-        "ssl.keystore.location",
-        "ssl_keystore_location",
-        Form::KeyStore,
-    ),
+/// Properties that hold a certificate or key, or the path of one.
+const MATERIAL: &[(&str, Form)] = &[
+    ("ssl.ca.location", Form::Authorities),
+    ("ssl.ca.pem", Form::Authorities),
+    ("ssl.certificate.location", Form::Certificate),
+    ("ssl.certificate.pem", Form::Certificate),
+    ("ssl.key.location", Form::Key),
+    ("ssl.key.pem", Form::Key),
+    ("ssl.keystore.location", Form::KeyStore),
 ];
 pub(crate) const LINE_BREAKS: &str =
-    "holds `\\n` as two characters where its lines should break: put real line breaks there";
+    "contains `\\n` as two characters: replace them by line breaks";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
@@ -44,14 +34,14 @@ enum Form {
 impl Form {
     fn name(self) -> &'static str {
         match self {
-            Form::Authorities => "the authorities' certificates",
+            Form::Authorities => "the CA certificates",
             Form::Certificate => "the certificate",
             Form::Key => "the private key",
             Form::KeyStore => "the key store",
         }
     }
 
-    /// How its block in a PEM file begins, after `-----BEGIN`.
+    /// The label of its block in a PEM file, after `-----BEGIN`.
     fn label(self) -> &'static str {
         match self {
             Form::Key => "PRIVATE KEY-----",
@@ -60,51 +50,46 @@ impl Form {
     }
 }
 
-fn refused(setting: &'static str, message: String) -> Error {
-    Error::new(ErrorKind::InvalidConfig, message).with("setting", setting)
-}
-
-/// The error of a file that cannot be read.
+/// The error of an unreadable file.
 pub(super) fn unreadable(setting: &'static str, path: &str, error: std::io::Error) -> Error {
-    refused(setting, format!("{setting} cannot be read: {error}"))
+    invalid(setting, format!("{setting} cannot be read: {error}"))
         .with("path", path)
         .because(error)
 }
 
-/// Refuses PEM text that a shell, a YAML file or a secret store has flattened.
+/// Rejects PEM text whose line breaks a shell, a YAML file or a secret store has escaped.
 pub(super) fn check_text(config: &ClientConfig) -> Result<()> {
-    for (property, setting, _) in MATERIAL {
+    for (property, _) in MATERIAL {
         if property.ends_with(".pem")
             && let Some(text) = config.get(property)
+            && let Some(setting) = setting_of(property)
             && text.contains("-----\\n")
         {
-            return Err(refused(setting, format!("{setting} {LINE_BREAKS}")));
+            return Err(invalid(setting, format!("{setting} {LINE_BREAKS}")));
         }
     }
     Ok(())
 }
 
-/// librdkafka's refusal of a configuration, by the setting that it is about and with what to do.
+/// Explains why librdkafka rejects a configuration: which setting is wrong, and what to do.
 pub(crate) fn explain_refusal(config: &ClientConfig, why: &str) -> Error {
-    let setting = |property: &str, setting| why.contains(property).then_some(setting);
-    let found = MATERIAL
-        .iter()
-        .find_map(|(property, name, form)| setting(property, (*property, *name, *form)))
-        .filter(|(property, ..)| config.get(property).is_some());
-    if let Some((property, setting, form)) = found {
-        let given = config.get(property).unwrap_or_default();
-        return match explain(config, why, setting, form, property, given) {
+    let named = MATERIAL.iter().find(|(property, _)| why.contains(property));
+    if let Some((property, form)) = named
+        && let Some(given) = config.get(property)
+        && let Some(setting) = setting_of(property)
+    {
+        return match explain(config, why, setting, *form, property, given) {
             Ok(error) | Err(error) => error,
         };
     }
     if why.contains("no certificate assigned") {
-        let message = "a private key is given without its certificate: give ssl_certificate_location \
+        let message = "a private key is set without its certificate: set ssl_certificate_location \
                        (KAFKA_SSL_CERTIFICATE_LOCATION) or ssl_certificate_pem";
-        return refused("ssl_certificate_location", message.to_owned());
+        return invalid("ssl_certificate_location", message);
     }
     Error::new(
         ErrorKind::InvalidConfig,
-        format!("librdkafka refuses the settings: {why}"),
+        format!("librdkafka rejects the settings: {why}"),
     )
 }
 
@@ -126,7 +111,7 @@ fn explain(
         Form::KeyStore => explain_key_store(config, why, &bytes),
         _ => explain_pem(config, why, setting, form, &bytes),
     };
-    let error = refused(setting, message);
+    let error = invalid(setting, message);
     Ok(if is_file {
         error.with("path", given)
     } else {
@@ -167,11 +152,11 @@ fn explain_pem(
             Form::Key => "private key",
             _ => "certificate",
         };
-        let message = format!("{setting} holds no {what}: is it the right file?");
+        let message = format!("{setting} contains no {what}: check that it is the right file");
         return (setting, message);
     }
     if why.contains("key values mismatch") {
-        let message = format!("the private key in {setting} is not the one of the certificate");
+        let message = format!("the private key in {setting} does not belong to the certificate");
         return (setting, message);
     }
     if form == Form::Key && text.contains("ENCRYPTED") {
@@ -182,13 +167,13 @@ fn explain_pem(
             )
         } else {
             format!(
-                "the private key in {setting} is encrypted: give its password (ssl_key_password, \
+                "the private key in {setting} is encrypted: set its password (ssl_key_password, \
                  KAFKA_SSL_KEY_PASSWORD)"
             )
         };
         return ("ssl_key_password", message);
     }
-    let message = format!("{name} in {setting} cannot be read; they may be cut off or damaged");
+    let message = format!("{name} in {setting} cannot be parsed: truncated or corrupt");
     (setting, message)
 }
 
@@ -207,7 +192,7 @@ fn explain_key_store(config: &ClientConfig, why: &str, bytes: &[u8]) -> (&'stati
     }
     if why.contains("unsupported") {
         let message = format!(
-            "{LOCATION} is encrypted with an algorithm that is out of use: convert with `openssl \
+            "{LOCATION} is encrypted with an obsolete algorithm: convert with `openssl \
              pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW.p12`"
         );
         return (LOCATION, message);
@@ -219,12 +204,12 @@ fn explain_key_store(config: &ClientConfig, why: &str, bytes: &[u8]) -> (&'stati
                  KAFKA_SSL_KEYSTORE_PASSWORD)"
             )
         } else {
-            format!("{LOCATION} has a password: give it ({PASSWORD}, KAFKA_SSL_KEYSTORE_PASSWORD)")
+            format!("{LOCATION} has a password: set it ({PASSWORD}, KAFKA_SSL_KEYSTORE_PASSWORD)")
         };
         return (PASSWORD, message);
     }
     (
         LOCATION,
-        format!("{LOCATION} cannot be read; it may be cut off or damaged"),
+        format!("{LOCATION} cannot be parsed: truncated or corrupt"),
     )
 }

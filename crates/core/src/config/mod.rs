@@ -1,50 +1,55 @@
-//! Every setting of the crate: one struct a concern, each default, environment variable and
-//! explanation written once.
+//! Every setting of the crate, one struct for each concern. A setting's default, environment variable,
+//! librdkafka property and documentation are declared in one place.
 //!
 //! ```text
-//! explicit setter  >  environment variable  >  default        KAFKA_EVENT_FORMAT stands above all
+//! explicit setter  >  environment variable  >  default        KAFKA_EVENT_FORMAT overrides all three
 //!                 \          |             /
 //!        ConnectionSettings + ProducerSettings | ConsumerSettings | RegistrySettings
-//!                            |  client_config()       librdkafka properties of the user win,
-//!                            v                        each name and value checked
+//!                            |  client_config()       the user's librdkafka properties override
+//!                            v                        the settings; each name and value is checked
 //!                   rdkafka::ClientConfig
 //! ```
 //!
-//! A builder starts from `default()` or `from_env()` and its chained setters replace what is there.
-//! Reading settings opens no file and connects to nothing; [`ConnectionSettings::check_files`] does
-//! the first on request. `Debug` and `Serialize` never show a password, a key or a token.
-//! [`settings`] lists everything that can be set, for documentation and bindings.
+//! A builder starts from `default()` or `from_env()`; its chained setters replace those values.
+//! Reading settings opens no file and connects to nothing; [`ConnectionSettings::check_files`] opens
+//! the files on request. `Debug` and `Serialize` never show a password, a key or a token.
+//! [`settings`] lists every setting, for documentation and bindings.
 
 mod connection;
 mod consumer;
 mod librdkafka;
+mod mapping;
 mod material;
 mod producer;
 mod properties;
 mod registry;
+mod sasl;
 mod secret;
 mod setting;
+mod tls;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-pub use connection::{
-    ConnectionSettings, OAuthToken, SaslMechanism, SecurityProtocol, TokenProvider,
-};
+pub(crate) use connection::topic_behind;
+pub use connection::{ConnectionSettings, SecurityProtocol};
 pub use consumer::{ConsumerSettings, GroupProtocol, IsolationLevel, StartPosition};
 pub use producer::{Acks, Compression, EventFormat, ProducerSettings};
 pub use registry::{RegistrySettings, SchemaIds};
+pub use sasl::{OAuthToken, SaslMechanism, TokenProvider};
 pub use secret::{Properties, Secret, Urls};
 pub use setting::{Setting, SettingKind};
 
+pub(crate) use mapping::{Mapped, PropertyMap};
 pub(crate) use material::{LINE_BREAKS, explain_refusal};
 pub(crate) use secret::{has_unescaped_login, without_credentials};
 use setting::SettingValue;
 
 use crate::{Error, ErrorKind, Result};
 
-/// What a client of librdkafka is for.
+/// The purpose of a librdkafka client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Producer,
@@ -62,7 +67,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// All settings together, as a file or a program that does everything has them.
+/// All settings together, for a configuration file or a program with both producer and consumer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -70,19 +75,19 @@ pub struct Settings {
     pub connection: ConnectionSettings,
     /// Where the schema registry is.
     pub registry: RegistrySettings,
-    /// How records are produced.
+    /// How records are queued, batched and written.
     pub producer: ProducerSettings,
-    /// How records are consumed.
+    /// Which topics are read, and how.
     pub consumer: ConsumerSettings,
 }
 
 impl Settings {
-    /// The defaults, overridden by the environment variables that are set.
+    /// The defaults, overridden by the environment.
     pub fn from_env() -> Result<Self> {
         Self::from_lookup(process_env)
     }
 
-    /// Like [`Self::from_env`] with the variables taken from `lookup`.
+    /// Like [`Self::from_env`], with the variables from `lookup`.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self> {
         Ok(Settings {
             connection: ConnectionSettings::from_lookup(&lookup)?,
@@ -92,15 +97,14 @@ impl Settings {
         })
     }
 
-    /// Sets one setting of a group (`connection`, `registry`, `producer` or `consumer`) by its name
-    /// in every serialised form, such as `delivery_timeout_ms`: how bindings pass on the options
-    /// that they are given. It stands above what was there, as with the setter of that name.
-    /// A text may stand for any value, as it does in the environment.
+    /// Sets one setting of a group (`connection`, `registry`, `producer` or `consumer`) by its
+    /// serialised name, such as `delivery_timeout_ms`, and replaces what its setter replaces. Text is
+    /// accepted for any value, as in the environment.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`], naming `setting`: there is none of that name (with the nearest
-    /// that there is), or the value is refused.
+    /// [`ErrorKind::InvalidConfig`], naming `setting`: the name is unknown (the message suggests the
+    /// closest known one), or the value is invalid.
     pub fn set(&mut self, group: &str, name: &str, value: &serde_json::Value) -> Result<()> {
         self.set_shown(group, name, name, value).unwrap_or_else(|| {
             let names = settings().filter(|setting| setting.group == group);
@@ -108,8 +112,8 @@ impl Settings {
         })
     }
 
-    /// Sets an option of a `client`, `producer` or `consumer`: a setting of it, of its connection or
-    /// of its registry, by its name beside those of others ([`Setting::option`]).
+    /// Sets an option of a `client` (`producer` or `consumer`): one of its own settings, of its
+    /// connection's or of its registry's, by [`Setting::option`].
     ///
     /// # Errors
     ///
@@ -120,12 +124,10 @@ impl Settings {
         name: &str,
         value: &serde_json::Value,
     ) -> Result<()> {
-        let options =
-            || settings().filter(|it| [client, "connection", "registry"].contains(&it.group));
-        options()
+        options(client)
             .find(|setting| setting.option() == name)
             .and_then(|setting| self.set_shown(setting.group, setting.name, name, value))
-            .unwrap_or_else(|| Err(unknown(client, name, options().map(Setting::option))))
+            .unwrap_or_else(|| Err(unknown(client, name, options(client).map(Setting::option))))
     }
 
     fn set_shown(
@@ -145,7 +147,12 @@ impl Settings {
     }
 }
 
-/// That there is no such setting, with the nearest of those that there are.
+/// The settings that [`Settings::set_option`] can set for a `client` (`producer` or `consumer`).
+pub fn options(client: &str) -> impl Iterator<Item = &'static Setting> {
+    settings().filter(move |it| [client, "connection", "registry"].contains(&it.group))
+}
+
+/// The error of an unknown setting, with the closest known name.
 fn unknown(
     whose: &str,
     name: &str,
@@ -155,7 +162,7 @@ fn unknown(
         .map(|known| (strsim::jaro_winkler(&known, name), known))
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .filter(|(likeness, _)| *likeness > 0.8);
-    let message = format!("`{name}` is no setting of the {whose}");
+    let message = format!("the {whose} has no setting `{name}`");
     let error = match nearest {
         None => Error::new(ErrorKind::InvalidConfig, message),
         Some((_, nearest)) => {
@@ -166,23 +173,28 @@ fn unknown(
     error.with("setting", name)
 }
 
-/// That a value is of a wrong type.
+/// The error of a value of a wrong type.
 fn refused<T: SettingValue>(name: &str, error: &serde_json::Error) -> Error {
     let message = if T::SECRET {
-        // What serde says quotes the value.
+        // serde's message quotes the value.
         format!("{name} must be text")
     } else {
-        format!("{name} is refused: {error}")
+        format!("{name} is invalid: {error}")
     };
-    Error::new(ErrorKind::InvalidConfig, message).with("setting", name)
+    invalid(name, message)
 }
 
-/// Whether the value of this librdkafka property is never to be shown: a password, a key, a token.
+/// The error of a setting or property.
+pub(crate) fn invalid(setting: &str, message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message).with("setting", setting)
+}
+
+/// Whether this librdkafka property holds a password, a key or a token, which must not be shown.
 pub fn holds_secret(property: &str) -> bool {
     secret::is_secret(property)
 }
 
-/// Every setting there is, group by group.
+/// Every setting, group by group.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
     [
         ConnectionSettings::SETTINGS,
@@ -194,11 +206,48 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     .flatten()
 }
 
+/// Every setting and every kind of error, from which the generator writes the options and the error
+/// classes of the other languages.
+#[doc(hidden)]
+pub fn declarations() -> serde_json::Value {
+    let settings = settings().map(|setting| {
+        let (kind, choices): (_, &[_]) = match setting.kind {
+            SettingKind::Text => ("text", &[]),
+            SettingKind::Boolean => ("boolean", &[]),
+            SettingKind::Integer => ("integer", &[]),
+            SettingKind::Milliseconds => ("milliseconds", &[]),
+            SettingKind::Choice(choices) => ("choice", choices),
+            SettingKind::List => ("list", &[]),
+            SettingKind::Map => ("map", &[]),
+        };
+        json!({
+            "group": setting.group,
+            "name": setting.name,
+            "option": setting.option(),
+            "env": setting.env,
+            "property": setting.property,
+            "kind": kind,
+            "choices": choices,
+            "default": (setting.default)(),
+            "secret": setting.secret,
+            "doc": setting.doc(),
+        })
+    });
+    let errors = ErrorKind::ALL.iter().map(|kind| {
+        json!({
+            "kind": kind.as_str(),
+            "retryable": kind.retryable(),
+            "meaning": kind.meaning(),
+        })
+    });
+    json!({ "settings": Vec::from_iter(settings), "errors": Vec::from_iter(errors) })
+}
+
 fn process_env(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The value of a variable that is set to more than blanks.
+/// The value of a variable, unless it is unset or blank.
 fn env_value<T: SettingValue>(
     lookup: &impl Fn(&str) -> Option<String>,
     variable: &str,
@@ -209,15 +258,11 @@ fn env_value<T: SettingValue>(
     parse_value(variable, text.trim()).map(Some)
 }
 
-/// A value as text; the error names the setting or variable.
+/// Reads a value from text; the error names the setting or variable.
 fn parse_value<T: SettingValue>(name: &str, text: &str) -> Result<T> {
     T::parse(text).map_err(|expected| {
         let shown = if T::SECRET { secret::REDACTED } else { text };
-        Error::new(
-            ErrorKind::InvalidConfig,
-            format!("{name}={shown}: {expected}"),
-        )
-        .with("setting", name)
+        invalid(name, format!("{name}={shown}: {expected}"))
     })
 }
 
@@ -312,7 +357,7 @@ mod tests {
         let (text, _) = message(set("producer", "lingr_ms", "5").unwrap_err());
         assert_eq!(
             text,
-            "`lingr_ms` is no setting of the producer: did you mean `linger_ms`?"
+            "the producer has no setting `lingr_ms`: did you mean `linger_ms`?"
         );
         let (text, _) = message(set("producer", "registry_timout_ms", "5").unwrap_err());
         assert!(
@@ -320,7 +365,7 @@ mod tests {
             "{text}"
         );
         let (text, _) = message(set("producer", "group_id", "g").unwrap_err());
-        assert_eq!(text, "`group_id` is no setting of the producer");
+        assert_eq!(text, "the producer has no setting `group_id`");
         assert_eq!(
             settings.connection.ssl_ca_location.as_deref(),
             Some("ca.pem")
@@ -375,13 +420,13 @@ mod tests {
         };
         assert_eq!(
             refused(&mut settings, "bootstrap_server", "a:1".into()),
-            "`bootstrap_server` is no setting of the connection: did you mean `bootstrap_servers`?"
+            "the connection has no setting `bootstrap_server`: did you mean `bootstrap_servers`?"
         );
         let message = refused(&mut settings, "reject_unauthorized", "maybe".into());
         assert_eq!(message, "reject_unauthorized=maybe: must be true or false");
         let message = refused(&mut settings, "reject_unauthorized", 7.into());
         assert!(
-            message.starts_with("reject_unauthorized is refused"),
+            message.starts_with("reject_unauthorized is invalid"),
             "{message}"
         );
         let message = refused(

@@ -1,24 +1,24 @@
-//! What a producer holds back, how long it waits and what it writes.
+//! How a producer queues, batches, writes and times out records.
 
 use std::time::Duration;
 
-use super::properties::PropertyMap;
-use super::setting::{SettingValue, choices, settings};
+use super::mapping::{AcksOrCount, FractionalMs, Kilobytes, LimitMs, Mapped, PropertyMap, Within};
+use super::setting::{choices, settings};
 use super::{ConnectionSettings, Properties, Role};
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
 
 choices! {
-    /// How typed events are written.
+    /// The wire format of typed events.
     pub enum EventFormat {
-        /// Avro: in the registry's framing where there is a registry, as single objects without one.
+        /// Avro: in Confluent's framing with a registry, as single objects without one.
         Avro = "avro",
-        /// The flat JSON object of the producers that came before.
+        /// The flat JSON object of earlier producers.
         Json = "json",
     }
 }
 
 choices! {
-    /// How batches are compressed on the wire and on the brokers' disks.
+    /// Compression of batches, on the wire and on the brokers' disks.
     pub enum Compression {
         /// Not at all.
         None = "none",
@@ -26,150 +26,103 @@ choices! {
         Gzip = "gzip",
         /// Snappy.
         Snappy = "snappy",
-        /// LZ4: what the platform's topics are set to.
+        /// LZ4: the setting of the platform's topics.
         Lz4 = "lz4",
-        /// Zstandard: the smallest, at more CPU.
+        /// Zstandard: the smallest batches, for more CPU time.
         Zstd = "zstd",
     }
 }
 
 choices! {
-    /// Which brokers must have a record before it counts as delivered.
+    /// Which replicas must have a record before it counts as delivered.
     pub enum Acks {
-        /// All replicas that are in sync.
+        /// All in-sync replicas.
         All = "all",
-        /// The partition's leader: a record is lost if it fails before the others have it.
+        /// The partition's leader: a record is lost if the leader fails before it is replicated.
         Leader = "1",
-        /// None: a record counts as delivered when it is sent.
+        /// None: a record counts as delivered once it is sent.
         None = "0",
     }
 }
 
 settings! {
-    /// How records are gathered, bounded, written and given up.
+    /// How records are queued, batched, written and timed out.
     pub struct ProducerSettings in "producer" {
-        /// How typed events are written; Avro unless given.
+        /// Wire format of typed events: Avro unless set.
         format: Option<EventFormat> as EventFormat = None;
-        /// The format of the environment, which stands above `format` and every other choice.
+        /// Wire format that the environment sets; it overrides `format` and every other choice.
         format_override: Option<EventFormat> as EventFormat = None, env "KAFKA_EVENT_FORMAT";
-        /// How long a record may take from being accepted to its acknowledgement, its time in the
-        /// queue and retries included, before it fails with `Timeout`, at most a second later.
-        delivery_timeout: Duration = Duration::from_secs(120), key "delivery_timeout_ms";
-        /// How long a send waits for room in a full queue before it fails with `QueueFull`.
+        /// Time limit of a delivery, from the send to the acknowledgement, time in the queue and
+        /// retries included. A record that exceeds it fails with `Timeout`, at most a second later.
+        delivery_timeout: Duration = Duration::from_secs(120), key "delivery_timeout_ms",
+            property "delivery.timeout.ms" by LimitMs;
+        /// How long a send waits for capacity in a full queue before it fails with `QueueFull`.
         block_timeout: Duration = Duration::from_secs(60), key "block_timeout_ms";
-        /// How long closing waits for records in flight before it gives up and counts the rest.
+        /// How long closing waits for records in flight before it aborts and counts the rest.
         close_timeout: Duration = Duration::from_secs(30), key "close_timeout_ms";
-        /// How many records may wait for their acknowledgement; 0 is no bound of their number.
-        queue_max_records: u64 = 500_000;
-        /// How many bytes of records may wait for their acknowledgement.
-        queue_max_bytes: u64 = 128 << 20;
-        /// How batches are compressed.
-        compression: Compression = Compression::Lz4;
-        /// Which brokers must have a record before it counts as delivered. Less than `all` gives up
-        /// idempotence.
-        acks: Acks = Acks::All;
-        /// Whether a retry never writes a record twice nor out of order.
-        idempotence: bool = true;
-        /// The largest batch of one partition, in bytes before compression. Batches of a topic with a
-        /// lower `max.message.bytes` are no larger than that.
-        batch_max_bytes: u64 = 1_000_000;
-        /// The most records in one batch of one partition.
-        batch_max_records: u32 = 10_000;
-        /// How long a batch gathers while others are on their way. A lone record never waits.
-        linger: Duration = Duration::from_millis(5), key "linger_ms";
+        /// Buffer limit in records: how many may be unacknowledged. 0 is no limit.
+        queue_max_records: u64 = 500_000,
+            property "queue.buffering.max.messages" by Within<0, 2_147_483_647>;
+        /// Buffer limit in bytes of unacknowledged records.
+        queue_max_bytes: u64 = 128 << 20,
+            property "queue.buffering.max.kbytes" by Kilobytes<2_147_483_647>;
+        /// Compression of batches.
+        compression: Compression = Compression::Lz4, property "compression.type";
+        /// Which replicas must have a record before it counts as delivered. Less than `all` turns
+        /// idempotence off.
+        acks: Acks = Acks::All, property "acks" by AcksOrCount;
+        /// Whether retries neither duplicate nor reorder records.
+        idempotence: bool = true, property "enable.idempotence";
+        /// Size limit of a partition's batch, in bytes before compression. A lower
+        /// `max.message.bytes` of the topic applies instead.
+        batch_max_bytes: u64 = 1_000_000, property "batch.size" by Within<1, 2_147_483_647>;
+        /// The most records in a partition's batch.
+        batch_max_records: u32 = 10_000, property "batch.num.messages" by Within<1, 1_000_000>;
+        /// How long a batch waits for more records while others are in flight. A lone record is sent
+        /// at once.
+        linger: Duration = Duration::from_millis(5), key "linger_ms",
+            property "linger.ms" by FractionalMs;
     }
 }
 
 impl ProducerSettings {
-    /// How typed events are written: the environment's word, else the one given, else `default`.
+    /// The wire format of typed events: that of the environment, else `format`, else `default`.
     pub fn event_format(&self, default: EventFormat) -> EventFormat {
         self.format_override.or(self.format).unwrap_or(default)
     }
 
-    /// librdkafka's configuration of a producer. Errors are those of
-    /// [`ConnectionSettings::client_config`].
+    /// librdkafka's configuration of a producer.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConnectionSettings::client_config`].
     pub fn client_config(&self, connection: &ConnectionSettings) -> Result<rdkafka::ClientConfig> {
         let mut own = PropertyMap::default();
-        // librdkafka counts in 32 bits and knows 0 as "no limit".
-        let limit = i32::try_from(self.delivery_timeout.as_millis()).unwrap_or(0);
-        own.set("delivery.timeout.ms", limit);
-        own.set(
-            "queue.buffering.max.messages",
-            self.queue_max_records.min(i32::MAX as u64),
-        );
-        own.set(
-            "queue.buffering.max.kbytes",
-            kilobytes(self.queue_max_bytes, i32::MAX as u64),
-        );
-        own.set("compression.type", self.compression);
-        own.set("acks", self.acks);
+        self.write(&mut own);
         own.set(
             "enable.idempotence",
             self.idempotence && self.acks == Acks::All,
         );
-        own.set("batch.size", self.batch_max_bytes.clamp(1, i32::MAX as u64));
-        own.set(
-            "batch.num.messages",
-            self.batch_max_records.clamp(1, 1_000_000),
-        );
-        own.set("linger.ms", self.linger.as_secs_f64() * 1000.0);
         own.set("partitioner", "murmur2_random");
         connection.build_config(Role::Producer, own)
     }
 
-    /// These settings as they hold beside the user's librdkafka properties, which win: a property
-    /// that has a setting of its own here replaces it, so that both agree on the queue's bounds and
-    /// on time.
-    pub fn with_properties(mut self, properties: &Properties) -> Result<Self> {
-        for (name, value) in properties.iter() {
-            let outcome = match name {
-                "delivery.timeout.ms" | "message.timeout.ms" => {
-                    // librdkafka's 0 is "no limit".
-                    read(value, &mut self.delivery_timeout).inspect(|()| {
-                        if self.delivery_timeout.is_zero() {
-                            self.delivery_timeout = Duration::MAX;
-                        }
-                    })
-                }
-                "queue.buffering.max.messages" => read(value, &mut self.queue_max_records),
-                "queue.buffering.max.kbytes" => read(value, &mut self.queue_max_bytes)
-                    .inspect(|()| self.queue_max_bytes = self.queue_max_bytes.saturating_mul(1024)),
-                "compression.type" | "compression.codec" => read(value, &mut self.compression),
-                "acks" | "request.required.acks" => {
-                    read(if value == "-1" { "all" } else { value }, &mut self.acks)
-                }
-                "enable.idempotence" => read(value, &mut self.idempotence),
-                "batch.size" => read(value, &mut self.batch_max_bytes),
-                "batch.num.messages" => read(value, &mut self.batch_max_records),
-                "linger.ms" | "queue.buffering.max.ms" => value
-                    .parse::<f64>()
-                    .ok()
-                    .and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok())
-                    .map(|linger| self.linger = linger)
-                    .ok_or_else(|| "must be milliseconds".to_owned()),
-                _ => Ok(()),
-            };
-            outcome.map_err(|expected| {
-                let message = format!("{name}={value}: {expected}");
-                Error::new(ErrorKind::InvalidConfig, message).with("setting", name)
-            })?;
-        }
-        Ok(self)
+    /// These settings with the user's librdkafka properties applied, so that the producer's own
+    /// limits and timeouts agree with librdkafka's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the property as
+    /// `setting`: its value is wrong.
+    pub fn with_properties(self, properties: &Properties) -> Result<Self> {
+        self.overridden_by(properties)
     }
-}
-
-pub(super) fn read<T: SettingValue>(text: &str, setting: &mut T) -> Result<(), String> {
-    T::parse(text).map(|value| *setting = value)
-}
-
-/// Bytes as librdkafka's kilobytes, rounded up, within what it takes.
-pub(super) fn kilobytes(bytes: u64, most: u64) -> u64 {
-    bytes.div_ceil(1024).clamp(1, most)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn the_defaults_are_safe_and_become_librdkafkas_properties() {

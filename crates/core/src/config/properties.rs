@@ -1,18 +1,17 @@
-//! librdkafka's properties: whose name is known, what a mistyped one meant, and who wins.
+//! The names of librdkafka's properties: which are known, and what a mistyped one was meant to be.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
-use super::Properties;
+use super::invalid;
 use super::secret::is_secret;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// Properties with two names, as (librdkafka's own, the one that Java users know). Only the second
-/// is ever handed over: with both set, the order of a hash map would decide which one holds.
+/// is ever set: with both, the order of a hash map would decide which one applies.
 const ALIASES: &[(&str, &str)] = &[
     ("metadata.broker.list", "bootstrap.servers"),
     ("max.in.flight", "max.in.flight.requests.per.connection"),
@@ -33,7 +32,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("message.timeout.ms", "delivery.timeout.ms"),
 ];
 
-/// What users of other clients write, and what it is called here.
+/// Properties of other clients, and what to use instead.
 const HINTS: &[(&str, &str)] = &[
     (
         "ssl.truststore.location",
@@ -50,7 +49,7 @@ const HINTS: &[(&str, &str)] = &[
     ("ssl.truststore.certificates", "use `ssl.ca.pem`"),
     (
         "ssl.keystore.type",
-        "leave it out: `ssl.keystore.location` is always a PKCS#12 file",
+        "remove it: `ssl.keystore.location` is always a PKCS#12 file",
     ),
     ("ssl.keystore.key", "use `ssl.key.pem`"),
     (
@@ -69,21 +68,21 @@ const HINTS: &[(&str, &str)] = &[
     ("max.request.size", "use `message.max.bytes`"),
     (
         "max.poll.records",
-        "leave it out: the consumer takes what is there, up to its memory bound",
+        "remove it: a read returns the buffered records, up to `max_batch_records`",
     ),
     (
         "partitioner.class",
-        "leave it out: keys are partitioned by murmur2, as Java does",
+        "remove it: keys are partitioned by murmur2, as in Java",
     ),
-    ("key.serializer", "leave it out: a key is UTF-8 text"),
+    ("key.serializer", "remove it: a key is UTF-8 text"),
     (
         "value.serializer",
-        "leave it out: events are written as Avro, or as `KAFKA_EVENT_FORMAT` says",
+        "remove it: events are written in the wire format that `KAFKA_EVENT_FORMAT` or `format` sets",
     ),
-    ("key.deserializer", "leave it out: a key is UTF-8 text"),
+    ("key.deserializer", "remove it: a key is UTF-8 text"),
     (
         "value.deserializer",
-        "leave it out: every wire format is told apart by its first bytes",
+        "remove it: the first bytes of a value identify its wire format",
     ),
     (
         "schema.registry.url",
@@ -95,115 +94,33 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "interceptor.classes",
-        "leave it out: there are no interceptors",
+        "remove it: interceptors are not supported",
     ),
-    ("metric.reporters", "leave it out: metrics are always kept"),
+    (
+        "metric.reporters",
+        "remove it: metrics are always collected",
+    ),
     ("default.api.timeout.ms", "use `socket.timeout.ms`"),
 ];
 
-/// Properties by their one name; a later value replaces an earlier one.
-#[derive(Default)]
-pub(super) struct PropertyMap(BTreeMap<String, String>);
-
-impl PropertyMap {
-    pub(super) fn set(&mut self, name: &str, value: impl ToString) {
-        self.0
-            .insert(preferred_name(name).to_owned(), value.to_string());
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(preferred_name(name)).map(String::as_str)
-    }
-
-    /// The configuration, once librdkafka has accepted every value: a setting of ours may be out of
-    /// its range.
-    pub(super) fn into_config(self) -> Result<ClientConfig> {
-        let mut config = ClientConfig::new();
-        for (name, value) in &self.0 {
-            config.set(name, value);
-        }
-        match config.create_native_config() {
-            Ok(_) => Ok(config),
-            Err(KafkaError::ClientConfig(_, reason, name, _)) => {
-                let setting = SETTINGS.iter().find(|(property, _)| *property == name);
-                Err(invalid(
-                    setting.map_or(name.as_str(), |(_, setting)| setting),
-                    reason,
-                ))
-            }
-            Err(_) => Err(invalid("connection", "a setting holds a NUL byte")),
-        }
-    }
-}
-
-/// Settings of ours whose value librdkafka may refuse, by the property that they become.
-const SETTINGS: &[(&str, &str)] = &[
-    ("delivery.timeout.ms", "delivery_timeout_ms"),
-    ("linger.ms", "linger_ms"),
-    ("batch.size", "batch_max_bytes"),
-    ("batch.num.messages", "batch_max_records"),
-    ("auto.commit.interval.ms", "commit_interval_ms"),
-    ("session.timeout.ms", "session_timeout_ms"),
-    ("fetch.min.bytes", "fetch_min_bytes"),
-    ("fetch.wait.max.ms", "fetch_max_wait_ms"),
-    ("fetch.queue.backoff.ms", "fetch_queue_backoff_ms"),
-];
-
-/// Checks the user's properties against librdkafka and lets them win over ours.
-pub(super) fn apply_user_properties(ours: &mut PropertyMap, user: &Properties) -> Result<()> {
-    let mut by_name: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, value) in user.iter() {
-        check(name, value)?;
-        if let Some(other) = by_name.insert(preferred_name(name), name) {
-            let message = format!("`{other}` and `{name}` are the same property: give one");
-            return Err(invalid(name, message));
-        }
-        // A file or PEM text given as a property replaces the other form that a setting gave.
-        for other in SAME_MATERIAL
-            .iter()
-            .filter(|group| group.contains(&name))
-            .copied()
-            .flatten()
-        {
-            ours.0.remove(*other);
-        }
-        ours.set(name, value);
-    }
-    // librdkafka refuses idempotence without acks=all. Who asks for fewer acknowledgements and says
-    // nothing of idempotence gives it up, as in the Java client.
-    let all_acks = ours
-        .get("acks")
-        .is_none_or(|acks| acks == "all" || acks == "-1");
-    if !all_acks && !by_name.contains_key("enable.idempotence") {
-        ours.set("enable.idempotence", false);
-    }
-    Ok(())
-}
-
-/// Properties of which one alone says where a certificate or key comes from.
-const SAME_MATERIAL: &[&[&str]] = &[
-    &["ssl.ca.location", "ssl.ca.pem"],
-    &["ssl.certificate.location", "ssl.certificate.pem"],
-    &["ssl.key.location", "ssl.key.pem"],
-];
-
-fn preferred_name(name: &str) -> &str {
+/// The one name under which a property is set.
+pub(super) fn preferred_name(name: &str) -> &str {
     ALIASES
         .iter()
         .find(|(alias, _)| *alias == name)
         .map_or(name, |(_, preferred)| preferred)
 }
 
-/// Whether librdkafka takes `name` with `value`; if not, an error that names the right one.
+/// Checks that librdkafka accepts `value` for `name`; the error suggests a name or what to do.
 pub(crate) fn check(name: &str, value: &str) -> Result<()> {
     if name == "partitioner" && !value.starts_with("murmur2") {
         return Err(invalid(
             name,
-            "keys are partitioned by murmur2_random in every language",
+            "must stay murmur2_random: every language partitions keys that way",
         ));
     }
     if name == "delivery.report.only.error" && value != "false" {
-        let message = "must stay false: every record's delivery is accounted for by its report";
+        let message = "must stay false: the producer needs the report of every delivery";
         return Err(invalid(name, message));
     }
     // NativeClientConfig checks one name and value as `rd_kafka_conf_set` does.
@@ -216,14 +133,12 @@ pub(crate) fn check(name: &str, value: &str) -> Result<()> {
         }
         Err(KafkaError::ClientConfig(_, reason, ..)) => Err(match hint(name) {
             Some(hint) => invalid(name, format!("`{name}` is not supported: {hint}")),
-            None if is_secret(name) => {
-                invalid(name, format!("`{name}` has a value that is refused"))
-            }
+            None if is_secret(name) => invalid(name, format!("`{name}` has an invalid value")),
             None => invalid(name, reason),
         }),
         Err(_) => Err(invalid(
             name,
-            format!("`{}` holds a NUL byte", name.replace('\0', "\\0")),
+            format!("`{}` contains a NUL byte", name.replace('\0', "\\0")),
         )),
     }
 }
@@ -235,26 +150,23 @@ fn hint(name: &str) -> Option<&'static str> {
         .map(|(_, hint)| *hint)
 }
 
-fn invalid(name: &str, message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidConfig, message).with("setting", name)
-}
-
 fn unknown(name: &str) -> Error {
     let advice = match (hint(name), nearest(name)) {
         (Some(hint), _) => hint.to_owned(),
         (None, Some(nearest)) => {
-            let message = format!("`{name}` is no librdkafka property: did you mean `{nearest}`?");
+            let message =
+                format!("`{name}` is not a librdkafka property: did you mean `{nearest}`?");
             return invalid(name, message).with("nearest", nearest);
         }
-        (None, None) => "see librdkafka's CONFIGURATION.md for those there are".to_owned(),
+        (None, None) => "see librdkafka's CONFIGURATION.md".to_owned(),
     };
     invalid(
         name,
-        format!("`{name}` is no librdkafka property: {advice}"),
+        format!("`{name}` is not a librdkafka property: {advice}"),
     )
 }
 
-/// The known property that `name` is most likely meant to be.
+/// The known property that is closest to `name`.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     // `bootstrap_servers`, `Bootstrap.Servers` and `bootstrapServers` all mean `bootstrap.servers`.
     let mut meant = String::with_capacity(name.len() + 4);
@@ -285,7 +197,7 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     by_edits.map(|(_, known)| known).or_else(by_start)
 }
 
-/// The properties that the linked librdkafka knows and that can be set as text.
+/// The properties of the linked librdkafka that can be set as text.
 pub(crate) fn known_properties() -> &'static [String] {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
         let reference = super::librdkafka::properties_reference();
@@ -306,6 +218,7 @@ pub(crate) fn known_properties() -> &'static [String] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn every_alias_is_one_of_librdkafkas() {
@@ -427,31 +340,5 @@ mod tests {
         assert!(check("partitioner", "murmur2_random").is_ok());
         assert!(check("delivery.report.only.error", "true").is_err());
         assert!(check("a\0b", "x").is_err());
-    }
-
-    #[test]
-    fn fewer_acknowledgements_give_up_idempotence_unless_it_is_asked_for() {
-        let applied = |user: &[(&str, &str)]| {
-            let mut ours = PropertyMap::default();
-            ours.set("enable.idempotence", true);
-            ours.set("acks", "all");
-            apply_user_properties(&mut ours, &user.iter().copied().collect()).unwrap();
-            ours.get("enable.idempotence").map(str::to_owned)
-        };
-        assert_eq!(applied(&[("acks", "1")]).as_deref(), Some("false"));
-        assert_eq!(applied(&[("acks", "-1")]).as_deref(), Some("true"));
-        assert_eq!(
-            applied(&[("acks", "1"), ("enable.idempotence", "true")]).as_deref(),
-            Some("true")
-        );
-    }
-
-    #[test]
-    fn one_property_under_two_names_is_refused() {
-        let user: Properties = [("linger.ms", "1"), ("queue.buffering.max.ms", "2")]
-            .into_iter()
-            .collect();
-        let error = apply_user_properties(&mut PropertyMap::default(), &user).unwrap_err();
-        assert!(error.message().contains("the same property"), "{error}");
     }
 }

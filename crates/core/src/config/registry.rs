@@ -1,4 +1,4 @@
-//! Where the schema registry is and how it is asked.
+//! Where the schema registry is, and how requests to it are sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,65 +9,65 @@ use super::setting::{SettingKind, SettingValue, settings};
 use super::{Secret, Urls};
 
 settings! {
-    /// Where the schema registry is, who we are to it, and how patient we are.
+    /// Where the schema registry is, with which credentials, and how long to wait for it.
     pub struct RegistrySettings in "registry" {
-        /// The registry's addresses, tried in turn. `user:password@` before the host is used to log
-        /// in where `username` is not set. Without an address there is no registry.
+        /// The registry's addresses, tried in order. `user:password@` before the host is used for
+        /// basic authentication unless `username` is set. Without an address there is no registry.
         urls: Urls as Urls = Urls::default(), env "KAFKA_SCHEMA_REGISTRY_URL";
-        /// The name for basic authentication.
+        /// The user name for basic authentication.
         username: Option<String> as String = None;
         /// The password for basic authentication.
         password: Option<Secret> as Secret = None;
-        /// A token for bearer authentication; wins over name and password.
+        /// The token for bearer authentication; it takes precedence over user name and password.
         bearer_token: Option<Secret> as Secret = None;
-        /// A PEM file of the authorities that sign the registry's certificate, besides the system's.
+        /// PEM file with CA certificates to trust besides those of the system.
         ssl_ca_location: Option<String> as String = None, clears [ssl_ca_pem];
-        /// The authorities' certificates as PEM text.
+        /// The CA certificates as PEM text.
         ssl_ca_pem: Option<String> as String = None, clears [ssl_ca_location];
-        /// A PEM file with our certificate, for a registry that asks for one.
+        /// PEM file with the client certificate, for a registry that requires one.
         ssl_certificate_location: Option<String> as String = None, clears [ssl_certificate_pem];
-        /// Our certificate as PEM text.
+        /// The client certificate as PEM text.
         ssl_certificate_pem: Option<String> as String = None, clears [ssl_certificate_location];
-        /// A PEM file with the private key of our certificate (PKCS#8).
+        /// PEM file with the private key of the client certificate (PKCS#8).
         ssl_key_location: Option<String> as String = None, clears [ssl_key_pem];
         /// The private key as PEM text (PKCS#8).
         ssl_key_pem: Option<Secret> as Secret = None, clears [ssl_key_location];
-        /// Whether a registry whose certificate does not check out is refused.
+        /// Whether the registry's certificate is verified.
         reject_unauthorized: bool = true;
-        /// How long one HTTP call may take, connecting included.
+        /// Time limit of an HTTP request, connecting included.
         timeout: Duration = Duration::from_secs(5), key "timeout_ms";
-        /// How often a call is tried again, after every address failed, where the registry cannot be
-        /// reached or answers 429, 5xx or what is no registry's answer. Other answers are final.
+        /// How often a request is retried after every address failed: unreachable, status 429 or
+        /// 5xx, or no registry's answer. Other answers are final.
         retries: u32 = 3;
-        /// The wait before the first retry; it doubles up to 20 times itself, and up to half of it is
+        /// The wait before the first retry. It doubles up to 20 times itself; up to half of it is
         /// random.
         backoff: Duration = Duration::from_millis(100), key "backoff_ms";
-        /// How long an answer "there is no such schema", or a failure, is remembered before the
+        /// How long a failure, or the answer that a schema does not exist, is cached before the
         /// registry is asked again.
         failure_ttl: Duration = Duration::from_secs(5), key "failure_ttl_ms";
-        /// Whether a schema that the registry does not have is registered. `false` only looks up.
+        /// Whether a schema that the registry does not have is registered. `false` only looks it up.
         auto_register: bool = true;
-        /// Whether the registry is asked for compatibility before a schema is registered, for a
-        /// message that says what differs.
+        /// Whether compatibility is checked before a schema is registered, for an error that lists
+        /// the differences.
         check_compatibility: bool = false;
-        /// Schema ids by topic that hold without asking the registry, so that a service starts while
-        /// it is out of reach.
+        /// Schema ids by topic, used without asking the registry, so that a service can start while
+        /// the registry is unreachable.
         schema_ids: SchemaIds as SchemaIds = SchemaIds::default(), env "KAFKA_SCHEMA_IDS";
     }
 }
 
 impl RegistrySettings {
-    /// Settings for a registry at these addresses, everything else by default.
+    /// Settings for a registry at these addresses, with defaults for the rest.
     pub fn new(urls: impl Into<Urls>) -> Self {
         Self::default().urls(urls)
     }
 
-    /// Whether there is a registry to ask.
+    /// Whether an address is set.
     pub fn is_configured(&self) -> bool {
         !self.urls.is_empty()
     }
 
-    /// Gives the schema id of one topic's values.
+    /// Sets the schema id of one topic's values.
     #[must_use]
     pub fn schema_id(mut self, topic: impl Into<String>, id: u32) -> Self {
         self.schema_ids.0.insert(topic.into(), id);
@@ -81,7 +81,7 @@ impl RegistrySettings {
 pub struct SchemaIds(BTreeMap<String, u32>);
 
 impl SchemaIds {
-    /// The id given for a topic.
+    /// The id of a topic.
     pub fn get(&self, topic: &str) -> Option<u32> {
         self.0.get(topic).copied()
     }
@@ -91,7 +91,7 @@ impl SchemaIds {
         self.0.iter().map(|(topic, id)| (topic.as_str(), *id))
     }
 
-    /// Whether no id is given.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

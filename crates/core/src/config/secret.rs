@@ -1,7 +1,7 @@
-//! Values that must never be shown: passwords, keys, tokens and the user part of a URL.
+//! Values that are never shown: passwords, keys, tokens and the user part of a URL.
 //!
-//! Each type here keeps its value in clear for the one place that needs it and shows `[redacted]`
-//! everywhere else: `Debug`, `Display` and `Serialize`.
+//! Each type keeps its value in clear for the code that needs it; `Debug`, `Display` and `Serialize`
+//! show `[redacted]`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands where a secret would.
+/// What is shown instead of a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
 /// A password, a private key or a token.
@@ -18,7 +18,7 @@ pub(crate) const REDACTED: &str = "[redacted]";
 pub struct Secret(String);
 
 impl Secret {
-    /// The value in clear, for the call that hands it to librdkafka or to the HTTP client.
+    /// The value in clear, for librdkafka or the HTTP client.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -48,7 +48,7 @@ impl Serialize for Secret {
     }
 }
 
-/// librdkafka properties by name; a secret one shows no value.
+/// librdkafka properties by name; the value of a secret one is not shown.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Properties(BTreeMap<String, String>);
@@ -64,7 +64,7 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The properties in the order of their names, values in clear.
+    /// The properties, ordered by name, with values in clear.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -149,8 +149,8 @@ impl Serialize for Properties {
     }
 }
 
-/// Whether a librdkafka property may hold a secret. Wider than librdkafka's own list, which leaves
-/// out the PEM text of a key and a JAAS line.
+/// Whether a librdkafka property may hold a secret. Wider than librdkafka's own list, which lacks a
+/// key's PEM text and a JAAS line.
 pub(crate) fn is_secret(property: &str) -> bool {
     [
         "password",
@@ -166,9 +166,9 @@ pub(crate) fn is_secret(property: &str) -> bool {
         && !property.ends_with(".url")
 }
 
-/// A URL without the `user:password@` part and without a query, for messages and logs. Where an `@`
-/// stands behind the host, what is before it may be a password with an unescaped `/`, `?` or `#`:
-/// nothing of such an address is shown.
+/// A URL without the `user:password@` part and without a query, for messages and logs. If an `@`
+/// follows the host, the text before it may be a password with an unescaped `/`, `?` or `#`: such an
+/// address is not shown at all.
 pub(crate) fn without_credentials(url: &str) -> String {
     let (scheme, rest) = url
         .split_once("://")
@@ -185,18 +185,18 @@ pub(crate) fn without_credentials(url: &str) -> String {
     format!("{scheme}{separator}{host}{path}")
 }
 
-/// Whether an `@` stands behind the host: in a password that is not percent-encoded, or in a path.
+/// Whether an `@` follows the host: in a password that is not percent-encoded, or in a path.
 pub(crate) fn has_unescaped_login(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest[authority_end(rest)..].contains('@')
 }
 
-/// A backslash ends it as well: URL parsers take it for a slash.
+/// A backslash ends it, too: URL parsers read it as a slash.
 fn authority_end(rest: &str) -> usize {
     rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())
 }
 
-/// Registry addresses; what stands before an `@` is not shown.
+/// Registry addresses; the part before an `@` is not shown.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Urls(Vec<String>);
 

@@ -1,37 +1,39 @@
-//! How settings are declared: one macro states a setting's type, default, environment variable and
-//! documentation once, and everything that needs them is made from that.
+//! How settings are declared: type, default, environment variable, librdkafka property and
+//! documentation, each once.
 //!
 //! [`settings!`] turns a declaration into the struct with its serde form, `Default`, chained setters,
-//! `from_env` and a table of [`Setting`]s, from which the reference documentation and the options of
-//! the Python and Node packages are generated.
+//! `from_env`, the mapping to librdkafka's properties and a table of [`Setting`]s. The reference
+//! documentation and the options of the Python and Node packages are generated from that table.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Secret, Urls};
 
-/// One setting as the documentation and the bindings see it.
+/// One setting, for documentation and bindings.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// The group: `connection`, `registry`, `producer` or `consumer`.
     pub group: &'static str,
     /// The name in every serialised form, such as `delivery_timeout_ms`.
     pub name: &'static str,
-    /// The environment variable, where it has one.
+    /// The environment variable, if it has one.
     pub env: Option<&'static str>,
-    /// What values look like.
+    /// The librdkafka property that it becomes, if there is one.
+    pub property: Option<&'static str>,
+    /// The type of its values.
     pub kind: SettingKind,
-    /// Whether the setting may be left without any value.
+    /// Whether it may have no value.
     pub optional: bool,
-    /// The default as text; `None` where there is no value until one is given.
+    /// The default as text; `None` if it has none.
     pub default: fn() -> Option<String>,
-    /// Whether its value is never shown.
+    /// Whether its value is secret and never shown.
     pub secret: bool,
     pub(crate) doc: &'static [&'static str],
 }
 
 impl Setting {
-    /// The name beside the settings of other groups: the registry's say whose they are.
+    /// The name beside settings of other groups: those of the registry have a prefix.
     pub fn option(&self) -> Cow<'static, str> {
         match (self.group, self.name) {
             ("registry", "urls") => "schema_registry_url".into(),
@@ -70,17 +72,22 @@ pub enum SettingKind {
     Map,
 }
 
-/// A type that a setting can have: how it is written as text.
+/// A type that a setting can have: how it is read from text and shown.
 pub(crate) trait SettingValue: Sized {
     const KIND: SettingKind;
     const OPTIONAL: bool = false;
     const SECRET: bool = false;
 
-    /// Reads a value from the environment; the error says what is expected.
+    /// Reads a value from text; the error says what is expected.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// The value as text; `None` where there is none.
+    /// The value as text, a secret one redacted; `None` if there is no value.
     fn show(&self) -> Option<String>;
+
+    /// The value as librdkafka reads it, in clear.
+    fn property(&self) -> Option<String> {
+        self.show()
+    }
 }
 
 impl SettingValue for String {
@@ -105,6 +112,10 @@ impl SettingValue for Secret {
 
     fn show(&self) -> Option<String> {
         Some(self.to_string())
+    }
+
+    fn property(&self) -> Option<String> {
+        Some(self.expose().to_owned())
     }
 }
 
@@ -180,6 +191,10 @@ impl<T: SettingValue> SettingValue for Option<T> {
     fn show(&self) -> Option<String> {
         self.as_ref().and_then(T::show)
     }
+
+    fn property(&self) -> Option<String> {
+        self.as_ref().and_then(T::property)
+    }
 }
 
 /// Durations as whole milliseconds in serialised settings.
@@ -206,12 +221,14 @@ pub(crate) mod milliseconds {
 ///
 /// ```text
 /// /// What it does.
-/// name: Type as Argument = default, key "serialised_name", env "VARIABLE", clears [other];
+/// name: Type as Argument = default, key "serialised_name", env "VARIABLE",
+///     property "librdkafka.name" by Form, clears [other];
 /// ```
 ///
 /// where `as Argument` makes the setter take `impl Into<Argument>`, `key` names a duration's unit in
-/// the serialised form, `env` is the environment variable, and `clears` are the settings that an
-/// explicit value here replaces.
+/// the serialised form, `env` is the environment variable, `property` is the librdkafka property that
+/// the setting becomes (`by` a [`Form`](super::mapping::Form) unless librdkafka reads the value as it
+/// is), and `clears` are the settings that an explicit value here replaces.
 macro_rules! settings {
     (
         $(#[$meta:meta])*
@@ -219,7 +236,9 @@ macro_rules! settings {
             $(
                 $(#[doc = $doc:literal])+
                 $field:ident : $type:ty $(as $argument:ty)? = $default:expr
-                    $(, key $key:literal)? $(, env $env:literal)? $(, clears [$($other:ident),+])?;
+                    $(, key $key:literal)? $(, env $env:literal)?
+                    $(, property $property:literal $(by $form:ty)?)?
+                    $(, clears [$($other:ident),+])?;
             )+
         }
     ) => {
@@ -246,7 +265,8 @@ macro_rules! settings {
                 $crate::config::Setting {
                     group: $group,
                     name: $crate::config::setting::settings!(@name $field $($key)?),
-                    env: $crate::config::setting::settings!(@env $($env)?),
+                    env: $crate::config::setting::settings!(@maybe $($env)?),
+                    property: $crate::config::setting::settings!(@maybe $($property)?),
                     kind: <$type as $crate::config::setting::SettingValue>::KIND,
                     optional: <$type as $crate::config::setting::SettingValue>::OPTIONAL,
                     default: || {
@@ -263,8 +283,8 @@ macro_rules! settings {
                 Self::from_lookup($crate::config::process_env)
             }
 
-            /// Like [`Self::from_env`] with the variables taken from `lookup`. An empty one counts
-            /// as not set.
+            /// Like [`Self::from_env`], with the variables from `lookup`. An empty variable counts as
+            /// not set.
             pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> $crate::Result<Self> {
                 let mut settings = Self::default();
                 $($(
@@ -276,8 +296,8 @@ macro_rules! settings {
                 Ok(settings)
             }
 
-            /// Sets one setting by its name in every serialised form, as the setter does; `None` where
-            /// there is none of that name. Text is read as in the environment; errors call it `shown`.
+            /// Sets one setting by its serialised name, as its setter does; `None` if no setting has
+            /// that name. Text is read as in the environment; errors call the setting `shown`.
             pub(super) fn set(
                 &mut self,
                 name: &str,
@@ -310,12 +330,38 @@ macro_rules! settings {
                 @setter [$($doc)+] $field $type [$($argument)?] [$($($other)+)?]
             })+
         }
+
+        impl $crate::config::mapping::Mapped for $name {
+            fn write(&self, properties: &mut $crate::config::mapping::PropertyMap) {
+                $($(
+                    let value = <$crate::config::setting::settings!(@form $($form)?)
+                        as $crate::config::mapping::Form<$type>>::write(&self.$field);
+                    if let Some(value) = value {
+                        properties.set($property, value);
+                    }
+                )?)+
+                let _ = properties;
+            }
+
+            fn read(&mut self, property: &str, value: &str) -> Result<(), String> {
+                $($(
+                    if property == $property {
+                        return <$crate::config::setting::settings!(@form $($form)?)
+                            as $crate::config::mapping::Form<$type>>::read(value, &mut self.$field);
+                    }
+                )?)+
+                let _ = (property, value);
+                Ok(())
+            }
+        }
     };
 
     (@name $field:ident) => { stringify!($field) };
     (@name $field:ident $key:literal) => { $key };
-    (@env) => { None };
-    (@env $env:literal) => { Some($env) };
+    (@maybe) => { None };
+    (@maybe $given:literal) => { Some($given) };
+    (@form) => { $crate::config::mapping::Plain };
+    (@form $form:ty) => { $form };
     (@setter [$($doc:literal)+] $field:ident $type:ty [] [$($other:ident)*]) => {
         $(#[doc = $doc])+
         #[must_use]
@@ -337,7 +383,7 @@ macro_rules! settings {
 }
 pub(crate) use settings;
 
-/// Declares an enum of words that a setting can be.
+/// Declares an enum of words for a setting.
 macro_rules! choices {
     (
         $(#[$meta:meta])*
@@ -352,7 +398,7 @@ macro_rules! choices {
         }
 
         impl $name {
-            /// The word for it.
+            /// The word.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)+

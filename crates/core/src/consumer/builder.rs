@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use super::decoding::Decoding;
-use super::service::{Listener, Service};
-use super::shared::{Parts, Shared};
-use super::{AssignmentChange, EventConsumer, Offsets, Running};
+use super::assignment::{Assignment, AssignmentChange, Listener};
+use super::event_consumer::EventConsumer;
+use super::poll::PollLoop;
+use super::position::Offsets;
+use super::shared::Shared;
 use crate::client::{check_token_source, client_setters, registry_client};
 use crate::config::{
     ConnectionSettings, ConsumerSettings, GroupProtocol, RegistrySettings, Settings, StartPosition,
@@ -18,10 +19,9 @@ use crate::config::{
 use crate::kafka::Handle;
 use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
-use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
-/// Builds an [`EventConsumer`]. What is set here stands above the environment.
+/// Builds an [`EventConsumer`]. What is set here overrides the environment.
 #[derive(Default)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EventConsumerBuilder {
@@ -36,10 +36,22 @@ pub struct EventConsumerBuilder {
     deferred_error: Option<Error>,
 }
 
+impl EventConsumer {
+    /// A builder with every setting at its default; ignores the environment.
+    pub fn builder() -> EventConsumerBuilder {
+        EventConsumerBuilder::default()
+    }
+
+    /// A builder with the environment's settings.
+    pub fn from_env() -> EventConsumerBuilder {
+        EventConsumerBuilder::from_env()
+    }
+}
+
 impl EventConsumerBuilder {
     client_setters!();
 
-    pub(super) fn from_env() -> Self {
+    fn from_env() -> Self {
         match Settings::from_env() {
             Ok(settings) => Self::default().settings(settings),
             Err(error) => Self {
@@ -89,22 +101,22 @@ impl EventConsumerBuilder {
         self
     }
 
-    /// Where reading starts in these partitions, above [`start`](Self::start) and above what the
-    /// group has committed: once each, when the partition is first given to this consumer. For who
-    /// keeps offsets beside what they made of the records. An offset that is not there means the
-    /// nearest one that is.
+    /// Where reading starts in these partitions, before [`start`](Self::start) and before what the
+    /// group has committed: once each, when the partition is first assigned to this consumer. For
+    /// services that keep offsets beside their results. An offset that does not exist means the nearest
+    /// one that does.
     pub fn start_at(mut self, offsets: impl Into<Offsets>) -> Self {
         self.start_at = offsets.into();
         self
     }
 
-    /// Whether the offsets of handled records are committed from time to time.
+    /// Whether the offsets of acknowledged records are committed from time to time.
     pub fn auto_commit(mut self, auto_commit: bool) -> Self {
         self.consumer = self.consumer.auto_commit(auto_commit);
         self
     }
 
-    /// Who shares out the partitions.
+    /// Whether the group's members or the broker assign the partitions.
     pub fn group_protocol(mut self, protocol: GroupProtocol) -> Self {
         self.consumer = self.consumer.group_protocol(protocol);
         self
@@ -118,13 +130,13 @@ impl EventConsumerBuilder {
         self
     }
 
-    /// Has reading say when everything has been read that there is.
+    /// Has reads report when the end of every assigned partition is reached.
     pub fn detect_end(mut self) -> Self {
         self.consumer = self.consumer.detect_end(true);
         self
     }
 
-    /// Calls `listener` with partitions that come and go, on the consumer's own thread.
+    /// Calls `listener` with each change of the assigned partitions, on the consumer's own thread.
     ///
     /// The group waits while it runs. Of partitions that are revoked, offsets can still be
     /// committed in it.
@@ -165,31 +177,34 @@ impl EventConsumerBuilder {
         let handle = Handle::consumer(&config)?;
         handle.poll_one_queue()?;
         let events = handle.consumer_queue();
-        let shared = Arc::new(Shared::new(Parts {
-            handle: Arc::clone(&handle),
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&handle),
             settings,
-            decoding: Decoding::new(registry),
-            metrics: self.metrics,
-            connection: self.connection,
-            tokens: self.tokens,
-            look_every: metadata_refresh(&config),
-        }));
+            self.connection,
+            registry,
+            self.metrics,
+            self.tokens,
+            metadata_refresh(&config),
+        ));
         if !shared.settings.standalone {
             handle.subscribe(&shared.topics)?;
         }
         let (left, outcome) = mpsc::sync_channel(1);
-        let service = Service::new(Arc::clone(&shared), handle, events, self.listener, start_at);
+        let assignment = Assignment::new(
+            Arc::clone(&shared),
+            Arc::clone(&handle),
+            self.listener,
+            start_at,
+        );
+        let poll_loop = PollLoop::new(Arc::clone(&shared), handle, events, assignment);
         let thread = std::thread::Builder::new()
             .name("carbon-events-consumer".to_owned())
-            .spawn(move || service.run(left))
+            .spawn(move || poll_loop.run(left))
             .map_err(|error| {
-                let message = format!("no thread for the consumer: {error}");
+                let message = format!("cannot spawn the consumer's thread: {error}");
                 Error::new(ErrorKind::Internal, message).because(error)
             })?;
-        Ok(EventConsumer {
-            shared,
-            running: Mutex::new(Some(Running { outcome, thread })),
-        })
+        Ok(EventConsumer::new(shared, outcome, thread))
     }
 }
 

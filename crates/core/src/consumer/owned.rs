@@ -1,8 +1,8 @@
-//! Records that live on their own.
+//! Records that own their memory.
 
 use std::fmt;
 
-use super::position::{Position, TopicPartition};
+use super::position::{Offsets, Position, TopicPartition};
 use crate::Error;
 use crate::events::Event;
 
@@ -19,7 +19,7 @@ pub struct OwnedRecord<E = Event<'static>> {
     pub key: Option<Vec<u8>>,
     /// Its headers, in the order in which they were written.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// The event, or why the record is none; ask [`is_tombstone`](Self::is_tombstone) before.
+    /// The event, or why it cannot be decoded; ask [`is_tombstone`](Self::is_tombstone) before.
     pub event: Result<E, Box<Undecodable>>,
     pub(super) leader_epoch: Option<i32>,
 }
@@ -55,25 +55,28 @@ impl<E> OwnedRecord<E> {
         value.as_deref()
     }
 
-    /// The event, for who ends at the first record that is none.
+    /// The event without its record.
     ///
     /// # Errors
     ///
-    /// Why it is none.
+    /// Why it cannot be decoded.
     pub fn into_event(self) -> Result<E, Error> {
         self.event.map_err(|undecodable| undecodable.error)
     }
+}
 
-    pub(super) fn position_behind(&self) -> Position {
-        Position {
-            partition: self.partition.clone(),
-            next_offset: self.offset + 1,
-            leader_epoch: self.leader_epoch,
-        }
+/// Behind the record.
+impl<E> From<&OwnedRecord<E>> for Offsets {
+    fn from(record: &OwnedRecord<E>) -> Self {
+        Offsets::from(Position {
+            partition: record.partition.clone(),
+            next_offset: record.offset + 1,
+            leader_epoch: record.leader_epoch,
+        })
     }
 }
 
-/// Its place and its event; never its key, its headers or bytes that are no event.
+/// Its position and its event; never its key, its headers or undecodable bytes.
 impl<E: fmt::Debug> fmt::Debug for OwnedRecord<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedRecord")

@@ -1,4 +1,4 @@
-//! A batch that several readers process part by part, in any order.
+//! A batch that several readers process in parts, in any order.
 //!
 //! ```text
 //! records of a partition   [0 ─ 512)   [512 ─ 1024)   [1024 ─ 1100)    three parts
@@ -7,18 +7,19 @@
 //! ```
 //!
 //! The parts share their batch. A partition's records are acknowledged up to the first that is not
-//! processed, whichever part has it. A part that no reader has in hand holds up no rebalance; what
-//! it has of partitions that were given up meanwhile is forgotten when it is taken.
+//! processed, whichever part has it. No rebalance waits for a part that no reader has in hand; what
+//! such a part has of partitions that were revoked meanwhile is dropped when it is taken.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::{Batch, Record};
+use super::batch::Batch;
+use super::record::Record;
 use crate::sync::Mutex;
 
 /// Some of a batch's records, to be processed by one reader.
 ///
-/// It begins without a reader: [`take`](Self::take) it before it is processed. Dropping it
+/// No reader has it in hand at first: [`take`](Self::take) it before processing. Dropping it
 /// acknowledges nothing; the partition's next owner reads its records again.
 #[derive(Debug)]
 pub struct Part {
@@ -35,7 +36,7 @@ struct Whole {
     runs: Mutex<Vec<Processed>>,
 }
 
-/// What parts know together about neighbours of one partition.
+/// What the parts share about neighbours of one partition.
 #[derive(Debug)]
 struct Processed {
     records: Range<usize>,
@@ -71,13 +72,12 @@ impl Processed {
 impl Batch {
     /// Cuts the batch into parts of these records, which may be processed by several readers.
     pub fn into_parts(self, records: impl IntoIterator<Item = Range<usize>>) -> Vec<Part> {
-        for run in self.runs() {
-            run.run.set_idle(true);
-        }
-        self.shared().progress.notify();
-        let runs = self.runs().iter().map(|run| Processed {
-            records: run.records.clone(),
-            next: run.records.start,
+        let fetched = self.fetched();
+        fetched.set_idle(true);
+        fetched.progress.notify();
+        let runs = fetched.segments.iter().map(|segment| Processed {
+            records: segment.records.clone(),
+            next: segment.records.start,
             later: Vec::new(),
             in_hand: 0,
         });
@@ -114,14 +114,14 @@ impl Part {
     /// Whether this part comes before another one, as their records were fetched.
     pub fn is_before(&self, other: &Part) -> bool {
         let place = |part: &Part| {
-            let number = part.whole.batch.as_ref().map(Batch::number);
+            let number = part.whole.batch.as_ref().map(|it| it.fetched().number);
             (number, part.spans.first().map(|span| span.start))
         };
         place(self) < place(other)
     }
 
-    /// A reader has it in hand: a rebalance waits for it. Records of partitions that were given up
-    /// or sought in are forgotten; returns whether there were any.
+    /// Puts it into a reader's hands: a rebalance waits for it. Drops records of partitions that were
+    /// revoked or sought; returns whether there were any.
     pub fn take(&mut self) -> bool {
         let Some(batch) = &self.whole.batch else {
             return false;
@@ -129,10 +129,10 @@ impl Part {
         let before = self.len();
         let mut runs = self.whole.runs.lock();
         let mut kept = Vec::with_capacity(self.spans.len());
-        for (run, shared) in batch.runs().iter().zip(runs.iter_mut()) {
+        for (segment, shared) in batch.fetched().segments.iter().zip(runs.iter_mut()) {
             let mut spans = within(&self.spans, &shared.records).peekable();
-            let progress = &batch.shared().progress;
-            if spans.peek().is_none() || !progress.is_tracked(&run.partition, &run.run) {
+            let progress = &batch.fetched().progress;
+            if spans.peek().is_none() || !progress.is_tracked(&segment.partition, &segment.run) {
                 continue;
             }
             for span in spans {
@@ -143,7 +143,7 @@ impl Part {
             }
             if !self.in_hand {
                 shared.in_hand += 1;
-                run.run.set_idle(false);
+                segment.run.set_idle(false);
             }
         }
         drop(runs);
@@ -152,27 +152,27 @@ impl Part {
         self.len() < before
     }
 
-    /// Its first `count` records are processed.
+    /// Acknowledges its first `count` records.
     pub fn acknowledge(&self, count: usize) {
         let Some(batch) = &self.whole.batch else {
             return;
         };
         let spans = first(&self.spans, count);
         let mut runs = self.whole.runs.lock();
-        for (run, shared) in batch.runs().iter().zip(runs.iter_mut()) {
+        for (segment, shared) in batch.fetched().segments.iter().zip(runs.iter_mut()) {
             let before = shared.next;
             within(&spans, &shared.records).for_each(|span| shared.process(span));
             if shared.next > before
                 && let Some(record) = batch.get(shared.next - 1)
             {
-                run.run.handled_to(record.offset() + 1);
+                segment.run.acknowledge_to(record.offset() + 1);
             }
         }
         drop(runs);
-        batch.shared().progress.notify();
+        batch.fetched().progress.notify();
     }
 
-    /// Its reader has it in hand no longer; those of its records behind the first `count` are left.
+    /// Takes it out of its reader's hands; keeps the records behind the first `count`.
     pub fn leave(&mut self, count: usize) {
         self.lay_down();
         let left = self.len().saturating_sub(count);
@@ -193,16 +193,16 @@ impl Part {
             return;
         }
         let mut runs = self.whole.runs.lock();
-        for (run, shared) in batch.runs().iter().zip(runs.iter_mut()) {
+        for (segment, shared) in batch.fetched().segments.iter().zip(runs.iter_mut()) {
             if within(&self.spans, &shared.records).next().is_some() {
                 shared.in_hand -= 1;
                 if shared.in_hand == 0 {
-                    run.run.set_idle(true);
+                    segment.run.set_idle(true);
                 }
             }
         }
         drop(runs);
-        batch.shared().progress.notify();
+        batch.fetched().progress.notify();
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_processed_counts_up_to_the_first_gap() {
+    fn records_are_processed_up_to_the_first_gap() {
         let mut run = Processed {
             records: 10..100,
             next: 10,

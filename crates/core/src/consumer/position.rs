@@ -1,10 +1,8 @@
-//! Partitions, and places in them.
+//! Partitions, and positions in them.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::batch::{Batch, Record};
-use super::owned::OwnedRecord;
 use crate::kafka::{PartitionEntry, PartitionList};
 
 /// One partition of a topic.
@@ -33,19 +31,18 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// Where to go on reading in a partition.
+/// Where reading goes on in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The partition.
     pub partition: TopicPartition,
-    /// The offset of the next record: one more than that of the last one handled.
+    /// The offset of the next record to read: one more than that of the last one processed.
     pub next_offset: i64,
     /// The leader epoch of the record before, by which a broker notices that its log was cut.
     pub(super) leader_epoch: Option<i32>,
 }
 
-/// Places in partitions, to commit or to go to. Made of a batch, a record or a position: the
-/// offset committed is that of the record behind.
+/// Positions, to commit or to seek to. A batch or a record converts into the position behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offsets {
     pub(super) positions: Vec<Position>,
@@ -57,7 +54,7 @@ impl Offsets {
         Offsets::default().and(topic, partition, next_offset)
     }
 
-    /// Adds a place in another partition.
+    /// Adds a position in another partition.
     #[must_use]
     pub fn and(mut self, topic: impl Into<Arc<str>>, partition: i32, next_offset: i64) -> Self {
         self.positions.push(Position {
@@ -68,12 +65,12 @@ impl Offsets {
         self
     }
 
-    /// Every place.
+    /// Every position.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Position> {
         self.positions.iter()
     }
 
-    /// Whether there is none.
+    /// Whether there is no position.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
@@ -104,35 +101,6 @@ impl From<Position> for Offsets {
         Offsets {
             positions: vec![position],
         }
-    }
-}
-
-/// Behind the last record of each partition in the batch.
-impl From<&Batch> for Offsets {
-    fn from(batch: &Batch) -> Self {
-        let mut offsets = Offsets::default();
-        for position in batch.ends() {
-            let known = &mut offsets.positions;
-            match known.iter_mut().find(|p| p.partition == position.partition) {
-                Some(earlier) => *earlier = position,
-                None => known.push(position),
-            }
-        }
-        offsets
-    }
-}
-
-/// Behind the record.
-impl From<&Record<'_>> for Offsets {
-    fn from(record: &Record<'_>) -> Self {
-        record.position_behind().into()
-    }
-}
-
-/// Behind the record.
-impl<E> From<&OwnedRecord<E>> for Offsets {
-    fn from(record: &OwnedRecord<E>) -> Self {
-        record.position_behind().into()
     }
 }
 

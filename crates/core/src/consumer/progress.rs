@@ -1,42 +1,42 @@
-//! What is acknowledged: the offset up to which every record of a partition is.
+//! How far each partition is acknowledged.
 //!
 //! ```text
-//! handed out   [0 ── 100) [100 ── 180) [180 ── 300)      runs: neighbours of one partition
-//!            acknowledged    in hand   acknowledged         in one batch
-//!                    └── 100 may be committed: 180 only once the middle is acknowledged too
+//! returned     [0 ── 100)   [100 ── 180) [180 ── 300)     runs: neighbours of one partition
+//!            acknowledged     in hand    acknowledged        in one batch
+//!                    └── 100 may be committed; 300 once the middle is acknowledged too
 //! ```
 //!
 //! Several readers may finish batches in any order, so a partition's offset moves only over runs
 //! that are acknowledged without a gap. A run that never is (its batch was abandoned, or dropped by
 //! a failure) holds the offset back: the partition's next owner reads its records again.
 //!
-//! A run is cut in two when its reader stops in the middle of it: the part behind is handed out
-//! again, to any reader, and is acknowledged by that one.
+//! A run is split where its reader stops in the middle of it: the records behind are returned to the
+//! next read, whose reader acknowledges them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use super::position::{Position, TopicPartition};
 use super::reader_id::ReaderId;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::deadline::Deadline;
+use crate::sync::{Condvar, Mutex};
 
-/// From how many waiting runs of a partition on it is worth joining them.
+/// From how many runs of a partition on acknowledged neighbours are joined.
 const MANY_RUNS: usize = 64;
-/// From how many released runs on it is worth looking for those of partitions that are gone.
+/// From how many released runs on those of revoked partitions are dropped.
 const MANY_RELEASED: usize = 256;
 
-/// Neighbouring records of one partition, handed out in one batch.
+/// Neighbouring records of one partition that one batch returned.
 #[derive(Debug)]
 pub(super) struct Run {
     first: i64,
-    /// The offset behind the last record. Changed with the lock of the partitions alone.
+    /// The offset behind the last record. Changed under the lock of the partitions only.
     end: AtomicI64,
     leader_epoch: Option<i32>,
-    /// Every record of the run before this offset is handled.
-    handled_to: AtomicI64,
-    /// Whether no reader is at work on it: a rebalance need not wait for it.
+    /// Every record of the run before this offset is acknowledged.
+    acknowledged_to: AtomicI64,
+    /// Whether no reader has it in hand: a rebalance does not wait for it.
     idle: AtomicBool,
 }
 
@@ -46,31 +46,31 @@ impl Run {
             first,
             end: AtomicI64::new(end),
             leader_epoch,
-            handled_to: AtomicI64::new(first),
+            acknowledged_to: AtomicI64::new(first),
             idle: AtomicBool::new(false),
         }
     }
 
-    /// The records up to `next_offset` are handled.
-    pub(super) fn handled_to(&self, next_offset: i64) {
-        self.handled_to
+    /// Acknowledges the records before `next_offset`.
+    pub(super) fn acknowledge_to(&self, next_offset: i64) {
+        self.acknowledged_to
             .fetch_max(next_offset.min(self.end()), Ordering::AcqRel);
     }
 
-    /// Every record of the run before this offset is handled.
-    pub(super) fn done(&self) -> i64 {
-        self.handled_to.load(Ordering::Acquire)
+    /// Every record of the run before this offset is acknowledged.
+    pub(super) fn acknowledged_to(&self) -> i64 {
+        self.acknowledged_to.load(Ordering::Acquire)
     }
 
-    fn is_handled(&self) -> bool {
-        self.done() >= self.end()
+    fn is_acknowledged(&self) -> bool {
+        self.acknowledged_to() >= self.end()
     }
 
     fn is_in_hand(&self) -> bool {
-        !self.is_handled() && !self.idle.load(Ordering::Acquire)
+        !self.is_acknowledged() && !self.idle.load(Ordering::Acquire)
     }
 
-    /// Whether a reader is at work on it.
+    /// With `true`, no reader has it in hand any more.
     pub(super) fn set_idle(&self, idle: bool) {
         self.idle.store(idle, Ordering::Release);
     }
@@ -84,14 +84,15 @@ impl Run {
     }
 }
 
-/// The partitions that we have and how far each is handled.
+/// The assigned partitions and how far each is acknowledged.
 #[derive(Default)]
 pub(super) struct Progress {
     partitions: Mutex<HashMap<TopicPartition, Tracked>>,
-    /// What readers have dropped; acknowledged as soon as the same reader reads on.
+    /// What readers have dropped. A reader's next read acknowledges it.
     released: Mutex<Vec<Released>>,
-    settled: Condvar,
-    waiting: AtomicUsize,
+    changed: Condvar,
+    /// Threads that wait for `changed`.
+    waiters: AtomicUsize,
 }
 
 /// Records up to an offset that a reader has dropped.
@@ -103,9 +104,9 @@ struct Released {
 
 #[derive(Default)]
 struct Tracked {
-    /// In the order in which they were handed out, the first of them not handled to its end.
+    /// In the order of their offsets; the first is not acknowledged to its end.
     runs: VecDeque<Arc<Run>>,
-    handled: Option<Place>,
+    acknowledged: Option<Place>,
     stored: Option<Place>,
 }
 
@@ -118,32 +119,32 @@ struct Place {
 impl Tracked {
     fn advance(&mut self) {
         while let Some(run) = self.runs.front() {
-            let done = run.done();
-            if done > run.first {
-                self.handled = Some(Place {
-                    next_offset: done,
+            let next_offset = run.acknowledged_to();
+            if next_offset > run.first {
+                self.acknowledged = Some(Place {
+                    next_offset,
                     leader_epoch: run.leader_epoch,
                 });
             }
-            if done < run.end() {
+            if next_offset < run.end() {
                 break;
             }
             self.runs.pop_front();
         }
         if self.runs.len() > MANY_RUNS {
-            self.join_handled();
+            self.join_acknowledged();
         }
     }
 
-    /// Makes one of handled neighbours that wait behind a run which is not, so that the list stays
+    /// Joins acknowledged neighbours behind a run that is not acknowledged, so that the list stays
     /// short however long that takes.
-    fn join_handled(&mut self) {
+    fn join_acknowledged(&mut self) {
         let mut joined: VecDeque<Arc<Run>> = VecDeque::new();
         for run in self.runs.drain(..) {
             match joined.back_mut() {
-                Some(last) if last.is_handled() && run.is_handled() => {
+                Some(last) if last.is_acknowledged() && run.is_acknowledged() => {
                     let both = Run::new(last.first, run.end(), run.leader_epoch);
-                    both.handled_to(run.end());
+                    both.acknowledge_to(run.end());
                     *last = Arc::new(both);
                 }
                 _ => joined.push_back(run),
@@ -154,13 +155,13 @@ impl Tracked {
 }
 
 impl Progress {
-    /// These partitions are ours from now on; nothing of them is in hand.
+    /// Begins with these partitions; nothing of them is in hand.
     pub(super) fn assigned(&self, partitions: impl IntoIterator<Item = TopicPartition>) {
         let mut tracked = self.partitions.lock();
         tracked.extend(partitions.into_iter().map(|p| (p, Tracked::default())));
     }
 
-    /// These partitions are no longer ours; what is in hand of them counts no more.
+    /// Forgets these partitions, and the runs of them that are in hand.
     pub(super) fn revoked<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) {
         let mut tracked = self.partitions.lock();
         for partition in partitions {
@@ -168,7 +169,7 @@ impl Progress {
         }
     }
 
-    /// Reading goes on elsewhere in a partition: what is in hand of it counts no more.
+    /// Reading goes on elsewhere in a partition: forgets the runs of it that are in hand.
     pub(super) fn sought(&self, partition: &TopicPartition) {
         if let Some(tracked) = self.partitions.lock().get_mut(partition) {
             *tracked = Tracked::default();
@@ -181,14 +182,14 @@ impl Progress {
         partitions
     }
 
-    /// Records were handed out, behind those handed out before.
-    pub(super) fn handed_out(&self, partition: &TopicPartition, run: &Arc<Run>) {
+    /// Adds a run that a batch returns, behind those before it.
+    pub(super) fn track(&self, partition: &TopicPartition, run: &Arc<Run>) {
         if let Some(tracked) = self.partitions.lock().get_mut(partition) {
             tracked.runs.push_back(Arc::clone(run));
         }
     }
 
-    /// Whether a run is of a partition that is ours, and was not left by a seek.
+    /// Whether a run is of an assigned partition, and no seek has left it.
     pub(super) fn is_tracked(&self, partition: &TopicPartition, run: &Arc<Run>) -> bool {
         let tracked = self.partitions.lock();
         tracked
@@ -196,8 +197,8 @@ impl Progress {
             .is_some_and(|tracked| tracked.runs.iter().any(|one| Arc::ptr_eq(one, run)))
     }
 
-    /// Cuts a run behind `end`, and gives the part that begins with `first`. Between them there may be
-    /// offsets without a record.
+    /// Splits a run at `end`, and returns the rest, which begins with `first`. Between them there may
+    /// be offsets without a record.
     pub(super) fn split(
         &self,
         partition: &TopicPartition,
@@ -214,9 +215,8 @@ impl Progress {
         Some(behind)
     }
 
-    /// A reader has dropped these records of runs, up to an offset each. Whether it has processed
-    /// them shows when it reads on.
-    pub(super) fn released(
+    /// A reader has dropped these runs, each up to an offset. They count as processed when it reads on.
+    pub(super) fn release(
         &self,
         reader: &ReaderId,
         runs: impl IntoIterator<Item = (Arc<Run>, i64)>,
@@ -233,7 +233,7 @@ impl Progress {
     }
 
     /// Acknowledges what this reader has dropped so far.
-    pub(super) fn confirm(&self, reader: &ReaderId) {
+    pub(super) fn acknowledge_released(&self, reader: &ReaderId) {
         let mut released = self.released.lock();
         if released.is_empty() {
             return;
@@ -242,42 +242,43 @@ impl Progress {
         released.retain(|one| {
             let same = one.reader.is(reader);
             if same {
-                one.run.handled_to(one.next_offset);
+                one.run.acknowledge_to(one.next_offset);
             }
             !same
         });
-        let confirmed = released.len() < before;
+        let any = released.len() < before;
         drop(released);
-        if confirmed {
+        if any {
             self.notify();
         }
     }
 
-    /// These runs are handled.
-    pub(super) fn handled<'a>(&self, runs: impl IntoIterator<Item = &'a Arc<Run>>) {
+    /// Acknowledges these runs.
+    pub(super) fn acknowledge<'a>(&self, runs: impl IntoIterator<Item = &'a Arc<Run>>) {
         for run in runs {
-            run.handled_to(run.end());
+            run.acknowledge_to(run.end());
         }
         self.notify();
     }
 
-    /// Wakes who waits for runs to be handled.
+    /// Notifies a rebalance that waits for runs in hand.
     pub(super) fn notify(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            // With the lock, so that no one is between looking and waiting.
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            // Under the lock: no thread is between its look and its wait.
             let _partitions = self.partitions.lock();
-            self.settled.notify_all();
+            self.changed.notify_all();
         }
     }
 
-    /// Waits until nothing of these partitions is in hand, until `deadline`, or until `stop`.
-    pub(super) fn wait_until_handled(
+    /// Waits until nothing of these partitions is in hand, until `deadline`, or until `stop`. Returns
+    /// whether nothing is in hand.
+    pub(super) fn wait_until_processed(
         &self,
         partitions: &[TopicPartition],
-        deadline: Instant,
+        deadline: Deadline,
         stop: impl Fn() -> bool,
     ) -> bool {
-        let in_hand = |tracked: &mut MutexGuard<'_, HashMap<TopicPartition, Tracked>>| {
+        let in_hand = |tracked: &mut HashMap<TopicPartition, Tracked>| {
             partitions.iter().any(|partition| {
                 tracked.get_mut(partition).is_some_and(|tracked| {
                     tracked.advance();
@@ -285,87 +286,77 @@ impl Progress {
                 })
             })
         };
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.waiters.fetch_add(1, Ordering::SeqCst);
         let mut tracked = self.partitions.lock();
-        let mut handled = !in_hand(&mut tracked);
-        while !handled && !stop() {
+        let mut processed = !in_hand(&mut tracked);
+        while !processed && !stop() {
             let late;
-            (tracked, late) = self.settled.wait_until(tracked, deadline);
-            handled = !in_hand(&mut tracked);
+            (tracked, late) = self.changed.wait_for(tracked, deadline.remaining());
+            processed = !in_hand(&mut tracked);
             if late {
                 break;
             }
         }
         drop(tracked);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        handled
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        processed
     }
 
-    /// How far each partition is acknowledged of which every record handed out is.
-    pub(super) fn idle_places(&self) -> Vec<Position> {
-        let mut places = Vec::new();
-        for (partition, tracked) in &mut *self.partitions.lock() {
-            tracked.advance();
-            if tracked.runs.is_empty() {
-                places.extend(tracked.handled.map(|place| position(partition, place)));
-            }
-        }
-        places
+    /// The positions of partitions of which every returned record is acknowledged.
+    pub(super) fn idle_positions(&self) -> Vec<Position> {
+        self.positions(|tracked| {
+            let idle = tracked.runs.is_empty();
+            tracked.acknowledged.filter(|_| idle)
+        })
     }
 
-    /// There is no record in a partition up to `next_offset`. To be called while none is handed out.
+    /// There is no record in a partition before `next_offset`. Call it while no record is returned.
     pub(super) fn skip_to(&self, partition: &TopicPartition, next_offset: i64) {
         if let Some(tracked) = self.partitions.lock().get_mut(partition)
             && tracked.runs.is_empty()
-            && let Some(place) = &mut tracked.handled
+            && let Some(place) = &mut tracked.acknowledged
         {
             place.next_offset = place.next_offset.max(next_offset);
         }
     }
 
-    /// The places that moved since the last call.
+    /// The positions that moved since the last call.
     pub(super) fn take_unstored(&self) -> Vec<Position> {
-        let mut moved = Vec::new();
-        for (partition, tracked) in &mut *self.partitions.lock() {
-            tracked.advance();
-            if let Some(place) = tracked.handled
-                && tracked.stored != Some(place)
-            {
-                tracked.stored = Some(place);
-                moved.push(position(partition, place));
-            }
-        }
-        moved
+        self.positions(|tracked| {
+            let moved = tracked.acknowledged != tracked.stored;
+            tracked.stored = tracked.acknowledged;
+            tracked.acknowledged.filter(|_| moved)
+        })
     }
 
-    /// How far every partition is handled of which anything is.
-    pub(super) fn places(&self) -> Vec<Position> {
-        let mut places = Vec::new();
-        for (partition, tracked) in &mut *self.partitions.lock() {
-            tracked.advance();
-            places.extend(tracked.handled.map(|place| position(partition, place)));
-        }
-        places
+    /// The positions of partitions of which any record is acknowledged.
+    pub(super) fn acknowledged(&self) -> Vec<Position> {
+        self.positions(|tracked| tracked.acknowledged)
     }
 
-    /// For each partition the offset of the oldest record that is not handled, where it is known.
-    pub(super) fn oldest_unhandled(&self) -> Vec<(TopicPartition, i64)> {
-        let mut oldest = Vec::new();
+    /// The positions of the oldest records that are not acknowledged, where they are known.
+    pub(super) fn oldest_unacknowledged(&self) -> Vec<Position> {
+        self.positions(|tracked| {
+            let first = tracked.runs.front().map(|run| Place {
+                next_offset: run.first,
+                leader_epoch: run.leader_epoch,
+            });
+            tracked.acknowledged.or(first)
+        })
+    }
+
+    /// The place in each partition that `place` returns.
+    fn positions(&self, mut place: impl FnMut(&mut Tracked) -> Option<Place>) -> Vec<Position> {
+        let mut positions = Vec::new();
         for (partition, tracked) in &mut *self.partitions.lock() {
             tracked.advance();
-            let handled = tracked.handled.map(|place| place.next_offset);
-            let next = handled.or_else(|| tracked.runs.front().map(|run| run.first));
-            oldest.extend(next.map(|next| (partition.clone(), next)));
+            positions.extend(place(tracked).map(|place| Position {
+                partition: partition.clone(),
+                next_offset: place.next_offset,
+                leader_epoch: place.leader_epoch,
+            }));
         }
-        oldest
-    }
-}
-
-fn position(partition: &TopicPartition, place: Place) -> Position {
-    Position {
-        partition: partition.clone(),
-        next_offset: place.next_offset,
-        leader_epoch: place.leader_epoch,
+        positions
     }
 }
 
@@ -385,9 +376,9 @@ mod tests {
         progress
     }
 
-    fn hand_out(progress: &Progress, first: i64, end: i64) -> Arc<Run> {
+    fn returned(progress: &Progress, first: i64, end: i64) -> Arc<Run> {
         let run = Arc::new(Run::new(first, end, None));
-        progress.handed_out(&partition(), &run);
+        progress.track(&partition(), &run);
         run
     }
 
@@ -400,57 +391,57 @@ mod tests {
     #[test]
     fn an_offset_moves_only_over_runs_without_a_gap() {
         let progress = progress();
-        let runs = [(0, 100), (100, 180), (180, 300)].map(|(a, b)| hand_out(&progress, a, b));
-        progress.handled([&runs[0], &runs[2]]);
+        let runs = [(0, 100), (100, 180), (180, 300)].map(|(a, b)| returned(&progress, a, b));
+        progress.acknowledge([&runs[0], &runs[2]]);
         assert_eq!(unstored(&progress), Some(100));
         assert_eq!(unstored(&progress), None, "nothing moved since");
-        runs[1].handled_to(150);
+        runs[1].acknowledge_to(150);
         assert_eq!(unstored(&progress), Some(150));
-        progress.handled([&runs[1]]);
+        progress.acknowledge([&runs[1]]);
         assert_eq!(unstored(&progress), Some(300));
     }
 
     #[test]
-    fn a_dropped_batch_counts_when_its_own_reader_reads_on() {
+    fn a_dropped_batch_is_acknowledged_when_its_own_reader_reads_on() {
         let progress = progress();
         let (one, other) = (ReaderId::numbered(1), ReaderId::numbered(2));
-        progress.released(&one, [(hand_out(&progress, 5, 9), 9)]);
-        progress.confirm(&other);
+        progress.release(&one, [(returned(&progress, 5, 9), 9)]);
+        progress.acknowledge_released(&other);
         assert_eq!(unstored(&progress), None);
-        progress.confirm(&one);
+        progress.acknowledge_released(&one);
         assert_eq!(unstored(&progress), Some(9));
     }
 
     #[test]
     fn the_rest_of_a_run_is_acknowledged_by_itself() {
         let progress = progress();
-        let run = hand_out(&progress, 0, 10);
+        let run = returned(&progress, 0, 10);
         let rest = progress.split(&partition(), &run, 3, 4).unwrap();
-        progress.handled([&rest]);
+        progress.acknowledge([&rest]);
         assert_eq!(unstored(&progress), None);
-        run.handled_to(3);
+        run.acknowledge_to(3);
         assert_eq!(unstored(&progress), Some(10));
         assert!(
             progress.split(&partition(), &rest, 5, 5).is_none(),
-            "all done"
+            "all acknowledged"
         );
     }
 
     #[test]
-    fn a_rebalance_does_not_wait_for_what_no_reader_works_on() {
+    fn a_rebalance_does_not_wait_for_what_no_reader_has_in_hand() {
         let progress = progress();
-        hand_out(&progress, 0, 10).set_idle(true);
-        let far = Instant::now() + Duration::from_secs(60);
-        assert!(progress.wait_until_handled(&[partition()], far, || false));
+        returned(&progress, 0, 10).set_idle(true);
+        let far = Deadline::after(Duration::from_secs(60));
+        assert!(progress.wait_until_processed(&[partition()], far, || false));
     }
 
     #[test]
-    fn a_run_that_is_never_handled_holds_the_offset_and_little_memory() {
+    fn a_run_that_is_never_acknowledged_holds_the_offset_and_little_memory() {
         let progress = progress();
-        hand_out(&progress, 0, 10);
+        returned(&progress, 0, 10);
         for first in (10..100_000).step_by(10) {
-            let run = hand_out(&progress, first, first + 10);
-            progress.handled([&run]);
+            let run = returned(&progress, first, first + 10);
+            progress.acknowledge([&run]);
             assert_eq!(unstored(&progress), None);
         }
         let tracked = progress.partitions.lock();
@@ -458,33 +449,34 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_a_partition_that_was_given_up_or_left_count_no_more() {
+    fn runs_of_a_partition_that_was_revoked_or_sought_are_forgotten() {
         let progress = progress();
-        let before = hand_out(&progress, 0, 10);
+        let before = returned(&progress, 0, 10);
         progress.sought(&partition());
-        let after = hand_out(&progress, 50, 60);
-        progress.handled([&before]);
+        let after = returned(&progress, 50, 60);
+        progress.acknowledge([&before]);
         assert_eq!(unstored(&progress), None);
-        progress.handled([&after]);
+        progress.acknowledge([&after]);
         assert_eq!(unstored(&progress), Some(60));
         progress.revoked([&partition()]);
         assert_eq!(unstored(&progress), None);
-        assert!(progress.places().is_empty());
+        assert!(progress.acknowledged().is_empty());
     }
 
     #[test]
     fn a_rebalance_waits_for_what_is_in_hand() {
         let progress = progress();
-        let run = hand_out(&progress, 0, 10);
-        let soon = || Instant::now() + Duration::from_millis(20);
-        let far = Instant::now() + Duration::from_secs(60);
-        assert!(!progress.wait_until_handled(&[partition()], soon(), || false));
-        assert!(!progress.wait_until_handled(&[partition()], far, || true));
+        let run = returned(&progress, 0, 10);
+        let soon = || Deadline::after(Duration::from_millis(20));
+        let far = Deadline::after(Duration::from_secs(60));
+        assert!(!progress.wait_until_processed(&[partition()], soon(), || false));
+        assert!(!progress.wait_until_processed(&[partition()], far, || true));
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| progress.wait_until_handled(&[partition()], far, || false));
+            let waits =
+                scope.spawn(|| progress.wait_until_processed(&[partition()], far, || false));
             let reader = ReaderId::current();
-            progress.released(&reader, [(run, 10)]);
-            progress.confirm(&reader);
+            progress.release(&reader, [(run, 10)]);
+            progress.acknowledge_released(&reader);
             assert!(waits.join().unwrap());
         });
     }

@@ -1,12 +1,12 @@
-//! Who reads: the thread or task that received records.
+//! The thread or task that reads.
 
 use std::task::Waker;
 use std::thread::ThreadId;
 
-/// One of the readers that share a consumer. Reading on acknowledges only what the same reader
-/// received before.
+/// One of the readers that share a consumer. A reader's next read acknowledges what that reader
+/// received and dropped before.
 ///
-/// For a blocking call it is the calling thread, for an asynchronous one the task. Other languages
+/// A blocking call's reader is the calling thread, an asynchronous call's is the task. Other languages
 /// number their own tasks.
 #[derive(Debug, Clone)]
 pub struct ReaderId(Id);
@@ -22,7 +22,7 @@ enum Id {
 }
 
 impl ReaderId {
-    /// The tokio task or, outside of one, the thread that this is called in.
+    /// The calling tokio task or, outside of one, the calling thread.
     pub fn current() -> Self {
         ReaderId(match tokio::task::try_id() {
             Some(task) => Id::Task(task),
@@ -30,7 +30,7 @@ impl ReaderId {
         })
     }
 
-    /// A reader that the caller keeps apart from the others of this thread by a number.
+    /// The calling thread's reader of this number: for several readers in one thread.
     pub fn numbered(number: u64) -> Self {
         ReaderId(Id::Numbered(std::thread::current().id(), number))
     }
@@ -48,8 +48,8 @@ impl ReaderId {
             (Id::Thread(one), Id::Thread(other)) => one == other,
             (Id::Task(one), Id::Task(other)) => one == other,
             (Id::Polled(_, one), Id::Polled(_, other)) => one.will_wake(other),
-            // What tokio blocks on, such as an asynchronous `main`, speaks for its thread where it
-            // calls what is not asynchronous.
+            // A future that tokio blocks on, such as an asynchronous `main`, is its thread's reader
+            // in a blocking call.
             (Id::Polled(one, _), Id::Thread(other)) => {
                 one == other && tokio::runtime::Handle::try_current().is_ok()
             }
@@ -60,8 +60,8 @@ impl ReaderId {
         }
     }
 
-    /// Whether this reader is at work in the calling thread. A batch that is dropped elsewhere may
-    /// have been dropped by a failure that its reader does not see.
+    /// Whether this reader runs in the calling thread now. A batch that is dropped elsewhere may have
+    /// been dropped by a failure that its reader does not see.
     pub(super) fn is_here(&self) -> bool {
         match &self.0 {
             Id::Thread(thread) | Id::Polled(thread, _) => {

@@ -1,4 +1,4 @@
-//! At which offsets reading starts in partitions that were just given to us.
+//! At which offsets reading starts in partitions that were just assigned.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use crate::Result;
 use crate::config::{ConsumerSettings, StartPosition};
 use crate::kafka::{Handle, PartitionEntry, PartitionList, logical};
 
-/// "Timestamps" that stand for a place (KIP-79).
+/// "Timestamps" that mean an end of the partition (KIP-79).
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 
-/// Where a consumer is to start: as its settings say, and in these partitions at these offsets.
+/// Where a consumer starts: by its settings and, in some partitions, at given offsets.
 pub(super) struct Starts<'a> {
     pub(super) settings: &'a ConsumerSettings,
     pub(super) given: &'a Offsets,
@@ -25,7 +25,7 @@ impl Starts<'_> {
         !self.started.contains(&TopicPartition::from(*entry))
     }
 
-    /// The offset that was given for a partition; the last one, where there are several.
+    /// The offset given for a partition; of several, the last.
     fn given(&self, entry: &PartitionEntry<'_>) -> Option<i64> {
         let here = |position: &&Position| {
             let TopicPartition { topic, partition } = &position.partition;
@@ -37,8 +37,8 @@ impl Starts<'_> {
             .map(|position| position.next_offset)
     }
 
-    /// Whether a partition starts without a look at what is committed.
-    fn is_anew(&self, entry: &PartitionEntry<'_>) -> bool {
+    /// Whether a partition starts without regard to committed offsets.
+    fn is_fresh(&self, entry: &PartitionEntry<'_>) -> bool {
         let settings = self.settings;
         settings.standalone || settings.ignore_committed && self.is_first_time(entry)
     }
@@ -47,8 +47,8 @@ impl Starts<'_> {
 /// Sets the offsets to start at. Partitions that the consumer had before go on where the group has
 /// committed, as do all unless committed offsets are to be ignored or an offset was given.
 ///
-/// Fails where the brokers do not answer within `timeout`; to be tried again then, since starting
-/// anywhere else could lose records.
+/// Fails where the brokers do not answer within `timeout`. Retry then: to start anywhere else could
+/// lose records.
 pub(super) fn resolve(
     handle: &Handle,
     wanted: &Starts<'_>,
@@ -57,15 +57,16 @@ pub(super) fn resolve(
 ) -> Result<()> {
     let start = wanted.settings.start;
     let given = select(list, |entry| wanted.given(entry).is_some());
-    let anew = |entry: &PartitionEntry<'_>| wanted.given(entry).is_none() && wanted.is_anew(entry);
+    let is_fresh =
+        |entry: &PartitionEntry<'_>| wanted.given(entry).is_none() && wanted.is_fresh(entry);
     let fresh: HashSet<TopicPartition> = match start {
         // `auto.offset.reset` does it where nothing is committed.
-        StartPosition::Earliest | StartPosition::Latest => select(list, anew),
+        StartPosition::Earliest | StartPosition::Latest => select(list, is_fresh),
         StartPosition::Offset(_) | StartPosition::TimestampMs(_) => {
-            let mut fresh = select(list, anew);
+            let mut fresh = select(list, is_fresh);
             let mut committed = PartitionList::new();
             let goes_on =
-                |entry: &PartitionEntry<'_>| wanted.given(entry).is_none() && !anew(entry);
+                |entry: &PartitionEntry<'_>| wanted.given(entry).is_none() && !is_fresh(entry);
             for entry in list.iter().filter(goes_on) {
                 committed.push(entry.topic, entry.partition, logical::STORED, None);
             }
@@ -142,8 +143,8 @@ pub(super) fn at_the_beginning(
         return Ok(());
     }
     handle.committed(&mut committed, timeout)?;
-    let anew = |entry: &PartitionEntry<'_>| entry.offset < 0 || wanted.is_anew(entry);
-    let beginning = select(&committed, anew);
+    let is_fresh = |entry: &PartitionEntry<'_>| entry.offset < 0 || wanted.is_fresh(entry);
+    let beginning = select(&committed, is_fresh);
     list.set_offsets(|entry| {
         if beginning.contains(&TopicPartition::from(entry)) {
             logical::BEGINNING

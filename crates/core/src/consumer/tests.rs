@@ -1,14 +1,18 @@
 //! The consumer against the in-process broker. What only a real cluster can show (KIP-848, starts
 //! at a time, access rights) is tested on one, in the workspace's `tests/`.
 
+mod acknowledging;
 mod failures;
 mod groups;
-mod handled;
+mod parts;
 mod reading;
+mod returning;
 mod schemas;
 mod starts;
+mod streams;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::{Batch, EventConsumer, EventConsumerBuilder};
@@ -28,7 +32,7 @@ pub(super) fn broker() -> Broker {
 }
 
 /// A consumer of [`TOPIC`]. The in-process broker answers a rebalance when the session timeout has
-/// passed, whoever has joined by then, so that is short.
+/// passed, with the members that have joined by then, so that is short.
 pub(super) fn builder(broker: &Broker, group: &str) -> EventConsumerBuilder {
     EventConsumer::builder()
         .connection(
@@ -74,7 +78,7 @@ pub(super) fn write_values(
 ) {
     let producer = EventProducer::builder()
         .connection(broker.connection())
-        // In one batch: an idempotent producer's first record of a partition goes alone.
+        // In one batch: an idempotent producer's first record of a partition is a batch of its own.
         .producer(ProducerSettings::default().idempotence(false))
         .build()
         .unwrap();
@@ -94,6 +98,23 @@ pub(super) fn write(broker: &Broker, partition: i32, latencies: impl IntoIterato
         .into_iter()
         .map(|latency_ms| value(&event(latency_ms)));
     write_values(broker, TOPIC, partition, values);
+}
+
+/// A consumer of partition 0 with these events.
+pub(super) fn reading(latencies: Range<i64>) -> (Broker, EventConsumer) {
+    reading_with(latencies, |settings| settings)
+}
+
+/// As [`reading`], with settings of its own.
+pub(super) fn reading_with(
+    latencies: Range<i64>,
+    set: impl FnOnce(ConsumerSettings) -> ConsumerSettings,
+) -> (Broker, EventConsumer) {
+    let broker = broker();
+    write(&broker, 0, latencies);
+    let settings = set(settings(&broker, "g"));
+    let consumer = builder(&broker, "g").consumer(settings).build().unwrap();
+    (broker, consumer)
 }
 
 pub(super) fn next(consumer: &EventConsumer) -> Batch {
@@ -116,6 +137,18 @@ pub(super) fn read(consumer: &EventConsumer, count: usize) -> BTreeMap<i32, Vec<
     latencies
 }
 
+/// The error that reading meets before any record.
+pub(super) fn error(consumer: &EventConsumer) -> crate::Error {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match consumer.next_batch(Duration::from_millis(200)) {
+            Err(error) => return error,
+            Ok(None) => assert!(Instant::now() < deadline, "no error"),
+            Ok(Some(batch)) => panic!("{batch:?}"),
+        }
+    }
+}
+
 /// Waits until `condition` holds.
 pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
@@ -123,6 +156,30 @@ pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Waits until at least so many records are buffered. librdkafka counts what is no record, too.
+pub(super) fn has_buffered(consumer: &EventConsumer, records: usize) {
+    until("the records", || consumer.buffered_records() >= records);
+}
+
+/// How far the one partition with records is acknowledged.
+pub(super) fn acknowledged(consumer: &EventConsumer) -> Option<i64> {
+    let positions = consumer.handled();
+    assert!(positions.iter().len() <= 1);
+    positions.iter().next().map(|position| position.next_offset)
+}
+
+/// Waits until the group has committed these offsets of partitions.
+pub(super) fn is_committed(broker: &Broker, expected: &[(i32, i64)]) {
+    let expected = expected.iter().copied().collect();
+    until("the commit", || committed(broker, "g") == expected);
+}
+
+/// Closes the consumer, after which the group has committed these offsets of partitions.
+pub(super) fn close_and_expect(broker: &Broker, consumer: &EventConsumer, expected: &[(i32, i64)]) {
+    consumer.close(SOON).unwrap();
+    assert_eq!(committed(broker, "g"), expected.iter().copied().collect());
 }
 
 /// What the group has committed for the partitions of [`TOPIC`].

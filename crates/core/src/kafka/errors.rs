@@ -1,11 +1,17 @@
-//! librdkafka's and the brokers' error codes as our kinds.
+//! librdkafka's and the brokers' error codes as kinds of [`Error`].
+
+use std::time::Duration;
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 use crate::{Error, ErrorKind};
 
-/// What a caller can do about a librdkafka or broker error code.
+/// How long a broker may reject a login before that counts as an error: one that is just starting
+/// rejects for a moment what it accepts later.
+pub(crate) const REFUSED_LOGIN_GRACE: Duration = Duration::from_secs(2);
+
+/// The kind of a librdkafka or broker error code.
 pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
     use RDKafkaErrorCode as Code;
     match code {
@@ -67,7 +73,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
     }
 }
 
-/// The error of `code`; `doing` says what was being done, as in "deliver a record".
+/// The error of `code`; `doing` is the operation, such as "deliver a record".
 pub(crate) fn broker_error(code: RDKafkaRespErr, doing: &str) -> Error {
     let known = RDKafkaErrorCode::from(code);
     let kind = kind_of(known);
@@ -85,11 +91,11 @@ pub(crate) fn named(code: RDKafkaRespErr) -> (i32, &'static str) {
     (code as i32, name.to_str().unwrap_or("_UNKNOWN"))
 }
 
-/// The error of a code about the whole client, with librdkafka's sentence about it.
+/// The error of a code about the whole client, with librdkafka's message.
 ///
-/// In TLS 1.3 a broker looks at our certificate after the handshake is over for us, so librdkafka
-/// takes its refusal for a broken connection: only the alert in the sentence tells (RFC 8446,
-/// section 6.2; 80, `internal_error`, is about the broker itself).
+/// In TLS 1.3 a broker verifies our certificate after our side of the handshake, so librdkafka reports
+/// a rejection as a broken connection: only the alert in its message tells (RFC 8446, section 6.2; 80,
+/// `internal_error`, is about the broker itself).
 pub(crate) fn client_error(code: RDKafkaErrorCode, reason: &str) -> Error {
     let refused = reason.contains("SSL alert number") && !reason.contains("SSL alert number 80");
     let kind = match kind_of(code) {
@@ -99,28 +105,28 @@ pub(crate) fn client_error(code: RDKafkaErrorCode, reason: &str) -> Error {
     Error::new(kind, format!("{reason}{}", advice(code)))
 }
 
-/// librdkafka's own sentence for a code.
+/// librdkafka's message for a code.
 fn describe(code: RDKafkaRespErr) -> String {
     // SAFETY: rd_kafka_err2str gives a static, NUL-terminated string for every code.
     let text = unsafe { std::ffi::CStr::from_ptr(sys::rd_kafka_err2str(code)) };
     text.to_string_lossy().into_owned()
 }
 
-/// What to do, where librdkafka's sentence leaves it open.
+/// What to do, if librdkafka's message does not say.
 fn advice(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {
         Code::UnknownTopic | Code::UnknownTopicOrPartition => {
-            "; create the topic (`carbon-events topics apply`) or mend its name"
+            "; create the topic (`carbon-events topics apply`) or correct its name"
         }
         Code::MessageSizeTooLarge => {
             "; make the record smaller or raise the topic's max.message.bytes"
         }
-        Code::TopicAuthorizationFailed => "; ask for access to the topic",
-        Code::GroupAuthorizationFailed => "; ask for access to the consumer group",
+        Code::TopicAuthorizationFailed => "; grant access to the topic",
+        Code::GroupAuthorizationFailed => "; grant access to the consumer group",
         Code::SSL => "; check the CA, the client certificate and its key",
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            "; fewer replicas are in sync than min.insync.replicas asks for"
+            "; fewer replicas are in sync than min.insync.replicas requires"
         }
         _ => "",
     }
@@ -131,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_refused_after_the_handshake_is_no_broken_connection() {
+    fn a_certificate_rejected_after_the_handshake_is_an_authentication_error() {
         let kind = |reason| client_error(RDKafkaErrorCode::BrokerTransportFailure, reason).kind();
         let alert = "Receive failed: SSL routines::tlsv13 alert certificate required: SSL alert \
                      number 116 (after 1ms in state APIVERSION_QUERY)";
@@ -142,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_code_becomes_a_kind_and_a_sentence_that_says_what_to_do() {
+    fn an_error_code_becomes_a_kind_and_a_message_that_says_what_to_do() {
         let error = broker_error(
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
             "deliver a record",

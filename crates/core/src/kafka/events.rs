@@ -1,6 +1,5 @@
-//! Events of a client: its logs and errors go to `tracing` and into [`Health`], token requests to
-//! the caller's token provider, delivery reports to the producer, and rebalances and answers to
-//! commits to the consumer.
+//! Events of a client: logs and errors go to `tracing` and to [`Health`], token requests to the token
+//! provider, delivery reports to the producer, rebalances and commit results to the consumer.
 
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,17 +18,17 @@ use crate::config::TokenProvider;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind};
 
-/// The last thing that went wrong with the whole client (not with one record), until the brokers
-/// answer again: what a deadline that passes meanwhile is blamed on.
+/// The last error of the whole client (not of one record), until the brokers answer again: the likely
+/// cause of a timeout meanwhile.
 #[derive(Default)]
 pub(crate) struct Health {
     last_error: Mutex<Option<Error>>,
-    /// What was warned of lately, and when.
+    /// Recent warnings and their times.
     warned: Mutex<Vec<(String, Instant)>>,
 }
 
-/// How long the same trouble is not warned of again: librdkafka tells of a broker that is away with
-/// each attempt to reach it.
+/// How long the same error is not logged again: librdkafka reports an unreachable broker with each
+/// attempt.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl Health {
@@ -45,7 +44,7 @@ impl Health {
         }
     }
 
-    /// "All brokers are down" says less than the refused certificate that came before it.
+    /// "All brokers are down" is less specific than the rejected certificate before it.
     fn note(&self, error: Error) {
         let mut last = self.last_error.lock();
         let telling = |error: &Error| error.kind() != ErrorKind::Unavailable;
@@ -54,9 +53,9 @@ impl Health {
         }
     }
 
-    /// Whether a client's error is worth a warning: nobody was warned of the same one lately.
+    /// Whether to log a client's error: not if the same one was logged recently.
     fn is_news(&self, reason: &str, now: Instant) -> bool {
-        // What comes behind it is how long the attempt took and how many were like it.
+        // The rest is the duration and the number of attempts.
         let trouble = reason.split(" (after ").next().unwrap_or(reason);
         let mut warned = self.warned.lock();
         warned.retain(|(_, at)| now.duration_since(*at) < WARN_EVERY);
@@ -67,9 +66,8 @@ impl Health {
         is_news
     }
 
-    /// `error` with its real cause, where it is a deadline that passed or a connection that failed
-    /// while the client was in trouble: a refused certificate reads as `Authentication`, not as
-    /// `Timeout` or `Unavailable`.
+    /// `error`, or the client's own error if that explains a timeout or a failed connection: a rejected
+    /// certificate is reported as `Authentication`, not as `Timeout` or `Unavailable`.
     pub(crate) fn explain(&self, error: Error) -> Error {
         if !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) {
             return error;
@@ -100,18 +98,18 @@ pub(crate) enum Rebalance {
     Revoke(PartitionList),
 }
 
-/// The answer to a commit.
+/// The result of a commit.
 pub(crate) struct Commit {
     pub(crate) offsets: PartitionList,
     /// The first error, of the request or of a partition.
     pub(crate) outcome: crate::Result<()>,
 }
 
-/// An error that is about the client, not about one record.
+/// An error of the client, not of one record.
 pub(crate) struct ClientError {
     pub(crate) code: RDKafkaErrorCode,
     pub(crate) reason: String,
-    /// Whether the client does nothing more.
+    /// Whether the client can no longer be used.
     pub(crate) is_fatal: bool,
 }
 
@@ -122,13 +120,13 @@ pub(crate) struct Event {
 
 impl Event {
     /// # Safety
-    /// `ptr` is null or an event that nobody else destroys.
+    /// `ptr` is null or an event owned by the caller.
     pub(super) unsafe fn from_ptr(ptr: *mut RDKafkaEvent) -> Option<Event> {
         NonNull::new(ptr).map(|ptr| Event { ptr })
     }
 
-    /// Gives the delivery reports of this event to `reports` (reusing its memory) and returns
-    /// whether it was a delivery event. They are valid until the event is dropped.
+    /// Writes the delivery reports of this event to `reports` (reusing its memory) and returns whether it
+    /// was a delivery event. They are valid until the event is dropped.
     pub(crate) fn delivery_reports<'event>(
         &'event self,
         reports: &mut Vec<&'event RDKafkaMessage>,
@@ -152,7 +150,7 @@ impl Event {
         true
     }
 
-    /// The change of the consumer's partitions that this event announces.
+    /// The change of the consumer's partitions, if this event is one.
     pub(crate) fn rebalance(&self) -> Option<Rebalance> {
         let event = self.ptr.as_ptr();
         // SAFETY: the event is live, and the list that it gives lives as long.
@@ -169,7 +167,7 @@ impl Event {
         }
     }
 
-    /// The answer to a commit of offsets.
+    /// The result of a commit, if this event is one.
     pub(crate) fn commit(&self) -> Option<Commit> {
         let event = self.ptr.as_ptr();
         // SAFETY: the event is live, and the list that it gives lives as long.

@@ -223,7 +223,7 @@ fn each_partition(list: &PartitionList) -> Result<()> {
 }
 
 /// # Safety
-/// `error` is null or an error that nobody else destroys.
+/// `error` is null or an error owned by the caller.
 unsafe fn take_error(error: *mut sys::rd_kafka_error_t, doing: &str) -> Result<()> {
     if error.is_null() {
         return Ok(());

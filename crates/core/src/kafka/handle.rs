@@ -19,15 +19,15 @@ use crate::{Error, ErrorKind, Result, fork};
 /// A librdkafka client instance. librdkafka's functions on it are thread-safe.
 pub(crate) struct Handle {
     instance: ManuallyDrop<Instance>,
-    /// A consumer may be dropped with its last record, by any thread: destroying it takes as long as
-    /// a broker that does not answer.
+    /// A consumer may be dropped with its last record, by any thread, and destroying it can take as
+    /// long as an unresponsive broker.
     drops_behind: bool,
 }
 
-/// Destroyed when it is dropped, which waits for librdkafka's threads.
+/// Destroyed on drop, which waits for librdkafka's threads.
 struct Instance {
     ptr: NonNull<RDKafka>,
-    /// librdkafka's threads use it until the end.
+    /// Used by librdkafka's threads until they end.
     #[cfg(unix)]
     lookups: Box<super::resolve::Lookups>,
     _files: Option<Box<super::tls::Files>>,
@@ -58,7 +58,7 @@ impl Handle {
     }
 
     fn new(config: &ClientConfig, kind: RDKafkaType, events: i32) -> Result<Arc<Handle>> {
-        // OpenSSL and librdkafka hold locks of their own meanwhile.
+        // OpenSSL and librdkafka hold their own locks meanwhile.
         let _undisturbed = fork::undisturbed();
         let native = config
             .create_native_config()
@@ -113,14 +113,14 @@ impl Handle {
         self.instance.ptr.as_ptr()
     }
 
-    /// Waits for librdkafka's threads to end here, where this is the last owner.
+    /// Waits on this thread for librdkafka's threads to end, if this is the last owner.
     pub(crate) fn destroy_here(self: Arc<Self>) {
         if let Some(mut handle) = Arc::into_inner(self) {
             handle.drops_behind = false;
         }
     }
 
-    /// Keeps the client's threads from waiting for a name server: before its end.
+    /// Stops the client's threads from waiting for a name server, before it is destroyed.
     pub(crate) fn give_up_lookups(&self) {
         #[cfg(unix)]
         self.instance.lookups.give_up();
@@ -138,7 +138,7 @@ impl Handle {
         self.queue(unsafe { sys::rd_kafka_queue_get_consumer(self.ptr()) })
     }
 
-    /// A queue of one's own.
+    /// A new queue.
     pub(crate) fn new_queue(self: &Arc<Self>) -> Queue {
         // SAFETY: the instance is live, and gives a queue of which we have the only reference.
         self.queue(unsafe { sys::rd_kafka_queue_new(self.ptr()) })
@@ -160,7 +160,7 @@ impl Drop for Handle {
         let instance = unsafe { ManuallyDrop::take(&mut self.instance) };
         if self.drops_behind {
             let thread = std::thread::Builder::new().name("carbon-events-destroy".to_owned());
-            // Where no thread can be spawned, the closure is dropped, and the instance with it.
+            // If no thread can be spawned, the closure is dropped, and the instance with it.
             let _ = thread.spawn(move || drop(instance));
         }
     }
@@ -193,7 +193,7 @@ impl TopicHandle {
         let refused = || {
             Error::new(
                 ErrorKind::UnknownTopic,
-                "this is no name for a topic: 1 to 249 of A-Z a-z 0-9 . _ -",
+                "this is not a topic name: 1 to 249 of A-Z a-z 0-9 . _ -",
             )
             .with("topic", name)
         };
@@ -225,7 +225,7 @@ impl Drop for TopicHandle {
     }
 }
 
-/// What is called when something arrives in an empty queue.
+/// Called when an event arrives in an empty queue.
 type Arrival = Box<dyn Fn() + Send + Sync>;
 
 /// A queue of a client.
@@ -242,10 +242,9 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl Queue {
-    /// Has `arrival` called whenever something arrives in this queue while it is empty.
+    /// Calls `arrival` whenever an event arrives in this queue while it is empty.
     ///
-    /// It is called on librdkafka's threads with the queue locked, so it must be short and touch
-    /// no queue.
+    /// librdkafka's threads call it with the queue locked, so it must be short and use no queue.
     pub(crate) fn on_arrival(&mut self, arrival: impl Fn() + Send + Sync + 'static) {
         let arrival: Box<Arrival> = Box::new(Box::new(arrival));
         let opaque = std::ptr::from_ref::<Arrival>(&arrival).cast_mut().cast();
@@ -269,7 +268,7 @@ impl Queue {
         unsafe { Event::from_ptr(sys::rd_kafka_queue_poll(self.ptr, millis(timeout))) }
     }
 
-    /// How many events or records wait in it.
+    /// How many events or records are in it.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: the queue is live.
         unsafe { sys::rd_kafka_queue_length(self.ptr) }
@@ -285,7 +284,7 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         // SAFETY: the reference that the getter gave us, released once. The callback is taken back
-        // under the queue's lock, under which it is called too: after that, nobody is in it.
+        // under the queue's lock, under which it is also called: no call is running after that.
         unsafe {
             if self.arrival.is_some() {
                 sys::rd_kafka_queue_cb_event_enable(self.ptr, None, std::ptr::null_mut());
@@ -299,6 +298,6 @@ impl Drop for Queue {
 unsafe extern "C" fn arrived(_: *mut RDKafka, opaque: *mut std::os::raw::c_void) {
     // SAFETY: `opaque` is what `on_arrival` passed, which lives until the callback is taken back.
     let arrival = unsafe { &*opaque.cast::<Arrival>() };
-    // A panic must not unwind into C. There is nobody to tell it to either.
+    // A panic must not unwind into C.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(arrival));
 }

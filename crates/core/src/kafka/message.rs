@@ -1,4 +1,4 @@
-//! Records that librdkafka fetched, still in its memory: nothing is copied until somebody asks.
+//! Fetched records in librdkafka's memory: nothing is copied until it is read.
 
 use std::ffi::CStr;
 use std::os::raw::c_char;
@@ -96,6 +96,16 @@ impl Messages {
             raw: unsafe { ptr.as_ref() },
             list: self,
         })
+    }
+
+    /// Asks the processor for the bytes of the record a few behind `index`: another core has written
+    /// them, and waiting for them would take as long as decoding them.
+    #[inline]
+    pub(crate) fn prefetch_from(&self, index: usize) {
+        const AHEAD: usize = 4;
+        if let Some(later) = self.get(index + AHEAD) {
+            prefetch(later.raw.payload.cast());
+        }
     }
 
     /// Keeps the messages for which `keep` says so, in their order.
@@ -222,12 +232,6 @@ impl<'list> Message<'list> {
             }
             Some((CStr::from_ptr(name).to_bytes(), bytes(value.cast(), size)))
         }
-    }
-
-    /// Asks the processor for the record's bytes, which another core has written.
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch(self.raw.payload.cast());
     }
 }
 

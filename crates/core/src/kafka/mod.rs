@@ -1,7 +1,7 @@
-//! librdkafka as the rest of the crate sees it: a handle, its events, and its errors as ours.
+//! librdkafka for the rest of the crate: handles, events and errors.
 //!
-//! Everything unsafe about librdkafka's C API that producer, consumer and admin share is here, so
-//! that they meet only owned handles, `Result`s and [`ErrorKind`](crate::ErrorKind)s.
+//! The unsafe code around librdkafka's C API that producer, consumer and admin share is here; they use
+//! owned handles, `Result`s and [`ErrorKind`](crate::ErrorKind)s.
 
 mod errors;
 mod events;
@@ -14,7 +14,7 @@ mod partitions;
 mod resolve;
 mod tls;
 
-pub(crate) use errors::{broker_error, client_error, kind_of};
+pub(crate) use errors::{REFUSED_LOGIN_GRACE, broker_error, client_error, kind_of};
 pub(crate) use events::{ClientError, Event, Health, Rebalance};
 pub(crate) use handle::{Handle, Queue, TopicHandle};
 pub(crate) use message::{FetchBuffer, Message, Messages, millis};

@@ -6,16 +6,16 @@ use std::ptr::NonNull;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
-/// Offsets that are no number but a place.
+/// Logical offsets.
 pub(crate) mod logical {
     use rdkafka_sys as sys;
 
     pub(crate) const BEGINNING: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
-    /// Where the group has committed, or else where `auto.offset.reset` says.
+    /// The group's committed offset, else `auto.offset.reset`.
     pub(crate) const STORED: i64 = sys::RD_KAFKA_OFFSET_STORED as i64;
 }
 
-/// A list of our own.
+/// An owned list.
 pub(crate) struct PartitionList {
     ptr: NonNull<sys::rd_kafka_topic_partition_list_t>,
 }
@@ -41,7 +41,7 @@ impl PartitionList {
         }
     }
 
-    /// A copy of a list that is somebody else's.
+    /// A copy of a borrowed list.
     ///
     /// # Safety
     /// `list` is null or a live list.
@@ -75,7 +75,7 @@ impl PartitionList {
         }
     }
 
-    /// Puts every offset through `change`.
+    /// Replaces every offset by `change` of it.
     pub(crate) fn set_offsets(&mut self, mut change: impl FnMut(PartitionEntry<'_>) -> i64) {
         for index in 0..self.len() {
             if let Some(entry) = self.get(index) {

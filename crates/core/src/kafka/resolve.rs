@@ -1,4 +1,4 @@
-//! Looking up brokers' addresses such that a fork does not interrupt it.
+//! Looks up brokers' addresses so that a fork cannot interrupt it.
 //!
 //! glibc's `getaddrinfo` holds a lock of its own while it asks which address families this host has
 //! (`AI_ADDRCONFIG`, which librdkafka sets). A child that is forked at that moment finds the lock
@@ -32,7 +32,7 @@ unsafe extern "C" {
     fn rd_kafka_conf_set_resolve_cb(conf: *mut RDKafkaConf, resolve: Option<Resolve>);
 }
 
-/// How often a lookup is asked whether anybody still waits for it.
+/// How often a lookup checks whether its caller still waits.
 const STEP: Duration = Duration::from_millis(20);
 
 /// The lookups of one client.
@@ -42,13 +42,13 @@ pub(super) struct Lookups {
 }
 
 impl Lookups {
-    /// Answers all lookups, also those under way: no name is found any more. A name server may take
-    /// its time, and a broker's thread that waits for it would keep the client from its end.
+    /// Fails all lookups, including those in progress: a broker's thread that waits for a slow name
+    /// server would delay the client's end.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::SeqCst);
     }
 
-    /// Has the client of this configuration look addresses up here.
+    /// Makes the client of this configuration look up addresses here.
     ///
     /// # Safety
     ///
@@ -62,7 +62,7 @@ impl Lookups {
         }
     }
 
-    /// What `getaddrinfo` says, from a thread of its own.
+    /// The result of `getaddrinfo`, called on a thread of its own.
     fn name(&self, lookup: Lookup) -> (c_int, *mut libc::addrinfo) {
         let (answer, answered) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("carbon-resolve".into());
@@ -103,12 +103,12 @@ impl Lookup {
             // SAFETY: the texts end in NUL, and the hints are librdkafka's, copied.
             unsafe { libc::getaddrinfo(node, service, &self.hints, &mut found) }
         };
-        // Nobody may be waiting any more: then it is freed.
+        // Freed if the caller no longer waits.
         let _ = answer.send((code, Found(found)));
     }
 }
 
-/// A result of `getaddrinfo` that nobody has taken.
+/// An owned result of `getaddrinfo`.
 struct Found(*mut libc::addrinfo);
 
 // SAFETY: it is the only pointer to its list.
@@ -123,7 +123,7 @@ impl Found {
 impl Drop for Found {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: `getaddrinfo` gave it, and nobody has taken it.
+            // SAFETY: `getaddrinfo` returned it, and it is freed once.
             unsafe { libc::freeaddrinfo(self.0) };
         }
     }
@@ -161,7 +161,7 @@ unsafe extern "C" fn resolve(
         service: service_text.map(CStr::to_owned),
         hints,
     });
-    // SAFETY: librdkafka gives room for the result.
+    // SAFETY: librdkafka passes a place for the result.
     unsafe { *result = found };
     code
 }

@@ -1,21 +1,21 @@
-//! Certificates, keys and authorities that are replaced on disk while a client runs.
+//! Certificates, keys and CA certificates that are replaced on disk while a client runs.
 //!
-//! librdkafka reads them once, when the client is created. A certificate that is renewed in place
-//! (cert-manager and Strimzi do that weeks before it ends) would not be used before a restart. Here
-//! they are looked at whenever a connection begins, and given to that connection where they have
-//! changed. Connections that exist go on: TLS looks at certificates in its handshake only.
+//! librdkafka reads them once, when the client is created, so a certificate that is renewed in place
+//! (cert-manager and Strimzi do that weeks before it expires) would not be used before a restart. This
+//! module checks them whenever a connection starts, and passes changed ones to that connection.
+//! Existing connections are not affected: TLS verifies certificates in its handshake only.
 //!
 //! ```text
 //! rd_kafka_new ── SSL_CTX_new ──▶ `created`: the context gets `at_handshake` and the `Files`
 //! a broker's thread ── handshake begins ──▶ `at_handshake`: changed files go to this connection
 //! ```
 //!
-//! librdkafka does not give its context away, so it is caught as OpenSSL creates it, on the thread
-//! that creates the client. Only OpenSSL's public API is used, and after creation nothing of the
-//! context is changed, which other threads' connections read: only the connection that begins.
+//! librdkafka does not expose its context, so a callback gets it as OpenSSL creates it, on the thread
+//! that creates the client. Only OpenSSL's public API is used. After creation the context, which other
+//! threads' connections read, is not changed: only the starting connection is.
 //!
-//! Files that cannot be read or do not fit together, as in the middle of being replaced, change
-//! nothing: the last good ones are used. Material given as text stays what it is.
+//! Files that cannot be read or do not match, as while they are being replaced, are ignored: the last
+//! good ones are used. PEM text never changes.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
@@ -60,7 +60,7 @@ pub(super) struct Files {
     now: Mutex<Material>,
 }
 
-/// Where our certificate and its key are.
+/// The files of the client certificate and its key.
 enum Source {
     Pem {
         certificate: PathBuf,
@@ -73,7 +73,7 @@ enum Source {
     },
 }
 
-/// What the files held last, and what of it is used where that is not what librdkafka has read.
+/// The files' last content, and the parts used instead of what librdkafka has read.
 struct Material {
     authorities_print: Option<Print>,
     authorities: Option<Vec<X509>>,
@@ -88,7 +88,7 @@ struct Identity {
 }
 
 impl Files {
-    /// Those of a client with this configuration, as they are now; `None` where it has none.
+    /// The current files of a client with this configuration; `None` if it has none.
     pub(super) fn of(config: &ClientConfig) -> Option<Box<Files>> {
         let path = |name| config.get(name).map(PathBuf::from);
         let secret = |name| config.get(name).map(Secret::from);
@@ -129,7 +129,7 @@ impl Files {
         }))
     }
 
-    /// Gives a connection that begins what has changed since the client was created.
+    /// Passes files that changed since the client was created to a starting connection.
     fn refresh(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
         let mut now = self.now.lock();
         if let Some(file) = &self.authorities {
@@ -179,7 +179,7 @@ impl Source {
         }
     }
 
-    /// The certificate and its key; `None` where they cannot be read or do not belong together.
+    /// The certificate and its key; `None` if they cannot be read or do not match.
     fn read(&self) -> Option<Identity> {
         let identity = match self {
             Source::Pem {
@@ -228,7 +228,7 @@ impl Identity {
     }
 }
 
-/// `None` where a file cannot be read.
+/// `None` if a file cannot be read.
 fn print(files: &[&PathBuf]) -> Option<Print> {
     let mut print = Sha256::new();
     for file in files {
@@ -263,7 +263,7 @@ fn index() -> c_int {
     })
 }
 
-/// Called by OpenSSL for each new context, of whoever's in this process.
+/// Called by OpenSSL for each new context of this process.
 unsafe extern "C" fn created(
     context: *mut c_void,
     _: *mut c_void,

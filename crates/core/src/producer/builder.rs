@@ -1,10 +1,9 @@
 //! Building a producer: from settings, from the environment, or from both.
 
-use std::sync::Arc;
-
+use super::event_producer::EventProducer;
+use super::headers::{TraceContext, TraceHook};
 use super::partitioner::Partitioner;
-use super::trace::{TraceContext, TraceHook};
-use super::{EventProducer, Shared, settings};
+use super::settings::{ProducerConfig, librdkafka, max_record_bytes};
 use crate::client::{
     ClientObserver, Observer, check_token_source, client_setters, registry_client,
 };
@@ -16,8 +15,8 @@ use crate::metrics::Metrics;
 use crate::registry::SchemaRegistry;
 use crate::{Error, Result};
 
-/// Builds an [`EventProducer`]. What is set here stands above the environment, except for
-/// `KAFKA_EVENT_FORMAT`, which stands above everything.
+/// Builds an [`EventProducer`]. What is set here overrides the environment, except for
+/// `KAFKA_EVENT_FORMAT`, which overrides everything.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EventProducerBuilder {
@@ -36,7 +35,7 @@ pub struct EventProducerBuilder {
 impl EventProducerBuilder {
     client_setters!();
 
-    pub(super) fn from_env() -> Self {
+    fn from_env() -> Self {
         match Settings::from_env() {
             Ok(settings) => Self::default().settings(settings),
             Err(error) => EventProducerBuilder {
@@ -60,7 +59,7 @@ impl EventProducerBuilder {
         self
     }
 
-    /// The service that sends: the `source` of events that name none.
+    /// The service that sends: the `source` of events without one.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.connection = self.connection.service_name(name);
         self
@@ -88,7 +87,7 @@ impl EventProducerBuilder {
         self
     }
 
-    /// Tells `observer` what concerns the whole client.
+    /// Reports to `observer` what concerns the whole client.
     pub fn observer(self, observer: impl ClientObserver + 'static) -> Self {
         self.shared_observer(Observer::new(observer))
     }
@@ -98,15 +97,15 @@ impl EventProducerBuilder {
         self
     }
 
-    /// How a record's key becomes its partition. Another one than the default sends a key to
-    /// another partition than every other producer of the platform does.
+    /// How a record's key becomes its partition. With another one than the default, a key goes to
+    /// another partition than from every other producer of the platform.
     pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
         self.partitioner = partitioner;
         self
     }
 
-    /// Checks the settings and makes the producer. No connection is made and no thread started
-    /// before the first record.
+    /// Checks the settings and builds the producer. It neither connects nor starts a thread before
+    /// the first record.
     ///
     /// # Errors
     ///
@@ -117,27 +116,32 @@ impl EventProducerBuilder {
             return Err(error);
         }
         let producer = self.producer.with_properties(&self.connection.properties)?;
-        // Also tells now what librdkafka would say at the first record.
-        let config = settings::librdkafka(&producer, &self.connection)?;
+        // Also reports now what librdkafka would refuse at the first record.
+        let config = librdkafka(&producer, &self.connection)?;
         check_token_source(&config, self.tokens.as_ref())?;
         let registry = registry_client(self.shared_registry, &self.registry, &self.metrics)?;
-        Ok(EventProducer {
-            owner: None,
-            shared: Arc::new(Shared {
-                max_record_bytes: settings::max_record_bytes(&self.connection),
-                connection: self.connection,
-                settings: producer,
-                registry,
-                metrics: self.metrics,
-                tokens: self.tokens,
-                trace: self.trace,
-                observer: self.observer,
-                partitioner: self.partitioner,
-                counts: Arc::default(),
-                engine: arc_swap::ArcSwapOption::empty(),
-                starting: std::sync::atomic::AtomicU64::new(0),
-                closed: std::sync::atomic::AtomicBool::new(false),
-            }),
-        })
+        Ok(EventProducer::new(ProducerConfig {
+            max_record_bytes: max_record_bytes(&self.connection),
+            connection: self.connection,
+            settings: producer,
+            registry,
+            metrics: self.metrics,
+            tokens: self.tokens,
+            trace: self.trace,
+            observer: self.observer,
+            partitioner: self.partitioner,
+        }))
+    }
+}
+
+impl EventProducer {
+    /// A builder with every setting at its default; it does not read the environment.
+    pub fn builder() -> EventProducerBuilder {
+        EventProducerBuilder::default()
+    }
+
+    /// A builder with the environment's settings.
+    pub fn from_env() -> EventProducerBuilder {
+        EventProducerBuilder::from_env()
     }
 }

@@ -1,8 +1,8 @@
 //! What became of a record: the handle that the caller holds and the slots behind it.
 //!
-//! The records of one slab share one [`Outcomes`]. The event thread settles each slot exactly once
-//! and wakes whoever waits; a [`Delivery`] is a reference to one slot. Dropping a handle changes
-//! nothing for its record: it is delivered or fails all the same, and the counters say so.
+//! The records of one batch share one [`Outcomes`]. Each slot completes once, and notifies its waiters;
+//! a [`Delivery`] is a reference to one slot. Dropping a handle does not recall its record: the record
+//! is delivered or fails, and is counted.
 
 use std::fmt;
 use std::future::Future;
@@ -28,8 +28,8 @@ pub struct DeliveryReport {
     pub timestamp_ms: i64,
 }
 
-/// A slot not settled yet. Delivered slots hold the offset (-1 and up), failed ones
-/// `FAILED - index` into the errors of their slab.
+/// A slot without an outcome. Delivered slots hold the offset (-1 and up), failed ones
+/// `FAILED - index` into the errors of their batch.
 const PENDING: i64 = i64::MIN;
 const FAILED: i64 = -2;
 
@@ -39,23 +39,23 @@ struct Slot {
     partition: AtomicI32,
 }
 
-/// The outcomes of the records of one slab.
+/// The outcomes of the records of one batch.
 pub(crate) struct Outcomes {
     topic: Arc<str>,
     slots: Box<[Slot]>,
     errors: Mutex<Vec<Error>>,
-    /// Set before `wakers` is looked at by a waiter and after a slot is settled by the event
-    /// thread, both sequentially consistent, so that one of the two always sees the other.
+    /// Whether anything waits. A waiter sets it and then reads its slot; a slot is completed and then
+    /// this is read. Both are sequentially consistent, so one of the two sees the other.
     awaited: AtomicBool,
     waiters: Mutex<Waiters>,
 }
 
-/// Who waits for the slots of a slab. Nearly always one at most for each.
+/// The waiters for the slots of a batch: nearly always one at most for each.
 #[derive(Default)]
 struct Waiters {
     first: Vec<Option<Waker>>,
     more: Vec<(u32, Waker)>,
-    /// Who wants to know of all of them.
+    /// Those that are notified of every slot.
     of_all: Vec<Waker>,
 }
 
@@ -80,11 +80,11 @@ impl Outcomes {
     }
 
     /// Whether a slot has its outcome.
-    pub(crate) fn is_settled(&self, index: u32) -> bool {
+    pub(crate) fn is_complete(&self, index: u32) -> bool {
         self.slots[index as usize].state.load(Ordering::Acquire) != PENDING
     }
 
-    /// Settles a slot as delivered. [`wake`](Self::wake) must follow.
+    /// Completes a slot as delivered. [`notify`](Self::notify) must follow.
     pub(crate) fn deliver(&self, index: u32, partition: i32, offset: i64, timestamp_ms: i64) {
         let slot = &self.slots[index as usize];
         slot.partition.store(partition, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl Outcomes {
         slot.state.store(offset.max(-1), Ordering::Release);
     }
 
-    /// Settles a slot as failed. [`wake`](Self::wake) must follow.
+    /// Completes a slot as failed. [`notify`](Self::notify) must follow.
     pub(crate) fn fail(&self, index: u32, error: &Error) {
         let mut errors = self.errors.lock();
         // A batch usually fails as a whole: its records share the error.
@@ -105,13 +105,13 @@ impl Outcomes {
             .store(state, Ordering::Release);
     }
 
-    /// Wakes the waiters of all settled slots.
-    pub(crate) fn wake(&self) {
+    /// Wakes the waiters of all completed slots.
+    pub(crate) fn notify(&self) {
         std::sync::atomic::fence(Ordering::SeqCst);
         if !self.awaited.load(Ordering::SeqCst) {
             return;
         }
-        let mut settled = Vec::new();
+        let mut notified = Vec::new();
         {
             let mut waiters = self.waiters.lock();
             let Waiters {
@@ -119,18 +119,18 @@ impl Outcomes {
                 more,
                 of_all,
             } = &mut *waiters;
-            settled.clone_from(of_all);
-            let is_settled = |slot: &Slot| slot.state.load(Ordering::Acquire) != PENDING;
+            notified.clone_from(of_all);
+            let is_complete = |slot: &Slot| slot.state.load(Ordering::Acquire) != PENDING;
             for (slot, waker) in self.slots.iter().zip(first) {
-                if waker.is_some() && is_settled(slot) {
-                    settled.extend(waker.take());
+                if waker.is_some() && is_complete(slot) {
+                    notified.extend(waker.take());
                 }
             }
-            let late = more.extract_if(.., |(index, _)| is_settled(&self.slots[*index as usize]));
-            settled.extend(late.map(|(_, waker)| waker));
+            let late = more.extract_if(.., |(index, _)| is_complete(&self.slots[*index as usize]));
+            notified.extend(late.map(|(_, waker)| waker));
         }
         // Outside the lock: a waker may run arbitrary code, such as polling the next handle.
-        settled.into_iter().for_each(Waker::wake);
+        notified.into_iter().for_each(Waker::wake);
     }
 
     fn outcome(&self, index: u32) -> Option<Result<DeliveryReport>> {
@@ -171,7 +171,7 @@ impl Outcomes {
         self.is_awaited();
     }
 
-    /// Before a waiter looks at its slot once more.
+    /// Called before a waiter reads its slot once more.
     fn is_awaited(&self) {
         self.awaited.store(true, Ordering::SeqCst);
         std::sync::atomic::fence(Ordering::SeqCst);
@@ -180,9 +180,9 @@ impl Outcomes {
 
 /// The fate of one accepted record: await it, wait for it, look at it, keep it or drop it.
 ///
-/// It settles exactly once, within the delivery timeout (up to a second later: librdkafka looks once
-/// a second). As a future it gives the same answer
-/// however often it is polled, and dropping it (a cancelled task, say) does not recall the record.
+/// It completes once, within the delivery timeout (up to a second later: librdkafka checks once a
+/// second). As a future it returns the same outcome however often it is polled. Dropping it (in a
+/// cancelled task, for example) does not recall the record.
 #[must_use = "a record's failure is seen only here and in the counters; drop it on purpose with `drop`"]
 #[derive(Clone)]
 pub struct Delivery {
@@ -195,8 +195,8 @@ impl Delivery {
         Delivery { outcomes, index }
     }
 
-    /// Whether both records went into one batch of one partition. Such records settle in the order
-    /// in which they were sent, so that who keeps many handles needs to await the last one only.
+    /// Whether both records went into one batch of one partition. Such records complete in the order
+    /// in which they were sent: of many handles it is enough to await the last one.
     pub fn shares_batch(&self, other: &Delivery) -> bool {
         Arc::ptr_eq(&self.outcomes, &other.outcomes)
     }
@@ -206,8 +206,9 @@ impl Delivery {
         Arc::as_ptr(&self.outcomes).addr()
     }
 
-    /// Has `waker` woken whenever records of this one's batch have settled, those that are sent later
-    /// included. Look at the [`outcome`](Self::outcome) of those that were sent before, after this.
+    /// Wakes `waker` whenever records of this one's batch have completed, those that are sent later
+    /// included. Call this first, and then read the [`outcome`](Self::outcome) of those that were sent
+    /// before.
     pub fn wake_with_batch(&self, waker: &Waker) {
         self.outcomes.register_for_all(waker);
     }
@@ -217,7 +218,7 @@ impl Delivery {
         self.outcomes.outcome(self.index)
     }
 
-    /// Blocks until the record is settled. Not for async code: await the handle there.
+    /// Blocks until the record completes. Not for async code: await the handle there.
     pub fn wait(&self) -> Result<DeliveryReport> {
         const LONG: Duration = Duration::from_secs(3600);
         loop {
@@ -227,14 +228,14 @@ impl Delivery {
         }
     }
 
-    /// Blocks until the record is settled or `timeout` has passed, which is an
-    /// [`ErrorKind::Timeout`] here although the record may still be delivered.
+    /// Blocks until the record completes or `timeout` has passed, which is an [`ErrorKind::Timeout`]
+    /// although the record may still be delivered.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<DeliveryReport> {
         let Some(deadline) = Instant::now().checked_add(timeout) else {
             return self.wait();
         };
         self.wait_until(deadline).unwrap_or_else(|| {
-            let message = "the record is not acknowledged yet; it is still on its way";
+            let message = "the record is not acknowledged yet; it is still in flight";
             Err(Error::new(ErrorKind::Timeout, message).with("topic", &self.outcomes.topic))
         })
     }
@@ -280,7 +281,7 @@ impl Future for Delivery {
             return Poll::Ready(outcome);
         }
         self.outcomes.register(self.index, context.waker());
-        // The slot may have been settled between the look and the registration.
+        // The slot may have completed between the first read and the registration.
         match self.outcome() {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
@@ -309,7 +310,7 @@ mod tests {
         let (outcomes, delivery) = pending();
         let waiter = std::thread::spawn(move || delivery.wait());
         outcomes.deliver(2, 7, 42, 1000);
-        outcomes.wake();
+        outcomes.notify();
         let report = waiter.join().unwrap().unwrap();
         assert_eq!(
             (report.partition, report.offset, report.timestamp_ms),
@@ -324,7 +325,7 @@ mod tests {
         let error = Error::new(ErrorKind::RecordTooLarge, "too large");
         outcomes.fail(1, &error);
         outcomes.fail(2, &error);
-        outcomes.wake();
+        outcomes.notify();
         assert_eq!(delivery.clone().wait().unwrap_err(), error);
         assert_eq!(delivery.wait_timeout(Duration::ZERO).unwrap_err(), error);
     }
@@ -341,7 +342,7 @@ mod tests {
         let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(delivery.clone())).collect();
         tokio::task::yield_now().await;
         outcomes.deliver(2, 0, 9, 0);
-        outcomes.wake();
+        outcomes.notify();
         for task in tasks {
             assert_eq!(task.await.unwrap().unwrap().offset, 9);
         }
@@ -363,7 +364,7 @@ mod tests {
         delivery.wake_with_batch(&Waker::from(Arc::clone(&count)));
         for index in [0, 2, 3] {
             outcomes.deliver(index, 0, 0, 0);
-            outcomes.wake();
+            outcomes.notify();
         }
         assert_eq!(count.0.load(Ordering::SeqCst), 3);
         let other = pending().1;
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_with_a_timeout_says_that_the_record_is_still_on_its_way() {
+    fn waiting_with_a_timeout_fails_while_the_record_is_in_flight() {
         let (_outcomes, delivery) = pending();
         let error = delivery.wait_timeout(Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -384,7 +385,7 @@ mod tests {
         let task = tokio::spawn(delivery);
         tokio::task::yield_now().await;
         outcomes.deliver(2, 0, 0, 0);
-        outcomes.wake();
+        outcomes.notify();
         assert_eq!(task.await.unwrap().unwrap().offset, 0);
     }
 }

@@ -1,5 +1,5 @@
-//! From keys to partitions: Java's default partitioner, so that one key lands in one partition whoever
-//! produced it, and librdkafka's others for callers that ask for one by name.
+//! From keys to partitions: Java's default partitioner, so that one key lands in one partition in
+//! every language, and librdkafka's others for callers that ask for one by name.
 
 /// How a record's key becomes its partition, by librdkafka's names. Those that end in `Random` leave
 /// a record without a key to the producer, which sends it where records without a key go for now.

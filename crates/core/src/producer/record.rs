@@ -1,22 +1,26 @@
-//! A record on its way into the producer: a typed event or raw bytes, with a key, headers and a
-//! partition of the caller's where it wants to choose them.
+//! A record to be sent: its content, with a key, headers and a partition of the caller's if wanted.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::EventProducer;
-use super::admission::{Admission, Held};
+use super::accumulator::NewRecord;
+use super::admission::line::WaitingRecord;
+use super::content::{Content, RawContent};
 use super::delivery::Delivery;
-use super::engine::{Engine, Head};
-use super::slab::Header;
-use super::tally::Tally;
-use super::topic::Topic;
-use crate::events::{EncodedEvent, Event, Topic as EventTopic, TypedEvent};
+use super::headers::Header;
+use super::lifecycle::Lifecycle;
+use super::scratch;
+use super::session::Session;
+use super::submitted::Admission;
+use super::tally::{Owner, Tally};
+use super::topic::TopicState;
+use super::topic_queues::TopicQueues;
+use super::topics::Topics;
 use crate::{Error, ErrorKind, Result};
 
 /// The options that every record has.
 #[derive(Default)]
-pub(super) struct Options<'a> {
+struct Options<'a> {
     key: Option<Option<Cow<'a, [u8]>>>,
     partition: Option<i32>,
     headers: Vec<Header>,
@@ -25,7 +29,7 @@ pub(super) struct Options<'a> {
 impl Options<'_> {
     /// Writes the caller's key, or the record's own; `false` for none.
     #[inline]
-    fn write_key(&self, content: &impl Content, engine: &Engine, out: &mut Vec<u8>) -> bool {
+    fn write_key(&self, content: &impl Content, topics: &Topics, out: &mut Vec<u8>) -> bool {
         out.clear();
         match &self.key {
             Some(Some(key)) => {
@@ -33,42 +37,36 @@ impl Options<'_> {
                 true
             }
             Some(None) => false,
-            None => content.write_key(engine, out),
+            None => content.write_key(topics, out),
         }
     }
 
     fn headers_len(&self) -> usize {
-        self.headers.iter().map(header_len).sum()
+        self.headers.iter().map(Header::len).sum()
     }
 }
 
-/// What makes a record's key and value.
-pub(super) trait Content {
-    /// Checks it, and finds its topic.
-    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>>;
-    /// Appends the key that it has of its own; `false` for none.
-    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool;
-    /// No fewer bytes than the value has.
-    fn max_len(&self, engine: &Engine) -> usize;
-    /// Whether the value is framed as a typed event.
-    fn framed(&self) -> bool;
-    /// Appends the value, or gives `false` for a null one.
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool>;
-}
-
-/// A record to be sent, made by [`EventProducer::event`], [`EventProducer::any`],
-/// [`EventProducer::raw`] or [`EventProducer::json`].
+/// A record to be sent, made by [`EventProducer::event`](super::EventProducer::event),
+/// [`any`](super::EventProducer::any), [`raw`](super::EventProducer::raw) or
+/// [`json`](super::EventProducer::json).
 #[must_use = "a record is sent by one of its send methods"]
 pub struct Outgoing<'a, C> {
-    producer: &'a EventProducer,
+    producer: &'a Arc<Lifecycle>,
+    owner: Option<&'a Arc<Owner>>,
     content: C,
     options: Options<'a>,
 }
 
 impl<'a, C> Outgoing<'a, C> {
-    pub(super) fn new(producer: &'a EventProducer, content: C) -> Self {
+    #[inline]
+    pub(super) fn new(
+        producer: &'a Arc<Lifecycle>,
+        owner: Option<&'a Arc<Owner>>,
+        content: C,
+    ) -> Self {
         Outgoing {
             producer,
+            owner,
             content,
             options: Options::default(),
         }
@@ -108,6 +106,14 @@ impl<'a, C> Outgoing<'a, C> {
     }
 }
 
+impl<'a> Outgoing<'a, RawContent<'a>> {
+    /// The value; without one the record is a tombstone.
+    pub fn value(mut self, value: impl Into<Cow<'a, [u8]>>) -> Self {
+        self.content.value = Some(value.into());
+        self
+    }
+}
+
 #[expect(
     private_bounds,
     reason = "Content is how the crate's own records are written"
@@ -120,74 +126,75 @@ impl<C: Content> Outgoing<'_, C> {
     ///
     /// [`ErrorKind::InvalidEvent`], [`ErrorKind::RecordTooLarge`], [`ErrorKind::UnknownTopic`] (a
     /// partition that the topic lacks), [`ErrorKind::QueueFull`] and [`ErrorKind::Closed`]: the
-    /// record was not accepted. So it is with the error that ended the last session, such as
-    /// [`ErrorKind::Authorization`], for up to five seconds where one session after the other ends
-    /// without a delivery. What happens later is the [`Delivery`]'s to tell.
+    /// record was not accepted. The same holds for the error that ended the last session, such as
+    /// [`ErrorKind::Authorization`], for up to five seconds if one session after the other ends
+    /// without a delivery. Later failures are the [`Delivery`]'s.
     pub fn send(self) -> Result<Delivery> {
         self.submit()?
             .at_once()
             .or_else(|admission| admission.wait())
     }
 
-    /// Sends the record, or fails at once where the queue is full or others are in line.
+    /// Sends the record, or fails at once if the queue is full or others are in line.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn try_send(self) -> Result<Delivery> {
         loop {
-            let engine = self.producer.engine()?;
-            let topic = self.content.prepare(&engine)?;
-            if !engine.try_take() {
-                return Err(engine.is_full(Some(topic.name()), None));
+            let session = self.producer.session()?;
+            let topic = self.content.prepare(session.topics())?;
+            if !session.admission().try_take() {
+                return Err(session.is_full(Some(topic.topic().name()), None));
             }
-            if engine.admits(&topic)? {
-                return self.accept(&engine, &topic);
+            if session.admits(topic.topic())? {
+                return self.accept(&session, &topic);
             }
         }
     }
 
-    /// Sends the record without waiting: where the queue is full, it is in line when this returns, in
-    /// the order of the calls.
+    /// Sends the record without waiting: if the queue is full, the record is in line when this
+    /// returns, in the order of the calls.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), but for a full queue, which is the [`Admission`]'s to tell.
+    /// As [`send`](Self::send), except that a full queue is the [`Admission`]'s error.
     pub fn submit(self) -> Result<Admission> {
         loop {
-            let engine = self.producer.engine()?;
-            let topic = self.content.prepare(&engine)?;
-            if !engine.try_take() {
-                return self.join(&engine, &topic);
+            let session = self.producer.session()?;
+            let topic = self.content.prepare(session.topics())?;
+            if !session.admission().try_take() {
+                return self.join(&session, &topic);
             }
-            if engine.admits(&topic)? {
-                return self.accept(&engine, &topic).map(Admission::accepted);
+            if session.admits(topic.topic())? {
+                return self.accept(&session, &topic).map(Admission::accepted);
             }
         }
     }
 
     /// Checks the record as [`send`](Self::send) does, and sends nothing: for records of which all are
-    /// to be sent, or none. The partition is checked where the topic's partitions are known.
+    /// to be sent, or none. The partition is checked if the topic's partitions are known.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), but for a full queue.
+    /// As [`send`](Self::send), without [`ErrorKind::QueueFull`].
     pub fn check(&self) -> Result<()> {
-        let engine = self.producer.engine()?;
-        let topic = self.content.prepare(&engine)?;
-        super::scratch::with(|scratch| {
-            let has_key = self
-                .options
-                .write_key(&self.content, &engine, &mut scratch.key);
-            let own = scratch.key.len() + self.options.headers_len();
-            let limit = self.producer.shared.max_record_bytes;
-            if own + self.content.max_len(&engine) > limit {
+        let session = self.producer.session()?;
+        let topics = session.topics();
+        let topic = self.content.prepare(topics)?;
+        scratch::with(|scratch| {
+            let options = &self.options;
+            let has_key = options.write_key(&self.content, topics, &mut scratch.key);
+            let own = scratch.key.len() + options.headers_len();
+            let limit = self.max_len();
+            if own + self.content.max_len(topics) > limit {
                 scratch.value.clear();
-                self.content.write(&engine, &topic, &mut scratch.value)?;
-                fits(own + scratch.value.len(), limit, &topic)?;
+                self.content
+                    .write(topics, topic.topic(), &mut scratch.value)?;
+                fits(own + scratch.value.len(), limit, topic.topic())?;
             }
             let key = has_key.then_some(&scratch.key[..]);
-            engine.check_partition(&topic, key, self.options.partition)
+            session.check_partition(&topic, key, options.partition)
         })
     }
 
@@ -204,26 +211,36 @@ impl<C: Content> Outgoing<'_, C> {
         }
     }
 
-    /// Puts the record in line, encoded.
-    #[cold]
-    fn join(mut self, engine: &Arc<Engine>, topic: &Arc<Topic>) -> Result<Admission> {
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        if let Some(trace) = &self.producer.shared.trace {
+    /// The most bytes that the record may have.
+    #[inline]
+    fn max_len(&self) -> usize {
+        self.producer.config().max_record_bytes
+    }
+
+    fn add_trace(&mut self) {
+        if let Some(trace) = &self.producer.config().trace {
             self.options.headers.extend(trace.headers());
         }
-        let has_key = self.options.write_key(&self.content, engine, &mut key);
-        let has_value = self.content.write(engine, topic, &mut value)?;
+    }
+
+    /// Puts the record in line, encoded.
+    #[cold]
+    fn join(mut self, session: &Arc<Session>, topic: &Arc<TopicQueues>) -> Result<Admission> {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let topics = session.topics();
+        self.add_trace();
+        let has_key = self.options.write_key(&self.content, topics, &mut key);
+        let has_value = self.content.write(topics, topic.topic(), &mut value)?;
         let len = key.len() + self.options.headers_len() + value.len();
-        fits(len, self.producer.shared.max_record_bytes, topic)?;
+        fits(len, self.max_len(), topic.topic())?;
         let key = has_key.then_some(key);
-        engine.check_partition(topic, key.as_deref(), self.options.partition)?;
-        let owner = self.producer.owner.as_ref();
-        let owner = owner.map(|owner| Arc::clone(&*owner.tally()));
+        session.check_partition(topic, key.as_deref(), self.options.partition)?;
+        let owner = self.owner.map(|owner| Arc::clone(&*owner.tally()));
         if let Some(owner) = &owner {
             owner.begin();
         }
-        let held = Held {
-            topic: Arc::clone(topic.name()),
+        let record = WaitingRecord {
+            topic: Arc::clone(topic.topic().name()),
             key,
             value: has_value.then_some(value),
             partition: self.options.partition,
@@ -231,66 +248,66 @@ impl<C: Content> Outgoing<'_, C> {
             framed: self.content.framed(),
             owner,
         };
-        let admission = self.producer.join(engine, held);
+        let admission = Admission::join(self.producer, session, record);
         match admission.outcome() {
             Some(Err(error)) => Err(error),
             _ => Ok(admission),
         }
     }
 
-    /// Hands the record to the engine, in whose budget its room is taken.
-    fn accept(self, engine: &Arc<Engine>, topic: &Arc<Topic>) -> Result<Delivery> {
-        let Some(owner) = &self.producer.owner else {
-            return self.accept_for(engine, topic, None);
+    /// Sends the record, whose capacity is taken.
+    #[inline]
+    fn accept(self, session: &Arc<Session>, topic: &Arc<TopicQueues>) -> Result<Delivery> {
+        let Some(owner) = self.owner else {
+            return self.accept_for(session, topic, None);
         };
         let tally = owner.tally();
-        engine.note_owner();
+        session.sender().completion().note_owner();
         tally.begin();
-        let accepted = self.accept_for(engine, topic, Some(&tally));
+        let accepted = self.accept_for(session, topic, Some(&tally));
         if accepted.is_err() {
             tally.refused();
-            engine.budget.wake_waiting();
+            session.admission().limit().notify_waiting();
         }
         accepted
     }
 
     fn accept_for(
-        self,
-        engine: &Arc<Engine>,
-        topic: &Arc<Topic>,
+        mut self,
+        session: &Arc<Session>,
+        topic: &Arc<TopicQueues>,
         owner: Option<&Arc<Tally>>,
     ) -> Result<Delivery> {
-        super::scratch::with(|scratch| {
-            let mut options = self.options;
-            if let Some(trace) = &self.producer.shared.trace {
-                options.headers.extend(trace.headers());
-            }
-            let has_key = options.write_key(&self.content, engine, &mut scratch.key);
-            let limit = self.producer.shared.max_record_bytes;
+        scratch::with(|scratch| {
+            let topics = session.topics();
+            self.add_trace();
+            let (content, options) = (&self.content, &mut self.options);
+            let has_key = options.write_key(content, topics, &mut scratch.key);
+            let limit = self.producer.config().max_record_bytes;
             let own = scratch.key.len() + options.headers_len();
-            let key = has_key.then_some(&scratch.key[..]);
-            let head = Head {
-                key,
+            let record = NewRecord {
+                key: has_key.then_some(&scratch.key[..]),
                 partition: options.partition,
-                headers: options.headers,
+                headers: std::mem::take(&mut options.headers),
                 owner,
-                framed: self.content.framed(),
+                framed: content.framed(),
                 deferred: false,
             };
-            if own + self.content.max_len(engine) <= limit {
-                return engine.accept(topic, head, |out| self.content.write(engine, topic, out));
+            if own + content.max_len(topics) <= limit {
+                let write = |out: &mut Vec<u8>| content.write(topics, topic.topic(), out);
+                return session.accept(topic, record, write);
             }
             // The bound is above the limit; the value itself may still be below it.
             scratch.value.clear();
-            let written = self.content.write(engine, topic, &mut scratch.value);
-            let fits = fits(own + scratch.value.len(), limit, topic);
+            let written = content.write(topics, topic.topic(), &mut scratch.value);
+            let fits = fits(own + scratch.value.len(), limit, topic.topic());
             match written.and_then(|has_value| fits.map(|()| has_value)) {
-                Ok(has_value) => engine.accept(topic, head, |out| {
+                Ok(has_value) => session.accept(topic, record, |out| {
                     out.extend_from_slice(&scratch.value);
                     Ok(has_value)
                 }),
                 Err(error) => {
-                    engine.give_back();
+                    session.admission().release(1, 0);
                     Err(error)
                 }
             }
@@ -298,11 +315,7 @@ impl<C: Content> Outgoing<'_, C> {
     }
 }
 
-fn header_len(header: &Header) -> usize {
-    header.name.len() + header.value.as_ref().map_or(0, Vec::len)
-}
-
-fn fits(len: usize, limit: usize, topic: &Topic) -> Result<()> {
+fn fits(len: usize, limit: usize, topic: &TopicState) -> Result<()> {
     if len <= limit {
         return Ok(());
     }
@@ -311,198 +324,4 @@ fn fits(len: usize, limit: usize, topic: &Topic) -> Result<()> {
          raise the property here and the topic's max.message.bytes"
     );
     Err(Error::new(ErrorKind::RecordTooLarge, message).with("topic", topic.name()))
-}
-
-/// A typed event.
-pub struct TypedContent<'a, E> {
-    pub(super) event: &'a E,
-}
-
-impl<E: TypedEvent> Content for TypedContent<'_, E> {
-    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
-        self.event.validate(engine.source())?;
-        Ok(Cow::Borrowed(engine.event_topic(E::TOPIC)))
-    }
-
-    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
-        self.event.write_key(engine.source(), out);
-        true
-    }
-
-    fn max_len(&self, engine: &Engine) -> usize {
-        max_event_len(engine, self.event.max_encoded_len())
-    }
-
-    fn framed(&self) -> bool {
-        true
-    }
-
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool> {
-        if engine.writes_json() {
-            self.event.write_json(engine.source(), out)?;
-            return Ok(true);
-        }
-        topic.write_frame(E::FINGERPRINT, out);
-        self.event.encode(engine.source(), out);
-        Ok(true)
-    }
-}
-
-/// Any of the events, for who knows only when it is sent which one it is.
-pub struct AnyContent<'a> {
-    pub(super) event: &'a Event<'a>,
-}
-
-impl Content for AnyContent<'_> {
-    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
-        self.event.validate(engine.source())?;
-        Ok(Cow::Borrowed(engine.event_topic(self.event.topic())))
-    }
-
-    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
-        self.event.write_key(engine.source(), out);
-        true
-    }
-
-    fn max_len(&self, engine: &Engine) -> usize {
-        max_event_len(engine, self.event.max_encoded_len())
-    }
-
-    fn framed(&self) -> bool {
-        true
-    }
-
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool> {
-        if engine.writes_json() {
-            self.event.write_json(engine.source(), out)?;
-            return Ok(true);
-        }
-        topic.write_frame(self.event.topic().spec().fingerprint, out);
-        self.event.encode(engine.source(), out);
-        Ok(true)
-    }
-}
-
-/// No fewer bytes than a framed event has whose Avro body has at most `body`.
-fn max_event_len(engine: &Engine, body: usize) -> usize {
-    /// Framing, and JSON's field names and escapes over Avro's bytes.
-    const FRAME: usize = 10;
-    let avro = FRAME + body + engine.source().len();
-    if engine.writes_json() {
-        1024 + avro * 6
-    } else {
-        avro
-    }
-}
-
-/// An event that is JSON already.
-pub struct JsonContent<'a> {
-    pub(super) topic: EventTopic,
-    pub(super) json: &'a [u8],
-    /// Whether the producer writes its other events so, too: it counts as one of them.
-    pub(super) framed: bool,
-}
-
-impl Content for JsonContent<'_> {
-    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
-        Ok(Cow::Borrowed(engine.event_topic(self.topic)))
-    }
-
-    fn write_key(&self, _: &Engine, _: &mut Vec<u8>) -> bool {
-        false
-    }
-
-    fn max_len(&self, _: &Engine) -> usize {
-        self.json.len()
-    }
-
-    fn framed(&self) -> bool {
-        self.framed
-    }
-
-    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> Result<bool> {
-        out.extend_from_slice(self.json);
-        Ok(true)
-    }
-}
-
-/// An event that is encoded already.
-pub struct EncodedContent<'a> {
-    pub(super) event: &'a EncodedEvent,
-}
-
-impl Content for EncodedContent<'_> {
-    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
-        if self.event.key(engine.source())?.is_empty() {
-            // Only an event whose key is its source has none: it says so itself.
-            self.event.event()?.validate(engine.source())?;
-        }
-        Ok(Cow::Borrowed(engine.event_topic(self.event.topic())))
-    }
-
-    fn write_key(&self, engine: &Engine, out: &mut Vec<u8>) -> bool {
-        // `prepare` has seen that there is one.
-        match self.event.key(engine.source()) {
-            Ok(key) => out.extend_from_slice(&key),
-            Err(_) => return false,
-        }
-        true
-    }
-
-    fn max_len(&self, engine: &Engine) -> usize {
-        max_event_len(engine, self.event.body().len())
-    }
-
-    fn framed(&self) -> bool {
-        true
-    }
-
-    fn write(&self, engine: &Engine, topic: &Topic, out: &mut Vec<u8>) -> Result<bool> {
-        if engine.writes_json() {
-            self.event.event()?.write_json(engine.source(), out)?;
-            return Ok(true);
-        }
-        topic.write_frame(self.event.topic().spec().fingerprint, out);
-        self.event.write_body(engine.source(), out);
-        Ok(true)
-    }
-}
-
-/// Raw bytes, or none, for any topic.
-pub struct RawContent<'a> {
-    pub(super) topic: &'a str,
-    pub(super) value: Option<Cow<'a, [u8]>>,
-}
-
-impl<'a> Outgoing<'a, RawContent<'a>> {
-    /// The value; without one the record is a tombstone.
-    pub fn value(mut self, value: impl Into<Cow<'a, [u8]>>) -> Self {
-        self.content.value = Some(value.into());
-        self
-    }
-}
-
-impl Content for RawContent<'_> {
-    fn prepare<'e>(&self, engine: &'e Engine) -> Result<Cow<'e, Arc<Topic>>> {
-        Ok(Cow::Owned(engine.topic(self.topic)))
-    }
-
-    fn write_key(&self, _: &Engine, _: &mut Vec<u8>) -> bool {
-        false
-    }
-
-    fn max_len(&self, _: &Engine) -> usize {
-        self.value.as_ref().map_or(0, |value| value.len())
-    }
-
-    fn framed(&self) -> bool {
-        false
-    }
-
-    fn write(&self, _: &Engine, _: &Topic, out: &mut Vec<u8>) -> Result<bool> {
-        if let Some(value) = &self.value {
-            out.extend_from_slice(value);
-        }
-        Ok(self.value.is_some())
-    }
 }

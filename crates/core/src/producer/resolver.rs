@@ -1,297 +1,285 @@
 //! The resolver: asks the cluster for a topic's partitions and the registry for its schema id, off
 //! the path of the senders, whose records wait in the topic meanwhile.
 //!
-//! It is one thread, there only while a topic is on its list.
+//! It is one thread, which runs only while a topic is on its list.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, closed};
-use super::lane::Lane;
-use super::slab::{InFlight, MIXED, Slab};
-use super::topic::{Framing, Routes, Topic};
-use crate::kafka::TopicHandle;
+use super::accumulator::Accumulator;
+use super::batch::MIXED;
+use super::batch::in_flight::InFlight;
+use super::failure::closed;
+use super::partition_queue::PartitionQueue;
+use super::partitioner::Partitioner;
+use super::sender::Sender;
+use super::topic_queues::{Routes, TopicQueues};
 use crate::registry::SubjectId;
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
 
 /// How long one question to the cluster may take; `close` waits for no longer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the first records of a topic wait for the cluster to say how large its batches may be.
+/// How long the first records of a topic wait for the cluster to state its `max.message.bytes`.
 const LIMIT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often it is looked whether the registry is waited for in vain.
+/// How often the wait for the registry checks whether the session has ended.
 const REGISTRY_STEP: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(5);
 /// How long our login may be refused: a broker that is just starting refuses what it takes later.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
-/// How long one topic's earlier records may keep those of others from being looked up.
-const LONGEST_HANDOVER: Duration = Duration::from_millis(200);
+/// How long one topic's earlier records may delay the lookup of other topics.
+const LONGEST_SEND: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The resolver's list.
+/// See the module.
+pub(super) struct Resolver {
+    accumulator: Arc<Accumulator>,
+    sender: Arc<Sender>,
+    partitioner: Partitioner,
+    list: Mutex<List>,
+    /// Notified when a topic is added, and at the end.
+    changed: Condvar,
+    stopping: AtomicBool,
+}
+
 #[derive(Default)]
-pub(crate) struct Queue {
+struct List {
     topics: VecDeque<Asked>,
-    running: Option<std::thread::JoinHandle<()>>,
+    running: Option<JoinHandle<()>>,
 }
 
 struct Asked {
-    topic: Arc<Topic>,
+    topic: Arc<TopicQueues>,
     since: Instant,
     pause: Duration,
 }
 
-impl Engine {
-    /// Puts a topic on the resolver's list, unless it is there.
-    pub(super) fn resolve(self: &Arc<Self>, topic: &Arc<Topic>) {
-        {
-            let mut resolution = topic.resolution.lock();
-            if std::mem::replace(&mut resolution.running, true) {
-                return;
-            }
-        }
-        let asked = Asked {
+impl Asked {
+    fn new(topic: &Arc<TopicQueues>) -> Self {
+        Asked {
             topic: Arc::clone(topic),
             since: Instant::now(),
             pause: FIRST_PAUSE,
-        };
-        let mut queue = self.resolver.lock();
-        queue.topics.push_back(asked);
-        if queue
-            .running
-            .as_ref()
-            .is_none_or(std::thread::JoinHandle::is_finished)
-        {
-            let engine = Arc::clone(self);
-            let spawned = std::thread::Builder::new()
-                .name("carbon-resolver".into())
-                .spawn(move || engine.resolve_all());
-            match spawned {
-                Ok(thread) => queue.running = Some(thread),
-                Err(error) => {
-                    queue.topics.pop_back();
-                    drop(queue);
-                    let message = "cannot spawn a thread to look up the topic";
-                    let error = Error::new(ErrorKind::Internal, message).because(error);
-                    // The event thread tries again. No record fails here: this may be called under
-                    // the line's lock, and wakers must not be.
-                    let mut resolution = topic.resolution.lock();
-                    resolution.running = false;
-                    resolution.last_error = Some(error.with("topic", topic.name()));
-                }
-            }
-        } else {
-            self.resolver_wakes.notify_all();
+        }
+    }
+}
+
+impl Resolver {
+    pub(super) fn new(accumulator: Arc<Accumulator>, partitioner: Partitioner) -> Self {
+        Resolver {
+            sender: Arc::clone(accumulator.sender()),
+            accumulator,
+            partitioner,
+            list: Mutex::default(),
+            changed: Condvar::new(),
+            stopping: AtomicBool::new(false),
         }
     }
 
-    /// Looks the topics up again that records wait for and that no resolver could be started for.
-    pub(super) fn resolve_waiting(self: &Arc<Self>) {
-        for topic in self.topics() {
-            if !topic.waiting.state.lock().is_empty() {
-                self.resolve(&topic);
+    /// Puts a topic on the list, unless it is there. `spawn` starts the thread, which must
+    /// [`run`](Self::run).
+    pub(super) fn add(
+        &self,
+        topic: &Arc<TopicQueues>,
+        spawn: impl FnOnce() -> io::Result<JoinHandle<()>>,
+    ) {
+        if !topic.begin_lookup() {
+            return;
+        }
+        let mut list = self.list.lock();
+        list.topics.push_back(Asked::new(topic));
+        if list.running.as_ref().is_some_and(|it| !it.is_finished()) {
+            self.changed.notify_all();
+            return;
+        }
+        match spawn() {
+            Ok(thread) => list.running = Some(thread),
+            Err(error) => {
+                list.topics.pop_back();
+                drop(list);
+                let message = "cannot spawn a thread to look up the topic";
+                let error = Error::new(ErrorKind::Internal, message).because(error);
+                // The event thread tries again. No record fails here: this may be called under
+                // the line's lock, and wakers must not be.
+                topic.lookup_failed(error.with("topic", topic.topic().name()), false);
             }
         }
     }
 
     /// The thread that serves the list, if one runs.
-    pub(super) fn take_resolver(&self) -> Option<std::thread::JoinHandle<()>> {
-        self.resolver.lock().running.take()
+    pub(super) fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.list.lock().running.take()
     }
 
-    fn resolve_all(self: &Arc<Self>) {
-        self.wait_for_the_session_before();
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Whether the session has ended, or fails all its records.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_stopping() || self.sender.gave_up().is_some()
+    }
+
+    /// Blocks until the list changes, for up to `timeout`.
+    pub(super) fn wait(&self, timeout: Duration) {
+        drop(self.changed.wait_for(self.list.lock(), timeout));
+    }
+
+    /// Serves the list until it is empty.
+    pub(super) fn run(&self) {
         loop {
             let mut asked = {
-                let mut queue = self.resolver.lock();
-                match queue.topics.pop_front() {
-                    Some(asked) if !self.stopping.load(Ordering::SeqCst) => asked,
+                let mut list = self.list.lock();
+                match list.topics.pop_front() {
+                    Some(asked) if !self.is_stopping() => asked,
                     _ => {
-                        // Under the lock: whoever adds a topic after this starts a new thread.
-                        queue.running = None;
+                        // Under the lock: adding a topic after this starts a new thread.
+                        list.running = None;
                         return;
                     }
                 }
             };
-            let Err(error) = self.resolve_one(&asked.topic) else {
+            let Err(error) = self.resolve(&asked.topic) else {
                 continue;
             };
-            let error = self.health.explain(error);
+            let error = self.sender.health().explain(error);
             let grace = match error.kind() {
                 ErrorKind::UnknownTopic => UNKNOWN_TOPIC_GRACE,
                 ErrorKind::Authentication => REFUSED_GRACE,
                 _ => Duration::ZERO,
             };
             if !error.retryable() && asked.since.elapsed() >= grace {
-                self.give_up(&asked.topic, &error);
+                self.accumulator.give_up(&asked.topic, &error);
                 continue;
             }
-            tracing::debug!(target: "carbon_events", topic = %asked.topic.name(), %error, "topic not known yet");
-            if self.put_off(&asked.topic, error) {
-                let queue = self.resolver.lock();
-                let (mut queue, _) = self.resolver_wakes.wait_for(queue, asked.pause);
+            tracing::debug!(target: "carbon_events", topic = %asked.topic.topic().name(), %error, "topic not known yet");
+            if put_off(&asked.topic, error) {
+                let list = self.list.lock();
+                let (mut list, _) = self.changed.wait_for(list, asked.pause);
                 asked.pause = (asked.pause * 2).min(LONGEST_PAUSE);
-                queue.topics.push_back(asked);
+                list.topics.push_back(asked);
             }
         }
     }
 
-    /// Notes why a topic is not known; false where no record waits for it any more.
-    fn put_off(&self, topic: &Arc<Topic>, error: Error) -> bool {
-        let waiting = topic.waiting.state.lock();
-        let mut resolution = topic.resolution.lock();
-        resolution.last_error = Some(error);
-        resolution.running = !waiting.is_empty();
-        resolution.running
-    }
-
-    /// Fails the records that wait for a topic; the next record asks anew.
-    pub(super) fn give_up(&self, topic: &Arc<Topic>, error: &Error) {
-        let mut state = topic.waiting.state.lock();
-        let slabs: Vec<_> = std::iter::from_fn(|| state.take(true)).collect();
-        {
-            let mut resolution = topic.resolution.lock();
-            resolution.running = false;
-            resolution.last_error = Some(error.clone());
-        }
-        drop(state);
-        for slab in slabs {
-            self.fail(slab, error);
-        }
-    }
-
-    fn resolve_one(self: &Arc<Self>, topic: &Arc<Topic>) -> Result<()> {
-        if topic.native.get().is_none() {
-            // Only this thread sets it.
-            let _ = topic
-                .native
-                .set(TopicHandle::new(&self.handle, topic.name())?);
-        }
-        let Some(native) = topic.native.get() else {
-            return Ok(());
-        };
-        let (partitions, leader) = self.handle.partitions_of(native, METADATA_TIMEOUT)?;
-        let limit = self
-            .handle
-            .ask_topic_config(native, leader, c"max.message.bytes");
-        let needs_schema_id = topic
-            .waiting
-            .state
-            .lock()
-            .slabs_mut()
-            .any(|slab| slab.awaits_schema_id());
-        if needs_schema_id && let Framing::Confluent(subject) = &topic.framing {
+    fn resolve(&self, queues: &Arc<TopicQueues>) -> Result<()> {
+        let (topic, handle) = (queues.topic(), self.sender.handle());
+        let native = topic.open(handle)?;
+        let (partitions, leader) = handle.partitions_of(native, METADATA_TIMEOUT)?;
+        let limit = handle.ask_topic_config(native, leader, c"max.message.bytes");
+        let awaits_schema_id = queues.waiting().lock().awaits_schema_id();
+        if awaits_schema_id && let Some(subject) = topic.subject() {
             self.schema_id(subject)?;
         }
-        // Where it takes longer or we may not ask, the limit is found out as records go.
+        // Without an answer in time, or the right to ask, the limit is found out as records go.
         if let Some(asked) = limit {
             topic.note_limit(asked, LIMIT_TIMEOUT);
         }
-        self.publish(topic, partitions);
+        self.publish(queues, partitions);
         Ok(())
     }
 
-    /// Waits for the registry's answer, and for no longer than the engine lives.
+    /// Waits for the registry's answer, and for no longer than the session lives.
     fn schema_id(&self, subject: &SubjectId) -> Result<u32> {
         loop {
             if let Some(answer) = subject.resolve_within(REGISTRY_STEP) {
                 return answer;
             }
-            if self.gave_up.get().is_some() || self.stopping.load(Ordering::SeqCst) {
+            if self.is_over() {
                 return Err(closed());
             }
         }
     }
 
-    /// Opens the topic's lanes, and hands over what waited for it before anything that they get.
-    fn publish(&self, topic: &Arc<Topic>, partitions: u32) {
-        let before = topic.lanes.load_full();
-        let opening = self.opening();
-        let routes = Routes::new(partitions, self.partitioner, opening, before.as_deref());
+    /// Opens the topic's partition queues, and sends what waited for them before anything that they
+    /// get.
+    fn publish(&self, topic: &Arc<TopicQueues>, partitions: u32) {
+        let before = topic.last_routes();
+        topic.topic().grow(partitions, self.sender.is_idempotent());
+        let routes = Routes::new(partitions, self.partitioner, before.as_deref());
         let routes = Arc::new(routes);
-        topic.lanes.store(Some(Arc::clone(&routes)));
-        let slabs = loop {
-            // What went to the lanes before has precedence over what waited.
-            if topic.routes.load().is_none() && !self.have_handed_over(routes.lanes()) {
+        let queues = routes.queues();
+        topic.set_last_routes(Arc::clone(&routes));
+        let batches = loop {
+            // What went to the queues before has precedence over what waited.
+            if topic.routes().is_none() && !self.have_sent(queues) {
                 self.ask_again(topic);
                 return;
             }
-            let mut state = topic.waiting.state.lock();
-            if !topic.knows_schema() && state.slabs_mut().any(|slab| slab.awaits_schema_id()) {
+            let mut waiting = topic.waiting().lock();
+            if !topic.topic().knows_schema() && waiting.awaits_schema_id() {
                 // A typed event came in after the look above: ask once more for its schema id.
                 self.ask_again(topic);
                 return;
             }
-            if state.is_empty() {
-                topic.routes.store(Some(routes));
-                topic.resolution.lock().resolved();
+            if waiting.is_empty() {
+                topic.set_routes(Some(Arc::clone(&routes)));
+                topic.lookup_done();
                 return;
             }
-            let lanes = routes.lanes();
-            let held = lanes.iter().take_while(|lane| lane.hold_back()).count();
-            if held == lanes.len() {
-                // Under the lock: what a sender that waits for it sends goes to the lanes.
-                topic.routes.store(Some(Arc::clone(&routes)));
-                break std::iter::from_fn(|| state.take(true)).collect::<Vec<_>>();
+            let held = queues.iter().take_while(|queue| queue.hold_back()).count();
+            if held == queues.len() {
+                // Under the lock: what a sender that waits for it sends goes to the queues.
+                topic.set_routes(Some(Arc::clone(&routes)));
+                break std::iter::from_fn(|| waiting.take(true)).collect::<Vec<_>>();
             }
-            drop(state);
-            lanes[..held].iter().for_each(|lane| self.let_go(lane));
+            drop(waiting);
+            for queue in &queues[..held] {
+                self.accumulator.release(queue);
+            }
         };
-        for slab in slabs {
-            self.hand_over_waiting(&routes, slab);
+        for batch in batches {
+            if let Some(batch) = self.accumulator.route(topic, &routes, batch) {
+                self.send_waiting(batch);
+            }
         }
-        routes.lanes().iter().for_each(|lane| self.let_go(lane));
-        let state = topic.waiting.state.lock();
-        if state.is_empty() {
-            topic.resolution.lock().resolved();
+        for queue in queues {
+            self.accumulator.release(queue);
+        }
+        let waiting = topic.waiting().lock();
+        if waiting.is_empty() {
+            topic.lookup_done();
         } else {
             self.ask_again(topic);
         }
     }
 
-    /// Puts a topic on the list once more that is being resolved.
-    fn ask_again(&self, topic: &Arc<Topic>) {
-        self.resolver.lock().topics.push_back(Asked {
-            topic: Arc::clone(topic),
-            since: Instant::now(),
-            pause: FIRST_PAUSE,
-        });
+    /// Puts a topic on the list once more that is being looked up.
+    fn ask_again(&self, topic: &Arc<TopicQueues>) {
+        self.list.lock().topics.push_back(Asked::new(topic));
     }
 
-    /// Hands over what a lane got while it was held back, and what it gets.
-    fn let_go(&self, lane: &Arc<Lane>) {
-        let mut state = lane.state.lock();
-        state.handing_over = false;
-        self.hand_over(lane, state, true);
-    }
-
-    fn hand_over_waiting(&self, routes: &Routes, mut slab: Slab) {
-        if let Framing::Confluent(subject) = &slab.topic.framing
-            && let Some(id) = subject.get()
-        {
-            slab.fill_schema_id(id);
-        }
-        slab.assign_partitions(|key| routes.partition(key, None));
-        self.refuse_partitions(&mut slab, routes);
-        let count = slab.len();
-        let mut rest = (count > 0).then(|| (InFlight::new(slab), 0));
-        let mut seen = self.openings.ended();
-        while let Some((slab, from)) = rest {
-            rest = self.produce_allowed(slab, from, |partition| routes.lane(partition));
-            if let Some((slab, from)) = rest.take_if(|(slab, _)| self.is_late(slab.slab().opened)) {
-                let error = self.timed_out(&slab.slab().topic, MIXED);
-                self.refuse_rest(&slab, from, &error);
+    /// Sends a batch that waited for its topic.
+    fn send_waiting(&self, batch: InFlight) {
+        let (sender, flow) = (&self.sender, self.sender.flow());
+        let count = batch.batch().len();
+        let mut rest = Some((batch, 0));
+        let mut seen = flow.ended();
+        while let Some((batch, from)) = rest {
+            rest = sender.send(batch, from);
+            let is_late = |rest: &mut (InFlight, usize)| sender.is_late(rest.0.batch().opened());
+            if let Some((batch, from)) = rest.take_if(is_late) {
+                let error = sender.timed_out(batch.batch().topic(), MIXED);
+                sender.expire_rest(&batch, from, &error);
             }
             rest = match rest {
-                // Not the slab's length: it may be gone with its last record.
-                Some((slab, from)) if self.leaves_first(routes, &slab, from) => {
-                    (from + 1 < count).then_some((slab, from + 1))
+                // Not the batch's length: it may be freed with its last record.
+                Some((batch, from)) if sender.queue_behind_window(&batch, from) => {
+                    (from + 1 < count).then_some((batch, from + 1))
                 }
                 Some(blocked) => {
-                    seen = self.wait_for_librdkafka(seen);
+                    seen = flow.wait_for_end(seen, FIRST_PAUSE);
                     Some(blocked)
                 }
                 None => None,
@@ -299,45 +287,28 @@ impl Engine {
         }
     }
 
-    fn leaves_first(&self, routes: &Routes, slab: &InFlight, from: usize) -> bool {
-        let first = slab.outgoing(from).next();
-        let lane = first
-            .as_ref()
-            .and_then(|record| routes.lane(record.partition));
-        let left = first.zip(lane);
-        left.is_some_and(|(record, lane)| self.leave(lane, record.opaque))
-    }
-
-    /// Hands over what lanes hold; whether all of it went. Where some of it cannot go for a while (a
-    /// window of a lane's is still in flight, say), other topics need not wait for that.
-    fn have_handed_over(&self, lanes: &[Arc<Lane>]) -> bool {
-        let until = Instant::now() + LONGEST_HANDOVER;
-        for lane in lanes {
-            let mut seen = self.openings.ended();
-            while !self.has_handed_over(lane) {
+    /// Sends what queues hold; whether all of it went. If some of it cannot go for a while (a window
+    /// is still in flight, say), other topics need not wait for that.
+    fn have_sent(&self, queues: &[Arc<PartitionQueue>]) -> bool {
+        let until = Instant::now() + LONGEST_SEND;
+        let flow = self.sender.flow();
+        for queue in queues {
+            let mut seen = flow.ended();
+            while !self.accumulator.send_all(queue) {
                 if Instant::now() >= until {
                     return false;
                 }
-                seen = self.wait_for_librdkafka(seen);
+                seen = flow.wait_for_end(seen, FIRST_PAUSE);
             }
         }
         true
     }
+}
 
-    /// Hands over what a lane holds; whether all of it went.
-    fn has_handed_over(&self, lane: &Arc<Lane>) -> bool {
-        self.hand_over(lane, lane.state.lock(), true);
-        let state = lane.state.lock();
-        state.is_empty() && !state.handing_over
-    }
-
-    /// Waits a moment for delivery reports, which make room and open lanes. Not where some have
-    /// opened since `seen`; gives how many have by now.
-    fn wait_for_librdkafka(&self, seen: usize) -> usize {
-        let queue = self.resolver.lock();
-        if self.openings.ended() == seen {
-            drop(self.resolver_wakes.wait_for(queue, FIRST_PAUSE));
-        }
-        self.openings.ended()
-    }
+/// Notes why a topic is not known; `false` if no record waits for it any more.
+fn put_off(topic: &TopicQueues, error: Error) -> bool {
+    let waiting = topic.waiting().lock();
+    let retry = !waiting.is_empty();
+    topic.lookup_failed(error, retry);
+    retry
 }

@@ -1,12 +1,10 @@
-//! Flushing and closing: what was accepted is delivered, or counted and said.
+//! Flushing and closing a session: what was accepted is delivered, or counted and reported.
 
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka_sys as sys;
-
-use super::engine::Engine;
+use super::failure::closed;
+use super::session::Session;
 use super::tally::Tally;
 use crate::{Error, ErrorKind, Result};
 
@@ -15,150 +13,135 @@ const PURGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the threads may take to end.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(50);
 
-impl Engine {
-    /// Hands over everything that has gathered, without waiting for linger.
-    fn push(&self) {
-        self.hand_over_gathered();
-        self.queue.wake();
+/// Blocks until all accepted records are complete, or those of one owner; those of a failed session
+/// all together.
+pub(super) fn flush(session: &Session, owner: Option<&Tally>, deadline: Instant) -> Result<()> {
+    let flushed = || (pending(session, owner) == 0).then_some(());
+    if owner.is_some() && flushed().is_some() {
+        return Ok(());
     }
-
-    fn flushed(&self) -> Option<()> {
-        (self.pending(None) == 0).then_some(())
+    if let Some(before) = session.before() {
+        flush(&before, None, deadline)?;
     }
+    let _flushing = Flushing::new(session);
+    let done = session.admission().limit().wait(deadline, flushed);
+    done.ok_or_else(|| not_flushed(session, owner))
+}
 
-    /// Records that have not completed: those of one owner, or all.
-    fn pending(&self, owner: Option<&Tally>) -> u64 {
-        match owner {
-            // Its later records are in the next session.
-            Some(owner) if !self.has_failed() => owner.pending(),
-            _ => {
-                // The line first: a record is in the queue before it leaves the line.
-                let waiting = self.waiting();
-                waiting + self.budget.records()
-            }
-        }
+/// As [`flush`], for a task.
+pub(super) async fn flush_async(
+    session: &Session,
+    owner: Option<&Tally>,
+    deadline: Instant,
+) -> Result<()> {
+    if let Some(before) = session.before() {
+        Box::pin(flush_async(&before, None, deadline)).await?;
     }
+    let _flushing = Flushing::new(session);
+    let flushed = || (pending(session, owner) == 0).then_some(());
+    let limit = session.admission().limit();
+    let done = limit.wait_async(deadline, flushed).await;
+    done.ok_or_else(|| not_flushed(session, owner))
+}
 
-    fn not_flushed(&self, left: u64) -> Error {
-        let message = format!("{} not acknowledged in time", records(left));
-        self.health
-            .explain(Error::new(ErrorKind::Timeout, message).with("records", left))
+/// Refuses new records, waits for the accepted ones, gives up those that are left after `timeout`,
+/// and ends the threads. The error counts what was given up.
+pub(super) fn close(session: &Session, timeout: Duration) -> Result<()> {
+    let admission = session.admission();
+    admission.close();
+    // After that: a sender that joins the line later sees that the session closes.
+    admission.line().refuse_all(&closed());
+    admission.limit().notify_all();
+    let flushed = flush(session, None, deadline(timeout));
+    let left = session.incomplete();
+    let mut before = session.before();
+    while let Some(session) = before {
+        end(&session, flushed.is_ok());
+        before = session.before();
     }
-
-    /// Blocks until all accepted records are settled, or those of one owner; those of a session that is
-    /// over all together.
-    pub(super) fn flush(&self, owner: Option<&Tally>, deadline: Instant) -> Result<()> {
-        let flushed = || (self.pending(owner) == 0).then_some(());
-        if owner.is_some() && flushed().is_some() {
-            return Ok(());
-        }
-        if let Some(before) = self.before() {
-            before.flush(None, deadline)?;
-        }
-        let _flushing = Flushing::new(self);
-        let done = self.budget.wait(deadline, flushed);
-        done.ok_or_else(|| self.not_flushed(self.pending(owner)))
-    }
-
-    /// As [`flush`](Self::flush), for a task.
-    pub(super) async fn flush_async(&self, owner: Option<&Tally>, deadline: Instant) -> Result<()> {
-        if let Some(before) = self.before() {
-            Box::pin(before.flush_async(None, deadline)).await?;
-        }
-        let _flushing = Flushing::new(self);
-        let flushed = || (self.pending(owner) == 0).then_some(());
-        let done = self.budget.wait_async(deadline, flushed).await;
-        done.ok_or_else(|| self.not_flushed(self.pending(owner)))
-    }
-
-    /// Refuses new records, waits for the accepted ones, gives up those that are left at the
-    /// deadline, and ends the threads. The error counts what was given up.
-    pub(super) fn close(&self, timeout: Duration) -> Result<()> {
-        self.closing.store(true, Ordering::SeqCst);
-        self.refuse_line();
-        self.budget.wake_all();
-        let flushed = self.flush(None, deadline(timeout));
-        let left = self.unsettled();
-        let mut before = self.before();
-        while let Some(engine) = before {
-            engine.end(flushed.is_ok());
-            before = engine.before();
-        }
-        self.end(flushed.is_ok());
-        flushed.map_err(|_| {
-            let because = self.health.trouble();
-            let because = because.map(|trouble| format!("; meanwhile: {}", trouble.message()));
-            let message = format!(
-                "{} given up when the producer was closed{}",
-                records(left),
-                because.unwrap_or_default()
-            );
-            Error::new(ErrorKind::Aborted, message).with("records", left)
-        })
-    }
-
-    /// Ends the threads; where not all is settled, what is left is given up before.
-    fn end(&self, is_settled: bool) {
-        if !is_settled || self.in_flight.load(Ordering::Relaxed) > 0 {
-            self.give_up_all();
-        }
-        self.stopping.store(true, Ordering::SeqCst);
-        self.queue.wake();
-        self.resolver_wakes.notify_all();
-        for thread in [self.take_resolver(), self.event_thread.lock().take()]
-            .into_iter()
-            .flatten()
-        {
-            end_soon(thread);
-        }
-    }
-
-    /// Fails every record that is not settled, wherever it is, and takes back those that librdkafka
-    /// still has although their time is up.
-    fn give_up_all(&self) {
-        let error = Error::new(
-            ErrorKind::Aborted,
-            "the producer was closed before the record was acknowledged",
+    end(session, flushed.is_ok());
+    flushed.map_err(|_| {
+        let because = session.sender().health().trouble();
+        let because = because.map(|failure| format!("; meanwhile: {}", failure.message()));
+        let message = format!(
+            "{} given up when the producer was closed{}",
+            records(left),
+            because.unwrap_or_default()
         );
-        let error = match self.health.trouble() {
-            Some(trouble) => error.because(trouble),
-            None => error,
-        };
-        let _ = self.gave_up.set(error.clone());
-        self.handle.give_up_lookups();
-        let deadline = Instant::now() + PURGE_TIMEOUT;
-        let purge = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
-        let given_up = || {
-            let in_flight = self.in_flight.load(Ordering::Relaxed);
-            self.flushed().filter(|()| in_flight == 0)
-        };
-        while given_up().is_none() && Instant::now() < deadline {
-            for topic in self.topics() {
-                self.give_up(&topic, &error);
-            }
-            self.hand_over_gathered();
-            // SAFETY: the instance is live.
-            unsafe { sys::rd_kafka_purge(self.handle.ptr(), purge) };
-            let soon = Instant::now() + Duration::from_millis(50);
-            self.budget.wait(soon.min(deadline), given_up);
+        Error::new(ErrorKind::Aborted, message).with("records", left)
+    })
+}
+
+/// Records that have not completed: those of one owner, or all.
+fn pending(session: &Session, owner: Option<&Tally>) -> u64 {
+    match owner {
+        // Its later records are in the next session.
+        Some(owner) if !session.has_failed() => owner.pending(),
+        _ => {
+            // The line first: a record is in the queue before it leaves the line.
+            let waiting = session.waiting();
+            waiting + session.admission().limit().records()
         }
     }
 }
 
+fn not_flushed(session: &Session, owner: Option<&Tally>) -> Error {
+    let left = pending(session, owner);
+    let message = format!("{} not acknowledged in time", records(left));
+    let error = Error::new(ErrorKind::Timeout, message).with("records", left);
+    session.sender().health().explain(error)
+}
+
+/// Ends the threads; if records are left, those are given up before.
+fn end(session: &Session, is_flushed: bool) {
+    if !is_flushed || session.sender().in_flight() > 0 {
+        give_up_all(session);
+    }
+    session.stop().for_each(end_soon);
+}
+
+/// Fails every record that is not complete, wherever it is, and takes back those that librdkafka
+/// still has although their time is up.
+fn give_up_all(session: &Session) {
+    let (sender, limit) = (session.sender(), session.admission().limit());
+    let error = Error::new(
+        ErrorKind::Aborted,
+        "the producer was closed before the record was acknowledged",
+    );
+    let error = match sender.health().trouble() {
+        Some(failure) => error.because(failure),
+        None => error,
+    };
+    sender.give_up(error.clone());
+    sender.handle().give_up_lookups();
+    let deadline = Instant::now() + PURGE_TIMEOUT;
+    let given_up = || (pending(session, None) == 0 && sender.in_flight() == 0).then_some(());
+    while given_up().is_none() && Instant::now() < deadline {
+        for topic in session.topics().all() {
+            session.accumulator().give_up(&topic, &error);
+        }
+        session.accumulator().send_gathered();
+        sender.purge(true);
+        let soon = Instant::now() + Duration::from_millis(50);
+        limit.wait(soon.min(deadline), given_up);
+    }
+}
+
 /// While one of these lives, nothing lingers.
-struct Flushing<'a>(&'a Engine);
+struct Flushing<'a>(&'a Session);
 
 impl<'a> Flushing<'a> {
-    fn new(engine: &'a Engine) -> Self {
-        engine.flushing.fetch_add(1, Ordering::SeqCst);
-        engine.push();
-        Flushing(engine)
+    fn new(session: &'a Session) -> Self {
+        session.accumulator().begin_flush();
+        session.accumulator().send_gathered();
+        session.sender().events().wake();
+        Flushing(session)
     }
 }
 
 impl Drop for Flushing<'_> {
     fn drop(&mut self) {
-        self.0.flushing.fetch_sub(1, Ordering::SeqCst);
+        self.0.accumulator().end_flush();
     }
 }
 

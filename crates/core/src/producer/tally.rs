@@ -1,13 +1,14 @@
-//! What became of the records of one owner, where several share a producer.
+//! What became of the records of one owner, if several share a producer.
 //!
-//! A slab's records may be of several owners. Each record names its owner by a number that is good
-//! in its slab ([`Owners`]), in bytes that its entry has to spare.
+//! The records of a batch may be of several owners. Each record names its owner by a number that is
+//! valid in its batch ([`Owners`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::stats::ProducerStats;
 use crate::fork;
 
 /// The counts of one owner in one process.
@@ -31,7 +32,7 @@ impl Tally {
         self.pending.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Counts outcomes. Before the records complete: whoever learns an outcome finds it counted.
+    /// Counts outcomes. Before the records complete: a caller that finds an outcome finds it counted.
     pub(crate) fn count(&self, delivered: u64, failed: u64) {
         self.delivered.fetch_add(delivered, Ordering::Relaxed);
         self.failed.fetch_add(failed, Ordering::Relaxed);
@@ -62,6 +63,12 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// What became of the owner's records so far.
+    pub(crate) fn stats(&self) -> ProducerStats {
+        let tally = self.tally();
+        ProducerStats::new(tally.delivered(), tally.failed(), tally.pending())
+    }
+
     pub(crate) fn tally(&self) -> Guard<Arc<Tally>> {
         let generation = fork::generation();
         loop {
@@ -80,15 +87,15 @@ impl Owner {
     }
 }
 
-/// The owners of a slab's records.
+/// The owners of a batch's records.
 #[derive(Default, Clone)]
 pub(crate) struct Owners(Vec<Arc<Tally>>);
 
 /// The number of records without an owner.
-pub(crate) const NOBODY: u16 = 0;
+pub(crate) const NO_OWNER: u16 = 0;
 
 impl Owners {
-    /// The owner's number. `None` where a slab has as many as it can tell apart.
+    /// The owner's number. `None` if the batch has too many owners for a number.
     pub(crate) fn number(&mut self, owner: &Arc<Tally>) -> Option<u16> {
         // Usually the last record's.
         let known = self.0.iter().rposition(|one| Arc::ptr_eq(one, owner));

@@ -1,4 +1,4 @@
-//! What the registry's answers mean: Confluent's REST API, its status and `error_code`s
+//! The registry's answers as results: Confluent's REST API, its status codes and `error_code`s
 //! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>).
 
 use std::io::Read;
@@ -22,12 +22,12 @@ struct Refusal {
     message: String,
 }
 
-/// Confluent's `error_code`s that need to be told apart from others of the same status.
+/// Confluent's `error_code`s that differ from others of the same status.
 const SUBJECT_NOT_FOUND: u32 = 40_401;
 const VERSION_NOT_FOUND: u32 = 40_402;
 const SCHEMA_NOT_FOUND: u32 = 40_403;
 
-/// The most of a registry's own message that is repeated; an incompatibility lists every difference.
+/// How much of a registry's message is repeated; an incompatibility lists every difference.
 const MAX_MESSAGE: usize = 2_000;
 
 pub(super) fn read<T: DeserializeOwned>(
@@ -39,9 +39,7 @@ pub(super) fn read<T: DeserializeOwned>(
         return Err(refused(status, body, call));
     }
     serde_json::from_slice(body).map_err(|error| Fault {
-        error: unavailable(format!(
-            "what answered is not a schema registry, or one that is not well: {error}"
-        )),
+        error: unavailable(format!("not a schema registry's answer: {error}")),
         try_again: true,
     })
 }
@@ -62,11 +60,11 @@ fn refused(status: StatusCode, body: &[u8], call: &Call) -> Fault {
     match status.as_u16() {
         401 => final_error(
             ErrorKind::Authentication,
-            format!("the schema registry does not accept our login{said}"),
+            format!("the schema registry rejects the credentials{said}"),
         ),
         403 => final_error(
             ErrorKind::Authorization,
-            format!("the schema registry does not allow this{said}"),
+            format!("the schema registry denies access{said}"),
         ),
         404 => match code {
             Some(SUBJECT_NOT_FOUND | VERSION_NOT_FOUND | SCHEMA_NOT_FOUND) => {
@@ -80,7 +78,7 @@ fn refused(status: StatusCode, body: &[u8], call: &Call) -> Fault {
         ),
         422 => final_error(
             ErrorKind::IncompatibleSchema,
-            format!("the schema registry does not accept the schema{said}"),
+            format!("the schema registry rejects the schema{said}"),
         ),
         408 | 429 | 500.. => Fault {
             error: unavailable(format!("the schema registry answers {status}{said}"))
@@ -89,7 +87,7 @@ fn refused(status: StatusCode, body: &[u8], call: &Call) -> Fault {
         },
         _ => final_error(
             ErrorKind::InvalidConfig,
-            format!("{status} is no schema registry's answer: is this its base URL?{said}"),
+            format!("{status} is not a schema registry's answer: check that urls holds its base URL{said}"),
         )
         .about("urls"),
     }
@@ -102,17 +100,17 @@ impl Fault {
     }
 }
 
-/// A 404 without one of the registry's own codes: a wrong base URL, but also the page of a proxy
-/// that has no registry behind it just now.
+/// A 404 without one of the registry's own codes: a wrong base URL, or the page of a proxy whose registry
+/// is down.
 fn no_registry_here(said: &str, call: &Call) -> Fault {
     let why = match call.schema {
         Some(SchemaKey::Guid(_)) => {
-            "the record names its schema in the header __value_schema_id; is this the registry's base \
-             URL, and does it know GUIDs?"
+            "the record names its schema in the header __value_schema_id; check that urls holds the \
+             registry's base URL, and that it supports GUIDs"
         }
-        _ => "is this its base URL?",
+        _ => "check that urls holds its base URL",
     };
-    let message = format!("404 Not Found is no schema registry's answer: {why}{said}");
+    let message = format!("404 Not Found is not a schema registry's answer: {why}{said}");
     Fault {
         error: unavailable(message).with("status", 404),
         try_again: true,
@@ -124,11 +122,11 @@ fn not_found(code: Option<u32>, said: &str, call: &Call) -> Fault {
     let (kind, message) = match (code, call.schema) {
         (_, Some(SchemaKey::Id(_))) => (
             ErrorKind::Undecodable,
-            "the schema registry has no schema of this id",
+            "the schema registry has no schema with this id",
         ),
         (_, Some(SchemaKey::Guid(_))) => (
             ErrorKind::Undecodable,
-            "the schema registry has no schema of this GUID, which the header __value_schema_id holds",
+            "the schema registry has no schema with the GUID in the header __value_schema_id",
         ),
         (Some(SCHEMA_NOT_FOUND), None) => (
             ErrorKind::IncompatibleSchema,
@@ -149,18 +147,18 @@ fn not_found(code: Option<u32>, said: &str, call: &Call) -> Fault {
     }
 }
 
-/// Whether the registry said that what was asked for does not exist.
+/// Whether the registry answered that the schema or subject does not exist.
 pub(super) fn is_not_found(error: &Error) -> bool {
     error.get("status") == Some("404") && error.kind() != ErrorKind::Unavailable
 }
 
-/// Whether the answer was a 404 that may be no registry's.
+/// Whether the answer was a 404 that may not be a registry's.
 pub(super) fn is_a_page(error: &Error) -> bool {
     error.get("status") == Some("404") && error.kind() == ErrorKind::Unavailable
 }
 
-/// Where an answer sends us instead, if it does. A redirect that would lose the request's body is an
-/// error (RFC 9110, section 15.4: clients ask again with GET after 301, 302 and 303).
+/// The target of a redirect. One that would lose the request's body is an error (RFC 9110, section 15.4:
+/// after 301, 302 and 303 clients send a GET).
 pub(super) fn redirect(response: &Response, from: &Url, call: &Call) -> Result<Option<Url>, Fault> {
     let status = response.status();
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -180,13 +178,12 @@ pub(super) fn redirect(response: &Response, from: &Url, call: &Call) -> Result<O
         try_again: false,
     };
     let Some(target) = target else {
-        return Err(fault("it redirects to no address".to_owned()).about("urls"));
+        return Err(fault("it redirects without an address".to_owned()).about("urls"));
     };
     if call.body.is_some() && !matches!(status.as_u16(), 307 | 308) {
         let target = shown(&target);
         let why = format!(
-            "it redirects to {target}, which would lose what is posted: set urls to the address that \
-             answers"
+            "it redirects to {target}, which would drop the request's body: set urls to that address"
         );
         return Err(fault(why).about("urls"));
     }
@@ -195,7 +192,7 @@ pub(super) fn redirect(response: &Response, from: &Url, call: &Call) -> Result<O
 
 pub(super) fn too_many_redirects(last: &Url) -> Fault {
     let last = shown(last);
-    let message = format!("the schema registry redirects again and again, last to {last}");
+    let message = format!("the schema registry redirects too often, last to {last}");
     Fault {
         error: Error::new(ErrorKind::InvalidConfig, message),
         try_again: false,
@@ -203,7 +200,7 @@ pub(super) fn too_many_redirects(last: &Url) -> Fault {
     .about("urls")
 }
 
-/// An address without a login and without what a query may hold.
+/// An address without credentials and query.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Fails only for URLs without a host.
@@ -213,14 +210,13 @@ fn shown(url: &Url) -> String {
     url.into()
 }
 
-/// What an answer's body is encoded as, in lower case. We ask for no encoding, and some proxies
-/// compress all the same.
+/// The encoding of an answer's body, in lower case. We request none, but some proxies compress anyway.
 pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
     let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim();
     (!encoding.is_empty()).then(|| encoding.to_ascii_lowercase())
 }
 
-/// The body as it was before it was encoded, up to `limit` bytes.
+/// The decoded body, up to `limit` bytes.
 pub(super) fn decoded(
     encoding: Option<String>,
     body: Vec<u8>,
@@ -238,7 +234,7 @@ pub(super) fn decoded(
                 Ok(_) => Ok(plain),
                 Err(error) => Err(Fault {
                     error: unavailable(format!(
-                        "the schema registry's answer is damaged gzip: {error}"
+                        "the schema registry's answer is corrupt gzip: {error}"
                     )),
                     try_again: true,
                 }),
@@ -248,7 +244,7 @@ pub(super) fn decoded(
             error: Error::new(
                 ErrorKind::InvalidConfig,
                 format!(
-                    "the schema registry's answer is encoded as {other:?}, which was not asked for"
+                    "the schema registry's answer has the encoding {other:?}, which was not requested"
                 ),
             ),
             try_again: false,
@@ -257,14 +253,14 @@ pub(super) fn decoded(
     }
 }
 
-/// There was no answer: no connection, a broken one, or no trust.
+/// The error of a missing answer: no connection, a broken one, or an untrusted one.
 pub(super) fn no_answer(error: reqwest::Error) -> Fault {
     let error = error.without_url();
     let mut root: &dyn std::error::Error = &error;
     let mut untrusted = None;
     while let Some(source) = root.source() {
         root = source;
-        // The outermost of these says why as well.
+        // The outermost of these explains it.
         untrusted = untrusted.or_else(|| certificate_error(root));
     }
     let root = root.to_string();
@@ -276,17 +272,15 @@ pub(super) fn no_answer(error: reqwest::Error) -> Fault {
             try_again: false,
         };
     }
-    let error =
-        unavailable(format!("the schema registry cannot be reached: {root}")).because(error);
+    let error = unavailable(format!("the schema registry is unreachable: {root}")).because(error);
     Fault {
         error,
         try_again: true,
     }
 }
 
-/// OpenSSL's words where one side does not accept the other's certificate: our check, or an alert
-/// (RFC 8446, section 6.2) of the registry. Trying again does not help, except after the alert that
-/// reports a fault of its own (80, `internal_error`).
+/// OpenSSL's message if one side rejects the other's certificate: by our check, or by an alert (RFC 8446,
+/// section 6.2) of the registry. A retry does not help, except after alert 80, `internal_error`.
 fn certificate_error(error: &dyn std::error::Error) -> Option<String> {
     let text = error.to_string();
     let lower = text.to_ascii_lowercase();

@@ -22,15 +22,16 @@ use super::{SchemaKey, answer};
 use crate::config::{
     LINE_BREAKS, RegistrySettings, Secret, has_unescaped_login, without_credentials,
 };
+use crate::fork::{self, PerProcess};
 use crate::metrics::Metrics;
-use crate::{Error, ErrorKind, Result, fork};
+use crate::{Error, ErrorKind, Result};
 
-/// The most that is read of an answer. The largest schemas in use are a hundredth of it.
+/// The largest answer that is read. The largest schemas in use are a hundredth of it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 const MAX_REDIRECTS: usize = 5;
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
-/// One call: what is asked, and what an error about it names.
+/// One call, and the subject or schema that its error names.
 #[derive(Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
@@ -92,7 +93,7 @@ impl Call {
     }
 }
 
-/// Why one call to one address failed, and whether another try can help.
+/// Why a call to an address failed, and whether a retry can help.
 pub(super) struct Fault {
     pub(super) error: Error,
     pub(super) try_again: bool,
@@ -102,10 +103,10 @@ pub(super) struct Http {
     settings: RegistrySettings,
     addresses: Vec<Address>,
     last_good: AtomicUsize,
-    /// The client and the process that made it: a forked child must not write into the connections
-    /// that it shares with its parent. Not behind a lock: making one takes a while, and a fork
-    /// meanwhile would leave the lock locked for ever in the child.
-    client: ArcSwapOption<(u32, Client)>,
+    /// A forked child must not write to its parent's
+    /// connections. Not behind a lock: creating a client takes a while, and a fork meanwhile would
+    /// leave the lock locked for ever in the child.
+    client: ArcSwapOption<PerProcess<Client>>,
     metrics: Metrics,
 }
 
@@ -137,7 +138,7 @@ impl Http {
         })
     }
 
-    /// Asks until there is an answer or patience ends. To be run on the background thread.
+    /// Sends a request until it is answered or its retries are used up. Runs on the background thread.
     pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
         let mut round = 0;
         loop {
@@ -147,7 +148,7 @@ impl Http {
                 Err(fault) => return Err(fault.error),
             };
             let wait = self.wait_before_retry(round);
-            tracing::debug!(target: "carbon_events::registry", %error, ?wait, "asking again");
+            tracing::debug!(target: "carbon_events::registry", %error, ?wait, "retrying");
             tokio::time::sleep(wait).await;
             round += 1;
         }
@@ -171,7 +172,7 @@ impl Http {
             }
         }
         Err(last_fault.unwrap_or_else(|| Fault {
-            error: Error::new(ErrorKind::Internal, "no schema registry to ask"),
+            error: Error::new(ErrorKind::Internal, "there is no schema registry"),
             try_again: false,
         }))
     }
@@ -200,7 +201,7 @@ impl Http {
             let body = answer::decoded(encoding, body, MAX_ANSWER_BYTES)?;
             answer::read(status, &body, call)
         };
-        // The whole exchange has one deadline, reading a body that trickles in included.
+        // One deadline for the whole exchange, including a slow body.
         let outcome = match tokio::time::timeout(self.settings.timeout, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(answer::too_slow(self.settings.timeout)),
@@ -211,7 +212,7 @@ impl Http {
         })
     }
 
-    /// Sends a call and follows redirects that keep what is asked. The login goes to no other host.
+    /// Sends a request and follows redirects that keep it. Credentials are sent to no other host.
     async fn send(
         &self,
         client: &Client,
@@ -255,20 +256,18 @@ impl Http {
     }
 
     fn client(&self) -> Result<Client> {
-        let pid = std::process::id();
-        if let Some(made) = &*self.client.load()
-            && made.0 == pid
-        {
-            return Ok(made.1.clone());
+        if let Some(client) = self.client.load().as_deref().and_then(PerProcess::get) {
+            return Ok(client.clone());
         }
         let client = {
-            // OpenSSL holds locks of its own meanwhile.
+            // OpenSSL holds its own locks meanwhile.
             let _undisturbed = fork::undisturbed();
             self.build_client()?
         };
-        let before = self.client.swap(Some(Arc::new((pid, client.clone()))));
-        if before.as_ref().is_some_and(|made| made.0 != pid) {
-            // Dropping a parent's client would wake tasks on a runtime whose thread is not here.
+        let new = Arc::new(PerProcess::new(client.clone()));
+        let before = self.client.swap(Some(new));
+        if before.as_ref().is_some_and(|it| it.get().is_none()) {
+            // Dropping the parent's client would wake tasks on a runtime whose thread is not here.
             std::mem::forget(before);
         }
         Ok(client)
@@ -296,7 +295,7 @@ impl Http {
             let certificates = Certificate::from_pem_bundle(&pem)
                 .map_err(|error| explained(setting, &pem, &error.to_string()))?;
             if certificates.is_empty() {
-                return Err(explained(setting, &pem, "no certificate is in it"));
+                return Err(explained(setting, &pem, "it has no certificate"));
             }
             builder = builder.tls_certs_merge(certificates);
         }
@@ -332,18 +331,18 @@ impl Http {
             }
             (None, None) => {}
             (Some((setting, _)), None) | (None, Some((setting, _))) => {
-                let message = format!("{setting} needs its other half: certificate and key");
+                let message = format!("{setting} is set alone: set both certificate and key");
                 return Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", setting));
             }
         }
         builder.build().map_err(|error| {
-            let message = format!("no HTTP client for the schema registry: {error}");
+            let message = format!("cannot create an HTTP client for the schema registry: {error}");
             Error::new(ErrorKind::InvalidConfig, message)
         })
     }
 
-    /// Doubles from `backoff` up to 20 times itself; up to half of it is random, so that a fleet of
-    /// services does not come back in step.
+    /// Doubles from `backoff` up to 20 times itself; up to half of it is random, so that services do not
+    /// retry at the same time.
     fn wait_before_retry(&self, round: u32) -> Duration {
         let backoff = self.settings.backoff;
         let wait = backoff
@@ -366,15 +365,16 @@ impl Address {
         };
         if has_unescaped_login(given) {
             return Err(refused(
-                "has an @ behind its host: write / ? # and @ in a password as %2F %3F %23 %40, or set \
+                "has an @ after its host: escape / ? # and @ in a password as %2F %3F %23 %40, or set \
                  username and password"
                     .to_owned(),
             ));
         }
-        let mut url = Url::parse(given).map_err(|error| refused(format!("is no URL: {error}")))?;
+        let mut url =
+            Url::parse(given).map_err(|error| refused(format!("is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(refused(
-                "must start with http:// or https:// and name a host".to_owned(),
+                "must start with http:// or https:// and have a host".to_owned(),
             ));
         }
         let login = match (&settings.bearer_token, &settings.username) {
@@ -433,22 +433,21 @@ fn text_or_file(
         })
 }
 
-/// What is wrong with PEM that was refused.
+/// The error of rejected PEM.
 fn explained(setting: &'static str, pem: &[u8], why: &str) -> Error {
     let text = String::from_utf8_lossy(pem);
     if text.contains("-----\\n") {
         return no_pem(setting, LINE_BREAKS);
     }
     if text.contains("ENCRYPTED") {
-        let why =
-            "the key is encrypted: give it decrypted (`openssl pkcs8 -topk8 -nocrypt -in KEY`)";
+        let why = "the key is encrypted: decrypt it (`openssl pkcs8 -topk8 -nocrypt -in KEY`)";
         return no_pem(setting, why);
     }
     no_pem(setting, why)
 }
 
 fn no_pem(setting: &'static str, why: &str) -> Error {
-    let message = format!("{setting} holds no usable PEM: {why}");
+    let message = format!("{setting} contains no usable PEM: {why}");
     Error::new(ErrorKind::InvalidConfig, message).with("setting", setting)
 }
 

@@ -1,27 +1,26 @@
-//! The schema registry: ids for schemas and schemas for ids, off the hot path.
+//! The schema registry's client: ids of schemas and schemas of ids, off the hot path.
 //!
 //! ```text
 //! producer --subject()--> SubjectId --get()--> id        an atomic load, no call, no lock
-//!                            \ resolve(): once a subject, on the background thread
-//!                             look up --404--> compatible? --> register --> id, kept for ever
-//! consumer --schema(id)--> kept for ever | one call for all who wait | failure kept for a while
+//!                            \ resolve(): once for each subject, on the background thread
+//!                             look up --404--> compatible? --> register --> id, cached for ever
+//! consumer --schema(id)--> cached for ever | one call for all callers | failure cached for a while
 //! ```
 //!
-//! A running service does not notice an outage for the schemas that it knows. One that starts during an
-//! outage uses the ids of `RegistrySettings::schema_ids`, which are checked in the background once the
-//! registry answers.
+//! An outage does not affect a running service's cached schemas. A service that starts during an outage
+//! uses the ids of `RegistrySettings::schema_ids`, which are verified in the background once the registry
+//! answers.
 //!
-//! # Why the calls are our own
-//! `schema_registry_converter` is what our frames are tested against, but not the client: its errors
-//! carry the HTTP status only inside a sentence and mark timeouts, 500 and 504 wrongly as final or
-//! retryable, it asks the next address after a final answer such as 409, and it reads a body of any
-//! size. Each of those decides what a service does during an outage, so the calls stand in
-//! `http.rs`, on the same reqwest.
+//! # Why not `schema_registry_converter`
+//! Tests compare our frames with it, but its client is unsuitable: its errors hold the HTTP status only
+//! in their text and classify timeouts, 500 and 504 wrongly, it tries the next address after a final
+//! answer such as 409, and it reads a body of any size. All of that matters during an outage, so
+//! `http.rs` makes the calls, with reqwest.
 //!
 //! # Threads
-//! Every call runs on the library's one background thread, so that the asynchronous methods work under
-//! any executor and the `_blocking` ones inside and outside of any. Nothing is started and no file is
-//! read before the first call.
+//! Every call runs on the library's one background thread, so the async methods work on any executor and
+//! the `_blocking` ones inside and outside of one. Nothing is started and no file is read before the
+//! first call.
 
 mod answer;
 mod http;
@@ -51,14 +50,12 @@ use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result, background, fork};
 
-/// How many ids are remembered that the registry does not know, or could not be asked for. Ids come
-/// out of records, so anyone who writes to a topic chooses them.
+/// How many unknown or failed ids are cached. Ids come from records, so any producer can choose them.
 const MAX_FAILED_IDS: usize = 10_000;
-/// How deep and how many schemas a schema may refer to.
+/// How many schemas a schema may refer to, directly and indirectly.
 const MAX_REFERENCES: usize = 64;
 
-/// A client of a Confluent-compatible schema registry. Clones share their connections and what they
-/// know.
+/// A client of a Confluent-compatible schema registry. Clones share connections and caches.
 #[derive(Clone)]
 pub struct SchemaRegistry(Arc<Inner>);
 
@@ -70,7 +67,7 @@ struct Inner {
     catalogue: Arc<Once<Arc<Catalogue>>>,
 }
 
-/// How a record names its writer's schema.
+/// How a record identifies its writer's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum SchemaKey {
     Id(u32),
@@ -96,10 +93,10 @@ impl SchemaKey {
     }
 }
 
-/// A schema as the registry has it.
+/// A schema of the registry.
 #[derive(Debug, Clone)]
 pub struct RegisteredSchema {
-    /// The schema's id; 0 where it was asked for by its GUID.
+    /// The schema's id; 0 if it was fetched by GUID.
     pub id: u32,
     /// The Avro schema as JSON.
     pub schema: String,
@@ -122,23 +119,27 @@ pub struct SubjectVersion {
     pub schema: String,
 }
 
-/// Whether a schema may follow those that a subject has.
+/// Whether a schema is compatible with a subject's versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compatibility {
-    /// Whether it may.
+    /// Whether it is.
     pub compatible: bool,
-    /// What differs, in the registry's words.
+    /// The registry's messages about differences.
     pub messages: Vec<String>,
 }
 
 impl SchemaRegistry {
-    /// A client for the registry at `settings.urls`. Connects to nothing, starts nothing and reads no
-    /// file; fails with [`ErrorKind::InvalidConfig`] where an address is none.
+    /// A client for the registry at `settings.urls`. It connects to nothing, starts nothing and reads no
+    /// file.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`] if an address is invalid or there is none.
     pub fn new(settings: &RegistrySettings) -> Result<Self> {
         Self::with_metrics(settings, Metrics::new())
     }
 
-    /// Like [`Self::new`], counting its calls in `metrics`.
+    /// Like [`Self::new`]; counts its calls in `metrics`.
     pub fn with_metrics(settings: &RegistrySettings, metrics: Metrics) -> Result<Self> {
         Ok(SchemaRegistry(Arc::new(Inner {
             settings: settings.clone(),
@@ -149,8 +150,8 @@ impl SchemaRegistry {
         })))
     }
 
-    /// The id of `schema` for the values of `topic`: a handle to keep, known at once where the id was
-    /// given by configuration, else after [`SubjectId::resolve`].
+    /// A handle on the id of `schema` for the values of `topic`. The id is known at once if the
+    /// configuration has it, else after [`SubjectId::resolve`].
     pub fn subject(&self, topic: &str, schema: &str) -> SubjectId {
         let _undisturbed = fork::undisturbed();
         let mut subjects = self.0.subjects.lock();
@@ -161,16 +162,18 @@ impl SchemaRegistry {
             .clone()
     }
 
-    /// The schema that a record names. Kept for ever once it is known.
+    /// The schema of an id. Cached for ever once it is known.
     ///
-    /// Fails with [`ErrorKind::Undecodable`] where the registry does not have it or it is not Avro,
-    /// and with [`ErrorKind::Unavailable`] where the registry cannot be asked; both hold for
+    /// # Errors
+    ///
+    /// [`ErrorKind::Undecodable`] if the registry does not have it or it is not Avro;
+    /// [`ErrorKind::Unavailable`] if the registry is unreachable. Both are cached for
     /// `RegistrySettings::failure_ttl`.
     pub async fn schema(&self, id: u32) -> Result<Arc<RegisteredSchema>> {
         self.start_schema(SchemaKey::Id(id)).await
     }
 
-    /// [`Self::schema`], waiting on this thread.
+    /// [`Self::schema`], blocking this thread.
     pub fn schema_blocking(&self, id: u32) -> Result<Arc<RegisteredSchema>> {
         match self.known_schema(id) {
             Some(schema) => Ok(schema),
@@ -178,7 +181,7 @@ impl SchemaRegistry {
         }
     }
 
-    /// The schema that a record names, if it is known already.
+    /// The schema of an id, if it is cached.
     pub fn known_schema(&self, id: u32) -> Option<Arc<RegisteredSchema>> {
         self.known(SchemaKey::Id(id))
     }
@@ -189,7 +192,7 @@ impl SchemaRegistry {
         cell?.get()
     }
 
-    /// The schema that a record names. It is asked for whether or not the future is polled.
+    /// The schema that a record names. It is fetched even if the future is not polled.
     pub(crate) fn start_schema(
         &self,
         key: SchemaKey,
@@ -211,28 +214,28 @@ impl SchemaRegistry {
         })
     }
 
-    /// Whether `schema` may be the next version of the topic's values. A subject without versions is
-    /// compatible with everything.
+    /// Whether `schema` is compatible as the next version of the topic's values. Any schema is
+    /// compatible with a subject without versions.
     pub async fn check_compatibility(&self, topic: &str, schema: &str) -> Result<Compatibility> {
         let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
         background::spawn(async move { inner.check_compatibility(&subject, &schema).await }).await?
     }
 
-    /// [`Self::check_compatibility`], waiting on this thread.
+    /// [`Self::check_compatibility`], blocking this thread.
     pub fn check_compatibility_blocking(&self, topic: &str, schema: &str) -> Result<Compatibility> {
         let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
         background::block_on(async move { inner.check_compatibility(&subject, &schema).await })?
     }
 
-    /// Registers `schema` for the values of `topic`, whatever `auto_register` says, and gives its id.
-    /// A schema that the subject has already keeps the id it has.
+    /// Registers `schema` for the values of `topic`, even if `auto_register` is off, and returns its id.
+    /// A schema that the subject already has keeps its id.
     pub async fn register(&self, topic: &str, schema: &str) -> Result<u32> {
         let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
         background::spawn(async move { inner.look_up_or_register(&subject, &schema, true).await })
             .await?
     }
 
-    /// [`Self::register`], waiting on this thread.
+    /// [`Self::register`], blocking this thread.
     pub fn register_blocking(&self, topic: &str, schema: &str) -> Result<u32> {
         let (inner, subject, schema) = (self.0.clone(), subject_name(topic), schema.to_owned());
         background::block_on(
@@ -240,13 +243,13 @@ impl SchemaRegistry {
         )?
     }
 
-    /// The newest schema of the topic's values; `None` where there is none.
+    /// The newest schema of the topic's values; `None` if there is none.
     pub async fn latest(&self, topic: &str) -> Result<Option<SubjectVersion>> {
         let (inner, subject) = (self.0.clone(), subject_name(topic));
         background::spawn(async move { inner.latest(&subject).await }).await?
     }
 
-    /// [`Self::latest`], waiting on this thread.
+    /// [`Self::latest`], blocking this thread.
     pub fn latest_blocking(&self, topic: &str) -> Result<Option<SubjectVersion>> {
         let (inner, subject) = (self.0.clone(), subject_name(topic));
         background::block_on(async move { inner.latest(&subject).await })?
@@ -271,7 +274,7 @@ pub fn subject_name(topic: &str) -> String {
     format!("{topic}-value")
 }
 
-/// What the registry answers to a schema being registered.
+/// The answer to registering or looking up a schema.
 #[derive(Deserialize)]
 struct IdAnswer {
     id: u32,
@@ -300,8 +303,8 @@ struct CompatibilityAnswer {
 }
 
 impl Inner {
-    /// The id of a schema, looked up first: that needs no right to write and holds for old versions
-    /// that would not be compatible any more.
+    /// The id of a schema. It is looked up first, which needs no write permission and works for old
+    /// versions that are no longer compatible.
     async fn look_up_or_register(
         &self,
         subject: &str,
@@ -325,7 +328,7 @@ impl Inner {
         if self.settings.check_compatibility {
             let found = self.check_compatibility(subject, schema).await?;
             if !found.compatible {
-                // Some registries say that something differs without saying what.
+                // Some registries list no differences.
                 let details = found.messages.iter().map(|message| format!(": {message}"));
                 let message = format!(
                     "the schema is not compatible with the subject's{}",
@@ -375,8 +378,8 @@ impl Inner {
         let kind = match key {
             // Registries number schemas with Java's `int`, and answer 404 without a code of their own.
             SchemaKey::Id(id) if i32::try_from(id).is_err() => {
-                let message = "no schema registry has an id of this size: the value only begins as \
-                               one in the Confluent format does";
+                let message = "no schema registry has an id of this size: the value starts like the \
+                               Confluent format by chance";
                 return Err(key.named(Error::new(ErrorKind::Undecodable, message)));
             }
             SchemaKey::Id(_) => "ids",
@@ -393,8 +396,8 @@ impl Inner {
         self.registered(answer, key).await
     }
 
-    /// Why a GUID's schema was answered with a page that is not found: a registry that answers
-    /// other calls does not know GUIDs, and nothing but the page may come from a proxy without one.
+    /// Why a GUID's schema was answered with a 404 page. A registry that answers other calls does not
+    /// support GUIDs; else the page may come from a proxy without a registry.
     async fn without_guids(&self, page: Error, key: SchemaKey) -> Error {
         if !matches!(key, SchemaKey::Guid(_)) {
             return page;
@@ -411,8 +414,8 @@ impl Inner {
         if !answers {
             return page;
         }
-        let message = "the record names its schema by a GUID in the header __value_schema_id, and \
-                       the schema registry does not know GUIDs: it has no /schemas/guids";
+        let message = "the record names its schema by a GUID in the header __value_schema_id, but \
+                       the schema registry does not support GUIDs: it has no /schemas/guids";
         let error = Error::new(ErrorKind::Undecodable, message).with("status", 404);
         key.named(error.with("url", page.get("url").unwrap_or_default()))
     }
@@ -436,8 +439,7 @@ impl Inner {
         })
     }
 
-    /// The schemas that a schema refers to, and those that they refer to, each once: what it refers
-    /// to itself comes first, in its own order.
+    /// The schemas that a schema refers to, directly (first, in its order) and indirectly, each once.
     async fn fetch_references(
         &self,
         references: Vec<Reference>,

@@ -1,27 +1,29 @@
-//! A value that is fetched once and kept, with failures kept for a while.
+//! A value that is fetched once and cached; failures are cached for a while.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
+use crate::deadline::Deadline;
+use crate::fork::{self, PerProcess};
 use crate::sync::Mutex;
-use crate::{Error, Result, background, fork};
+use crate::{Error, Result, background};
 
-/// A value that many callers ask for and one call fetches: callers that come while it is under way
-/// wait for the same answer.
+/// A value that one call fetches for many callers: those that ask meanwhile wait for the same answer.
 pub(super) struct Once<T>(Mutex<State<T>>);
 
 type Answer<T> = Shared<BoxFuture<'static, Result<T>>>;
 
 enum State<T> {
     Empty,
-    /// Being fetched by the process of that id: in a forked child nobody would ever answer.
-    UnderWay(u32, Answer<T>),
+    /// A forked child starts a fetch of its own: this one's thread is in the parent.
+    InFlight(PerProcess<Answer<T>>),
     Known(T),
-    Failed(Error, Instant),
+    /// Returned to every caller until the deadline.
+    Failed(Error, Deadline),
 }
 
 impl<T: Clone + Send + Sync + 'static> Once<T> {
@@ -38,7 +40,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
         }
     }
 
-    /// Sets the value, whatever is under way.
+    /// Sets the value, whatever is in flight.
     pub(super) fn set(&self, value: T) {
         let _undisturbed = fork::undisturbed();
         *self.0.lock() = State::Known(value);
@@ -68,19 +70,19 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
     {
         let _undisturbed = fork::undisturbed();
         let mut state = self.0.lock();
-        let pid = std::process::id();
         match &*state {
             State::Known(value) => return ready(Ok(value.clone())).boxed(),
-            State::Failed(error, until) if *until > Instant::now() => {
+            State::Failed(error, until) if !until.has_passed() => {
                 return ready(Err(error.clone())).boxed();
             }
-            // An error that was seen without being kept is that of a panic: start again.
-            State::UnderWay(owner, answer)
-                if *owner == pid && !matches!(answer.peek(), Some(Err(_))) =>
-            {
-                return answer.clone().boxed();
+            State::InFlight(answer) => {
+                // An error that was seen without being kept is that of a panic: start again.
+                let live = answer.get();
+                if let Some(answer) = live.filter(|it| !matches!(it.peek(), Some(Err(_)))) {
+                    return answer.clone().boxed();
+                }
             }
-            State::UnderWay(..) | State::Failed(..) | State::Empty => {}
+            State::Failed(..) | State::Empty => {}
         }
         let (cell, fetched) = (self.clone(), fetch());
         let answer = background::spawn(async move {
@@ -88,12 +90,12 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
             let _undisturbed = fork::undisturbed();
             *cell.0.lock() = match &outcome {
                 Ok(value) => State::Known(value.clone()),
-                Err(error) => State::Failed(error.clone(), Instant::now() + failure_ttl),
+                Err(error) => State::Failed(error.clone(), Deadline::after(failure_ttl)),
             };
             outcome
         });
         let answer = async move { answer.await? }.boxed().shared();
-        *state = State::UnderWay(pid, answer.clone());
+        *state = State::InFlight(PerProcess::new(answer.clone()));
         answer.boxed()
     }
 }

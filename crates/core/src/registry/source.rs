@@ -1,4 +1,4 @@
-//! The registry as the decoder's source of writers' schemas.
+//! The registry as the decoder's source of writer schemas.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,20 +10,19 @@ use crate::events::Topic;
 use crate::registry::http::Call;
 use crate::{Error, ErrorKind, Result, background};
 
-/// How many versions of a subject are looked through for a fingerprint, newest first.
+/// How many versions of a subject are searched for a fingerprint, newest first.
 const MAX_VERSIONS: usize = 100;
 
-/// Schemas of our topics by fingerprint, and when they were gathered.
+/// Schemas of the platform's topics by fingerprint, and when they were fetched.
 pub(super) struct Catalogue {
     gathered: Instant,
     schemas: HashMap<u64, Found>,
 }
 
-/// What has a fingerprint: `None` for schemas that differ in what they mean by the same bytes, as
-/// fingerprints know nothing of logical types.
+/// The schema of a fingerprint: `None` if several differ in logical types, which fingerprints ignore.
 type Found = Option<Arc<Schema>>;
 
-/// All wait for the registry on the calling thread where they do not know the schema already.
+/// All methods block the calling thread unless the schema is cached.
 impl SchemaSource for SchemaRegistry {
     fn by_id(&self, id: u32) -> Result<Arc<Schema>> {
         self.schema_blocking(id)?.parsed()
@@ -38,8 +37,8 @@ impl SchemaSource for SchemaRegistry {
         schema.parsed()
     }
 
-    /// Looks through the versions of our topics' subjects: a registry cannot be asked for a
-    /// fingerprint. It is looked through again for a new one after `RegistrySettings::failure_ttl`.
+    /// Searches the versions of the platform's subjects: a registry has no lookup by fingerprint. An
+    /// unknown fingerprint starts a new search after `RegistrySettings::failure_ttl`.
     fn by_fingerprint(&self, fingerprint: u64) -> Result<Arc<Schema>> {
         let gathered = self.0.catalogue.get();
         if let Some(found) = gathered
@@ -63,8 +62,8 @@ impl SchemaSource for SchemaRegistry {
             Some(None) => Err(ambiguous(fingerprint)),
             None => {
                 let message = format!(
-                    "is written with a schema of fingerprint {fingerprint:016x}, which neither we nor \
-                     the schema registry have"
+                    "is written with a schema of fingerprint {fingerprint:016x}, which neither this library nor \
+                     the schema registry has"
                 );
                 Err(Error::new(ErrorKind::Undecodable, message))
             }
@@ -75,7 +74,7 @@ impl SchemaSource for SchemaRegistry {
 fn ambiguous(fingerprint: u64) -> Error {
     let message = format!(
         "is written with a schema of fingerprint {fingerprint:016x}, which the schema registry has \
-         with timestamps in different units: write behind a schema id instead"
+         with timestamps in different units: write it with a schema id instead"
     );
     Error::new(ErrorKind::Undecodable, message)
 }
@@ -110,7 +109,7 @@ impl Inner {
                 let call = Call::get(&path).about_subject(&subject);
                 let answer = self.http.call(&call).await?;
                 let registered = self.registered(answer, SchemaKey::Id(0)).await;
-                // A version that is no Avro schema is of no use, and no reason to fail either.
+                // Skip a version that is not Avro.
                 match registered.and_then(|registered| registered.parsed()) {
                     Ok(schema) => add(&mut schemas, schema),
                     Err(error) if error.retryable() => return Err(error),

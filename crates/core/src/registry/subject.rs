@@ -14,22 +14,21 @@ use crate::{Error, ErrorKind, Result, background};
 
 /// No 32-bit id.
 const UNKNOWN: u64 = u64::MAX;
-/// How long the check of a given id waits at most before it asks an unreachable registry again.
+/// The longest wait of the check of a configured id before it retries an unreachable registry.
 const MAX_CHECK_WAIT: Duration = Duration::from_secs(30);
 
-/// The id of one schema for the values of one topic: an atomic load where it is known. Clones share
-/// it.
+/// The id of one schema for the values of one topic: an atomic load if it is known. Clones share it.
 #[derive(Clone)]
 pub struct SubjectId(Arc<Shared>);
 
 struct Shared {
-    /// The registry, weakly: it keeps every subject it was asked for.
+    /// The registry, which caches every subject: hence weak.
     registry: Weak<Inner>,
     subject: String,
     schema: String,
     id: AtomicU64,
     fetched: Arc<Once<u32>>,
-    /// Whether the id was given by configuration and nobody has begun to check it.
+    /// Whether the id is from the configuration and its check has not started.
     unchecked: AtomicBool,
 }
 
@@ -50,26 +49,28 @@ impl SubjectId {
         SubjectId(Arc::new(shared))
     }
 
-    /// The id, if it is known. Never waits; for every record.
+    /// The id, if it is known. Never blocks; called for every record.
     pub fn get(&self) -> Option<u32> {
         u32::try_from(self.0.id.load(Relaxed)).ok()
     }
 
-    /// The id, asking the registry where it is not known: looked up, and registered where the registry
-    /// does not have it and `auto_register` allows it.
+    /// The id. An unknown one is looked up in the registry, and registered if the registry does not have
+    /// it and `auto_register` is on.
     ///
-    /// An id given by configuration comes back at once and is checked in the background: one that
-    /// stands for another schema is replaced by the right one, with an error in the log.
+    /// An id from the configuration is returned at once and checked in the background: one that belongs
+    /// to another schema is replaced by the right one, and an error is logged.
     ///
-    /// Fails with [`ErrorKind::IncompatibleSchema`] where the registry refuses the schema or may not
-    /// be given it, [`ErrorKind::Authentication`] or [`ErrorKind::Authorization`] where it refuses us,
-    /// and [`ErrorKind::Unavailable`] where it cannot be asked. A failure holds for
+    /// # Errors
+    ///
+    /// [`ErrorKind::IncompatibleSchema`] if the registry rejects the schema or `auto_register` is off,
+    /// [`ErrorKind::Authentication`] or [`ErrorKind::Authorization`] if it rejects us, and
+    /// [`ErrorKind::Unavailable`] if it is unreachable. A failure is cached for
     /// `RegistrySettings::failure_ttl`; until then no call is made.
     pub async fn resolve(&self) -> Result<u32> {
         self.start().await
     }
 
-    /// [`Self::resolve`], waiting on this thread.
+    /// [`Self::resolve`], blocking this thread.
     pub fn resolve_blocking(&self) -> Result<u32> {
         match self.get() {
             Some(id) if !self.0.unchecked.load(Relaxed) => Ok(id),
@@ -77,8 +78,8 @@ impl SubjectId {
         }
     }
 
-    /// [`Self::resolve_blocking`] for up to `timeout`; `None` where there is no answer by then. The
-    /// question stays asked.
+    /// [`Self::resolve_blocking`] for up to `timeout`; `None` if there is no answer by then. The call
+    /// continues.
     pub(crate) fn resolve_within(&self, timeout: Duration) -> Option<Result<u32>> {
         match self.get() {
             Some(id) if !self.0.unchecked.load(Relaxed) => Some(Ok(id)),
@@ -127,8 +128,8 @@ impl fmt::Debug for SubjectId {
     }
 }
 
-/// Asks what a given id stands for until the registry answers or is dropped. Records under a wrong id
-/// could be read by nobody, so a wrong one is forgotten and the right one asked for.
+/// Checks a configured id, until the registry answers or is dropped. No consumer could read records with
+/// a wrong id, so a wrong one is discarded and the right one fetched.
 async fn check_given_id(subject: Arc<Shared>, registry: Weak<Inner>) {
     let Some(given) = subject.fetched.get() else {
         return;
@@ -143,7 +144,7 @@ async fn check_given_id(subject: Arc<Shared>, registry: Weak<Inner>) {
             Ok(false) => {
                 tracing::error!(
                     target: "carbon_events::registry", subject = subject.subject, given,
-                    "the given schema id stands for another schema; asking the registry for ours"
+                    "the configured schema id belongs to another schema; fetching the right one"
                 );
                 subject.id.store(UNKNOWN, Relaxed);
                 subject.fetched.clear();
@@ -157,7 +158,7 @@ async fn check_given_id(subject: Arc<Shared>, registry: Weak<Inner>) {
         let again = problem.retryable();
         tracing::warn!(
             target: "carbon_events::registry", subject = subject.subject, given, again, %problem,
-            "the given schema id could not be checked"
+            "the configured schema id could not be checked"
         );
         if !again {
             return;
@@ -167,12 +168,12 @@ async fn check_given_id(subject: Arc<Shared>, registry: Weak<Inner>) {
     }
 }
 
-/// Whether the registry's schema of an id is ours: the same fields in the same order, whatever their
-/// documentation.
+/// Whether the registry's schema of an id is ours: the same fields in the same order; documentation is
+/// ignored.
 async fn stands_for(registry: &Inner, id: u32, schema: &str) -> Result<bool> {
     let found = match registry.fetch_schema(SchemaKey::Id(id)).await {
         Ok(found) => found,
-        // There is none of this id, or it is not Avro.
+        // The id is unknown, or its schema is not Avro.
         Err(error) if error.kind() == ErrorKind::Undecodable => return Ok(false),
         Err(error) => return Err(error),
     };
@@ -180,8 +181,8 @@ async fn stands_for(registry: &Inner, id: u32, schema: &str) -> Result<bool> {
     let Ok(theirs) = found.parsed() else {
         return Ok(false);
     };
-    // A fingerprint knows nothing of logical types: readers of theirs would take our milliseconds
-    // for its microseconds.
+    // A fingerprint ignores logical types: readers of their schema could read our milliseconds as
+    // microseconds.
     let reads_alike = Plan::new(&ours, &theirs).is_ok_and(|plan| plan.changes_nothing());
     Ok(theirs.fingerprint() == ours.fingerprint() && reads_alike)
 }

@@ -1,20 +1,19 @@
 //! A Kafka broker inside the process.
 //!
-//! It speaks Kafka's protocol on ports of 127.0.0.1 to any client: producers (idempotent and
-//! transactional ones too), consumers and their groups, headers, compression. It begins with the
-//! platform's topics, keeps its records in memory, and fails when it is told to.
+//! It speaks Kafka's protocol on ports of 127.0.0.1 with any client: producers (also idempotent and
+//! transactional ones), consumers and their groups, headers, compression. It starts with the platform's
+//! topics, keeps its records in memory, and fails on demand.
 //!
-//! What it lacks, because librdkafka's mock cluster, which it is, lacks it:
+//! It is librdkafka's mock cluster, which lacks:
 //!
-//! - the admin API: [`Admin`](crate::admin::Admin) can do nothing here; use
+//! - the admin API: [`Admin`](crate::admin::Admin) does not work; use
 //!   [`Broker::create_topic`];
-//! - `LogAppendTime`: records keep the producer's timestamp, and the broker names none of its own;
-//! - `read_committed`: records of aborted transactions are seen;
-//! - searching offsets by time: a start at a timestamp starts at the end;
-//! - waiting fetches: a fetch that finds nothing is answered after `fetch.wait.max.ms`, also if a
-//!   record comes meanwhile, so [`Broker::consumer_settings`] keeps that short;
-//! - rebalances as members come: one takes until the members' session timeout has passed, so those
-//!   settings make that a second;
+//! - `LogAppendTime`: records keep the producer's timestamp;
+//! - `read_committed`: records of aborted transactions are returned;
+//! - offsets by time: a start at a timestamp starts at the end;
+//! - waiting fetches: an empty fetch is answered after `fetch.wait.max.ms` even if a record arrives
+//!   meanwhile, so [`Broker::consumer_settings`] keeps that short;
+//! - quick rebalances: one takes the members' session timeout, so those settings set it to a second;
 //! - retention and compaction: a partition keeps its newest 5 MB or 100,000 batches;
 //! - the `consumer` group protocol (KIP-848), and access rules, TLS and SASL.
 //!
@@ -32,7 +31,7 @@ use crate::config::{ConnectionSettings, ConsumerSettings, SecurityProtocol};
 use crate::events::Topic;
 use crate::{Error, ErrorKind, Result};
 
-/// Kafka brokers inside the process, gone when dropped.
+/// Kafka brokers inside the process. They stop on drop.
 pub struct Broker {
     mock: Mock,
     bootstrap_servers: String,
@@ -40,7 +39,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// How long a fetch that finds nothing waits in the settings made here.
+    /// How long an empty fetch waits with [`consumer_settings`](Self::consumer_settings).
     const FETCH_MAX_WAIT: Duration = Duration::from_millis(5);
     /// It answers a rebalance when the members' session timeout has passed, whoever has joined by
     /// then.
@@ -67,7 +66,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// The addresses, as `bootstrap.servers` takes them.
+    /// The addresses, for `bootstrap.servers`.
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
     }
@@ -88,14 +87,14 @@ impl Broker {
         Self::quick(ConsumerSettings::new(group, topics))
     }
 
-    /// These settings with the waits that suit this broker.
+    /// These settings with this broker's short timeouts.
     pub(super) fn quick(settings: ConsumerSettings) -> ConsumerSettings {
         settings
             .fetch_max_wait(Self::FETCH_MAX_WAIT)
             .session_timeout(Self::SESSION_TIMEOUT)
     }
 
-    /// How many nodes there are, numbered from 1.
+    /// The number of nodes, numbered from 1.
     pub fn nodes(&self) -> u8 {
         u8::try_from(self.nodes).unwrap_or(u8::MAX)
     }
@@ -114,13 +113,13 @@ impl Broker {
         self.mock.set_down(-1, true)
     }
 
-    /// Lets clients connect to all nodes again. Records and group offsets are still there.
+    /// Accepts connections to all nodes again. Records and group offsets are kept.
     pub fn bring_up(&self) -> Result<()> {
         self.mock.set_down(-1, false)
     }
 
-    /// As [`take_down`](Self::take_down), for one node. Its partitions stay its own:
-    /// [`move_partition`](Self::move_partition) gives them to another.
+    /// As [`take_down`](Self::take_down), for one node. It stays the leader of its partitions until
+    /// [`move_partition`](Self::move_partition).
     pub fn take_node_down(&self, node: u8) -> Result<()> {
         self.mock.set_down(node.into(), true)
     }
@@ -130,13 +129,13 @@ impl Broker {
         self.mock.set_down(node.into(), false)
     }
 
-    /// Makes a node the leader of a partition, or nobody.
+    /// Makes a node the leader of a partition, or leaves it without one.
     pub fn move_partition(&self, topic: &str, partition: i32, node: Option<u8>) -> Result<()> {
         self.mock
             .set_leader(topic, partition, node.map_or(-1, i32::from))
     }
 
-    /// Answers each request of any node this much later; zero ends that.
+    /// Delays every answer of all nodes by this much; zero ends that.
     pub fn delay(&self, round_trip: Duration) -> Result<()> {
         self.mock.set_round_trip(-1, round_trip)
     }
@@ -146,8 +145,7 @@ impl Broker {
         self.mock.set_round_trip(node.into(), round_trip)
     }
 
-    /// Answers the next `count` requests of this kind with an error, after those that earlier calls
-    /// asked for.
+    /// Answers the next `count` requests of this kind with an error, after the errors of earlier calls.
     pub fn fail_next(&self, api: Api, count: usize, error: BrokerError) {
         self.mock.push_errors(api.key(), &vec![error.code(); count]);
     }
@@ -158,7 +156,7 @@ impl Broker {
         self.mock.push_errors(api.key(), &codes);
     }
 
-    /// Answers the next request of this kind with a code that has no name here.
+    /// Answers the next request of this kind with any error code.
     #[cfg(test)]
     pub(crate) fn fail_next_with_code(&self, api: Api, code: RDKafkaRespErr) {
         self.mock.push_errors(api.key(), &[code]);
@@ -169,7 +167,7 @@ impl Broker {
         self.mock.clear_errors(api.key());
     }
 
-    /// Answers questions for a topic's partitions with an error, or as usual again.
+    /// Answers metadata requests for a topic with an error, or as usual again.
     ///
     /// A client that knows the topic already keeps using it: set the error before the first use.
     pub fn fail_topic(&self, topic: &str, error: Option<BrokerError>) -> Result<()> {
@@ -272,7 +270,7 @@ pub enum BrokerError {
     GroupAuthorizationFailed,
     /// `CLUSTER_AUTHORIZATION_FAILED`.
     ClusterAuthorizationFailed,
-    /// `COORDINATOR_NOT_AVAILABLE`: the group has nobody who looks after it now.
+    /// `COORDINATOR_NOT_AVAILABLE`: the group has no coordinator.
     CoordinatorNotAvailable,
     /// `NOT_COORDINATOR`: somebody else looks after the group.
     NotCoordinator,

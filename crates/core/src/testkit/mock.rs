@@ -1,7 +1,7 @@
-//! librdkafka's mock cluster, owned.
+//! An owned librdkafka mock cluster.
 //!
-//! rdkafka's `MockCluster` wraps the same thing, but can be sent to no other thread and leaves the
-//! first group waiting three seconds for its members.
+//! rdkafka's `MockCluster` cannot be sent to another thread, and makes the first group wait three seconds
+//! for its members.
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
@@ -33,7 +33,7 @@ impl Mock {
     /// Starts a cluster of nodes 1 to `brokers` on free ports of 127.0.0.1.
     pub(super) fn start(brokers: i32) -> Result<Mock> {
         let mut config = ClientConfig::new();
-        // Nobody reads this client's log, which would grow with every request.
+        // This client's log is not read and would grow with every request.
         config.set("log_level", "0");
         let handle = Handle::producer(&config)?;
         // SAFETY: the handle is live and outlives the cluster.
@@ -78,7 +78,7 @@ impl Mock {
         Ok(())
     }
 
-    /// `node` is -1 for "nobody".
+    /// `node` is -1 for no leader.
     pub(super) fn set_leader(&self, topic: &str, partition: i32, node: i32) -> Result<()> {
         let name = topic_name(topic)?;
         // SAFETY: cluster and name outlive the call.

@@ -1,8 +1,8 @@
-//! What a service needs to test its events without a cluster: a broker and a schema registry in the
-//! same process, with faults on demand. [`Broker`] says what it lacks beside a real one.
+//! Tests of a service without a cluster: a broker and a schema registry in the same process, with faults
+//! on demand. [`Broker`] lists its differences from a real one.
 //!
-//! Enabled by the cargo feature `testkit`, meant for `[dev-dependencies]`. Everything listens on a free
-//! port of 127.0.0.1 alone and ends when its handle is dropped.
+//! Enabled by the cargo feature `testkit`, meant for `[dev-dependencies]`. Everything listens on free
+//! ports of 127.0.0.1 and stops when its handle is dropped.
 
 mod broker;
 mod mock;

@@ -1,4 +1,4 @@
-//! Broker and registry together, with the settings that a service needs to use them.
+//! Broker and registry together, with settings for a service that uses them.
 
 use std::time::Duration;
 
@@ -9,14 +9,13 @@ use crate::consumer::{EventConsumer, EventConsumerBuilder, OwnedRecord};
 use crate::events::Topic;
 use crate::producer::{EventProducer, EventProducerBuilder};
 
-/// How long the records of a topic are waited for.
+/// How long reading a topic's records may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// The platform in this process: a [`Broker`] with all topics and a [`MockRegistry`]. Gone when
-/// dropped.
+/// The platform in this process: a [`Broker`] with all topics and a [`MockRegistry`]. Stops on drop.
 ///
-/// The test of a service hands it the platform's settings, lets it do its work and looks at what it
-/// published; or publishes what it reads and looks at what it does.
+/// A test passes the platform's settings to the service, runs it and checks what it published; or
+/// publishes events and checks how the service processes them.
 ///
 /// ```
 /// use carbon_events::events::{DeploymentAction, DeploymentEvent};
@@ -55,7 +54,7 @@ impl Platform {
         Self::start_cluster(1)
     }
 
-    /// So many brokers and a registry.
+    /// This many brokers and a registry.
     pub fn start_cluster(nodes: u8) -> Result<Platform> {
         Ok(Platform {
             broker: Broker::start_cluster(nodes)?,
@@ -64,9 +63,8 @@ impl Platform {
         })
     }
 
-    /// The same with the platform's topics behind a prefix, which stands in
-    /// [`settings`](Self::settings) too, but not in [`environment`](Self::environment): no variable
-    /// has it.
+    /// Adds the platform's topics with a prefix, which [`settings`](Self::settings) has, too, but not
+    /// [`environment`](Self::environment): there is no variable for it.
     ///
     /// # Errors
     ///

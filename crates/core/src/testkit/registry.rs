@@ -1,4 +1,4 @@
-//! A schema registry in this process that answers as Confluent's does and fails when told to.
+//! A schema registry in this process that answers like Confluent's and fails on demand.
 //!
 //! ```text
 //! test --> MockRegistry: down(), fail_next(), register(), calls()
@@ -51,17 +51,17 @@ pub struct MockRegistry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryFault {
-    /// It answers, but only after this time.
+    /// It answers after this time.
     Slow(Duration),
-    /// It answers with this HTTP status and an error of its own.
+    /// It answers with this HTTP status and its own error.
     Status(u16),
-    /// It answers 200 with this body, whatever was asked.
+    /// It answers every request with 200 and this body.
     Body(String),
     /// It closes the connection without an answer.
     Disconnect,
 }
 
-/// How often a [`MockRegistry`] was asked what; calls that were failed on purpose count too.
+/// The calls of a [`MockRegistry`], including those failed on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RegistryCalls {
@@ -71,7 +71,7 @@ pub struct RegistryCalls {
     pub registers: u64,
     /// Schemas looked up: `POST /subjects/{subject}`.
     pub look_ups: u64,
-    /// Schemas asked for by id: `GET /schemas/ids/{id}`.
+    /// Schemas fetched by id: `GET /schemas/ids/{id}`.
     pub schemas: u64,
     /// Compatibility checks.
     pub compatibility_checks: u64,
@@ -93,7 +93,7 @@ impl MockRegistry {
     pub fn start() -> Result<Self> {
         let state = Arc::new(Mutex::new(State::default()));
         let server = Server::start(state.clone()).map_err(|error| {
-            let message = format!("the mock registry cannot be started: {error}");
+            let message = format!("cannot start the mock registry: {error}");
             Error::new(ErrorKind::Internal, message).because(error)
         })?;
         Ok(MockRegistry { state, server })
@@ -104,8 +104,7 @@ impl MockRegistry {
         format!("http://127.0.0.1:{}", self.server.port())
     }
 
-    /// Settings for a client of it that does not make a test wait: short timeouts, quick retries, no
-    /// memory for failures.
+    /// Settings for a client in tests: short timeouts, quick retries, no caching of failures.
     pub fn settings(&self) -> RegistrySettings {
         RegistrySettings::new(self.url())
             .timeout(Duration::from_secs(2))
@@ -113,7 +112,7 @@ impl MockRegistry {
             .failure_ttl(Duration::ZERO)
     }
 
-    /// Refuses connections from now on and cuts those there are. The port stays taken.
+    /// Closes all connections and refuses new ones. The port stays reserved.
     pub fn down(&self) {
         self.server.listen(false);
     }
@@ -136,25 +135,25 @@ impl MockRegistry {
         self.state.lock().standing = Some(fault);
     }
 
-    /// Takes every fault back.
+    /// Ends every fault.
     pub fn recover(&self) {
         let mut state = self.state.lock();
         state.next.clear();
         state.standing = None;
     }
 
-    /// Answers 401 to calls without this name and password from now on.
+    /// From now on answers 401 to calls without this user name and password.
     pub fn require_basic(&self, username: &str, password: &str) {
         let login = BASE64_STANDARD.encode(format!("{username}:{password}"));
         self.state.lock().authorization = Some(format!("Basic {login}"));
     }
 
-    /// Answers 401 to calls without this token from now on.
+    /// From now on answers 401 to calls without this token.
     pub fn require_bearer(&self, token: &str) {
         self.state.lock().authorization = Some(format!("Bearer {token}"));
     }
 
-    /// Registers a schema without a call, as another service would have; gives its id.
+    /// Registers a schema without a call, as if by another service; returns its id.
     pub fn register(&self, subject: &str, schema: &str) -> Result<u32> {
         let registered = self
             .state
@@ -190,7 +189,7 @@ impl MockRegistry {
             .collect()
     }
 
-    /// How often it was asked what since it was started.
+    /// The calls since it was started.
     pub fn calls(&self) -> RegistryCalls {
         self.state.lock().calls
     }

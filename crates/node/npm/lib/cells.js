@@ -1,20 +1,20 @@
 'use strict';
 
-// How events cross to the addon and back: numbers in one Float64Array (cells), all texts in one
-// string. `crates/node/src/cells.rs` and `chunk.rs` say what stands where; the code that walks each
-// record's fields is generated beside this file, in `events/`.
+// Events cross to the addon and back as numbers in one Float64Array (cells) and all texts in one
+// string. `crates/node/src/cells.rs` and `chunk.rs` document the layout. The code for the fields of each
+// record is generated in `events/`.
 
-/** Cells of an event before its options: kind, cells, length of its texts, options. */
+/** The first cells of an event: kind, number of cells, length of its texts, options. */
 const HEAD = 4;
 
 const KEY = 1;
 const NO_KEY = 2;
 const PARTITION = 4;
 const HEADERS = 8;
-const MENDS = 16;
-const KEEPS = 32;
+const LENIENT = 16;
+const KEEP_HASHES = 32;
 
-/** Values that are no texts: `crates/node/src/flat.rs`. */
+/** Values other than strings, see `crates/node/src/flat.rs`. */
 const NULL = -1;
 const ABSENT = -2;
 const TRUE = -3;
@@ -22,14 +22,14 @@ const FALSE = -4;
 const WHOLE = -5;
 const JSON_TEXT = -6;
 
-/** Gathers events for one call of the addon. */
+/** Packs events for one call to the addon. */
 class Packer {
   cells = new Float64Array(1 << 14);
   at = 0;
   text = '';
   count = 0;
 
-  /** Room for so many cells more; the array may be another one than before. */
+  /** Reserves cells. Returns the array, which may be a new one. */
   room(cells) {
     if (this.at + cells > this.cells.length) {
       const larger = new Float64Array(Math.max(this.cells.length * 2, this.at + cells));
@@ -39,13 +39,13 @@ class Packer {
     return this.cells;
   }
 
-  /** Begins an event. `end` or `undo` must follow, with what this gives. */
-  begin(kind, options, mends) {
+  /** Starts an event. `end` or `undo` must follow, with the returned position. */
+  begin(kind, options, lenient) {
     const start = this.at;
     const cells = this.room(HEAD + 1);
     cells[start] = kind;
     cells[start + 2] = this.text.length;
-    cells[start + 3] = mends ? MENDS : 0;
+    cells[start + 3] = lenient ? LENIENT : 0;
     this.at = start + HEAD;
     if (options !== undefined && options !== null) {
       try {
@@ -58,9 +58,9 @@ class Packer {
     return start;
   }
 
-  /** The hashes in an event's JSON are those of an event that was read. */
+  /** Marks the event's JSON as that of a read event: its hashes are not hashed again. */
   keepHashes(start) {
-    this.cells[start + 3] += KEEPS;
+    this.cells[start + 3] += KEEP_HASHES;
   }
 
   end(start) {
@@ -108,7 +108,7 @@ class Packer {
     this.text += text;
   }
 
-  /** Text, bytes or null. */
+  /** A string, bytes or null. */
   bytes(value, what) {
     if (typeof value === 'string') {
       this.string(value);
@@ -123,14 +123,14 @@ class Packer {
     }
   }
 
-  /** The values of an object's members; false where JSON.stringify must be asked. */
+  /** The values of an object's members. Returns false if it needs JSON.stringify. */
   values(object) {
     const values = Object.values(object);
     for (let i = 0; i < values.length; i++) if (!this.value(values[i])) return false;
     return true;
   }
 
-  /** A value of any type as JSON.stringify has it; false where that must be asked. */
+  /** A value as JSON.stringify writes it. Returns false if it needs JSON.stringify. */
   value(value) {
     const cells = this.room(2);
     switch (typeof value) {
@@ -156,7 +156,7 @@ class Packer {
           cells[this.at++] = NULL;
           return true;
         }
-        // It may ask for the name of its member.
+        // `toJSON` receives the member's name.
         if (typeof value.toJSON === 'function') return false;
         this.#json(JSON.stringify(value));
         return true;
@@ -175,7 +175,7 @@ class Packer {
     this.text += text;
   }
 
-  /** A map of texts; false where it holds anything else. */
+  /** A map of strings. Returns false if it holds anything else. */
   map(map) {
     const count = this.at;
     this.room(1)[this.at++] = 0;
@@ -192,7 +192,7 @@ class Packer {
     return true;
   }
 
-  /** A list of texts; false where it holds anything else. */
+  /** A list of strings. Returns false if it holds anything else. */
   strings(list) {
     const cells = this.room(list.length + 1);
     cells[this.at++] = list.length;
@@ -205,7 +205,7 @@ class Packer {
     return true;
   }
 
-  /** A list of whatever `pack` packs. */
+  /** A list; `pack` packs each item. */
   list(list, pack) {
     this.room(1)[this.at++] = list.length;
     for (let i = 0; i < list.length; i++) {
@@ -214,7 +214,7 @@ class Packer {
     return true;
   }
 
-  /** Ready for the next call. */
+  /** Empties it for the next call. */
   clear() {
     this.at = 0;
     this.text = '';
@@ -228,9 +228,9 @@ class Unpacker {
   at = 0;
   text = '';
   read = 0;
-  /** Whether longs become bigints. */
+  /** Whether longs are read as bigints. */
   bigint = false;
-  /** The first field whose number JavaScript cannot hold. */
+  /** The first field with an integer that a JavaScript number cannot hold. */
   unsafe = undefined;
 
   begin(text) {
@@ -239,7 +239,7 @@ class Unpacker {
     this.read = 0;
   }
 
-  /** Text, a Buffer or null. */
+  /** A string, a Buffer or null. */
   bytes() {
     const length = this.cells[this.at++];
     if (length === -1) return null;
@@ -257,14 +257,14 @@ class Unpacker {
     return this.text.substring(this.read, (this.read += length));
   }
 
-  /** A long beyond what a number can hold. */
+  /** A long that a number cannot hold. */
   wide(field, high, low) {
     const value = (BigInt(high) << 32n) | BigInt(low);
     if (this.bigint) return value;
     return this.far(field, high, low);
   }
 
-  /** As `wide`, for a field that is always a number. */
+  /** Like `wide`, for a field that is always a number. */
   far(field, high, low) {
     this.unsafe ??= field;
     return Number((BigInt(high) << 32n) | BigInt(low));
@@ -298,14 +298,14 @@ class Unpacker {
   }
 }
 
-/** An enum's symbols by their numbers, and the other way round. */
+/** An enum's symbols by number, and their numbers by symbol. */
 function symbols(names) {
   const numbers = Object.create(null);
   names.forEach((name, number) => (numbers[name] = number));
   return { names, numbers };
 }
 
-/** How many fields an object has. */
+/** The number of an object's fields. */
 function count(object) {
   let fields = 0;
   // eslint-disable-next-line no-unused-vars
@@ -313,7 +313,7 @@ function count(object) {
   return fields;
 }
 
-/** Whether an object has no fields but these; one that is undefined may be there all the same. */
+/** Whether an object has no fields other than these. */
 function only(object, names) {
   for (const name in object) if (!names.has(name)) return false;
   return true;
@@ -329,7 +329,7 @@ function isUuid(value) {
   return typeof value === 'string' && UUID.test(value);
 }
 
-/** Writes a long. Gives the next place, or -1 where 64 bits do not hold it. */
+/** Writes a long. Returns the next position, or -1 if it exceeds 64 bits. */
 function long(cells, at, value) {
   if (typeof value === 'number') {
     cells[at] = value;

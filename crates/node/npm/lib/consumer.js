@@ -9,17 +9,17 @@ const { throwIfAborted } = require('./signals.js');
 const { toJson } = require('./options.js');
 
 
-/** How each record is read, by its number. */
+/** The generated `unpack` of each event, by number. */
 const unpacks = [];
-/** What stands for an event's number in a record without a value. */
+/** The event number of a tombstone. */
 const TOMBSTONE = -2;
 const NO_HEADERS = Object.freeze({});
 
-/** A chunk of records that the addon handed over. */
+/** A chunk of records from the addon. */
 class Chunk {
   /** How many of its records are acknowledged. */
   done = 0;
-  /** How many were given to the caller. */
+  /** How many of its records the caller received. */
   given = 0;
 
   constructor(sequence, records) {
@@ -27,12 +27,12 @@ class Chunk {
     this.records = records;
   }
 
-  /** Whether it has records that were not given. */
-  get goesOn() {
+  /** Whether it has records that the caller did not receive. */
+  get hasMore() {
     return this.given < this.records.length;
   }
 
-  /** Reading on acknowledges what was given before. */
+  /** Reading on acknowledges the records received before. */
   next() {
     this.done = this.given;
     return { done: false, value: this.records[this.given++] };
@@ -47,31 +47,31 @@ class Chunk {
 }
 
 /**
- * One that reads: an iterator, a call of `eachBatch`, or the calls of `nextBatch` together. Reading on
- * acknowledges only what the same reader was given.
+ * An iterator, a call of `eachBatch`, or the calls of `nextBatch` together. Reading on acknowledges only
+ * the records that the same reader received.
  */
 class Reader {
-  /** What it was given last. */
+  /** The chunk it received last. */
   chunk = null;
-  /** Whether it reads no more. */
+  /** Whether it has stopped reading. */
   ended = false;
-  /** Calls of an iterator's `next` that wait, and the last of them. */
+  /** The number of waiting calls of an iterator's `next`, and the last of them. */
   calls = 0;
   turn = null;
 }
 
-/** Reads typed events: one by one (`for await`), or batch by batch. */
+/** Reads typed events one by one (`for await`) or in batches. */
 class EventConsumer {
   #native;
   #id = number();
   #unpacker = new Unpacker();
-  /** Those that have a chunk in hand. */
+  /** The readers that hold a chunk. */
   #readers = new Set();
-  /** The reader of `nextBatch`. */
+  /** The reader for `nextBatch`. */
   #reader = new Reader();
-  /** Whether a call of `nextBatch` waits. */
+  /** Whether a call of `nextBatch` is waiting. */
   #waiting = false;
-  #wakes = [];
+  #waiters = [];
   #closed = false;
 
   constructor({ longs = 'number', ...options } = {}) {
@@ -91,8 +91,7 @@ class EventConsumer {
     const reader = new Reader();
     return {
       next: () => this.#nextRecord(reader),
-      // The record in the caller's hands comes again, to the next loop or to the group, and a `next`
-      // that waits receives none.
+      // The next loop, or the group, reads the caller's last record again. A waiting `next` ends.
       return: (value) => {
         reader.ended = true;
         this.#giveBack(reader);
@@ -102,9 +101,9 @@ class EventConsumer {
     };
   }
 
-  /** The next records; acknowledges those given before. `null` where there are no more. */
+  /** The next records, or `null` at the end. Acknowledges the records of the call before. */
   async nextBatch({ signal } = {}) {
-    // A call while another one waits has another caller, of whom no later call says that it reads on.
+    // A concurrent call has another caller; no later call acknowledges for that one.
     if (this.#waiting) return this.#nextBatch(new Reader(), signal);
     this.#waiting = true;
     try {
@@ -114,7 +113,7 @@ class EventConsumer {
     }
   }
 
-  /** Calls `handler` with batches until it throws, the signal aborts or there are no more. */
+  /** Calls `handler` with each batch until it throws, the signal aborts or there are no more. */
   async eachBatch(handler, { signal } = {}) {
     const reader = new Reader();
     for (;;) {
@@ -135,7 +134,7 @@ class EventConsumer {
     }
   }
 
-  /** Acknowledges every record that was given, without reading on. */
+  /** Acknowledges every record that was received, without reading on. */
   acknowledge() {
     for (const { chunk } of this.#readers) {
       chunk.done = chunk.given;
@@ -143,7 +142,7 @@ class EventConsumer {
     }
   }
 
-  /** Commits what is acknowledged and the batch of `nextBatch`, and waits for the answer. */
+  /** Commits what is acknowledged, and the last batch of `nextBatch`. */
   async commit({ timeoutMs = 30_000 } = {}) {
     const own = this.#reader.chunk;
     if (own !== null) own.done = own.given;
@@ -151,12 +150,12 @@ class EventConsumer {
     await operate((operation) => this.#open().commit(operation, timeoutMs));
   }
 
-  /** The partitions that are ours now. */
+  /** The assigned partitions. */
   assignment() {
     return JSON.parse(this.#open().assignment());
   }
 
-  /** The consumer's metrics in Prometheus' text format, with its lag. */
+  /** The consumer's metrics in the Prometheus text format, lag included. */
   metrics() {
     return this.#open().metrics();
   }
@@ -177,13 +176,13 @@ class EventConsumer {
   }
 
   #open() {
-    if (this.#closed) throw new classes.Closed('the consumer is closed; make a new one');
+    if (this.#closed) throw new classes.Closed('the consumer is closed; create a new one');
     return this.#native;
   }
 
   #nextRecord(reader) {
     const { chunk } = reader;
-    if (reader.calls === 0 && chunk !== null && chunk.goesOn) return Promise.resolve(chunk.next());
+    if (reader.calls === 0 && chunk !== null && chunk.hasMore) return Promise.resolve(chunk.next());
     reader.calls++;
     reader.turn = this.#nextRecordLater(reader, reader.turn);
     return reader.turn;
@@ -191,10 +190,10 @@ class EventConsumer {
 
   async #nextRecordLater(reader, before) {
     try {
-      // One call after the other, so that none takes a chunk while another one does.
+      // One call after the other, so that no two calls take a chunk.
       if (reader.calls > 1) await before.catch(() => {});
       const { chunk } = reader;
-      if (chunk !== null && chunk.goesOn) return chunk.next();
+      if (chunk !== null && chunk.hasMore) return chunk.next();
       this.#finish(reader);
       const next = await this.#nextChunk(reader);
       return next === null ? { done: true, value: undefined } : next.next();
@@ -205,13 +204,13 @@ class EventConsumer {
 
   async #nextBatch(reader, signal) {
     const { chunk } = reader;
-    if (chunk !== null && chunk.goesOn) return chunk.rest();
+    if (chunk !== null && chunk.hasMore) return chunk.rest();
     this.#finish(reader);
     const next = await this.#nextChunk(reader, signal);
     return next === null ? null : next.rest();
   }
 
-  /** The reader reads on: it has acknowledged its chunk. */
+  /** The reader reads on: acknowledges its chunk. */
   #finish(reader) {
     const { chunk } = reader;
     if (chunk === null || this.#closed) return;
@@ -219,7 +218,7 @@ class EventConsumer {
     this.#native.finish(chunk.sequence);
   }
 
-  /** The next read gives what this reader was given and has not acknowledged, and what is behind. */
+  /** The next read returns the reader's chunk from its first record that is not acknowledged. */
   #giveBack(reader) {
     const { chunk } = reader;
     if (chunk === null || this.#closed) return;
@@ -246,22 +245,22 @@ class EventConsumer {
           return chunk;
         }
         if (this.#native.atEnd()) return null;
-        await this.#woken(signal);
+        await this.#notified(signal);
       }
     } finally {
       stay(-1);
     }
   }
 
-  #woken(signal) {
+  #notified(signal) {
     return new Promise((resolve) => {
       if (signal === undefined || signal === null) {
-        this.#wakes.push(resolve);
+        this.#waiters.push(resolve);
         return;
       }
       signal.addEventListener('abort', resolve, { once: true });
-      // A signal that outlives many batches must not gather listeners.
-      this.#wakes.push(() => {
+      // A signal that outlives many batches must not collect listeners.
+      this.#waiters.push(() => {
         signal.removeEventListener('abort', resolve);
         resolve();
       });
@@ -270,9 +269,9 @@ class EventConsumer {
 
   /** @internal */
   onReady() {
-    const wakes = this.#wakes;
-    this.#wakes = [];
-    for (const wake of wakes) wake();
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const notify of waiters) notify();
   }
 
   #take() {
@@ -331,7 +330,7 @@ function readHeaders(r, count) {
   return headers;
 }
 
-/** An event with a number that JavaScript cannot hold is an error rather than a wrong number. */
+/** An undecodable record: its event has an integer that a JavaScript number cannot hold. */
 function unsafe(r, number, place) {
   const [event, field] = [names[number], r.unsafe];
   r.unsafe = undefined;

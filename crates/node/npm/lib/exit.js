@@ -1,8 +1,9 @@
 'use strict';
 
-// The process ends with records on their way: they are delivered, or it is said how many are not.
+// When the process exits with records in flight, waits for their delivery, and reports how many are
+// not acknowledged in time.
 
-const its = require('./internal.js');
+const internal = require('./internal.js');
 
 const TIMEOUT_MS = 5_000;
 
@@ -13,7 +14,7 @@ function onExit() {
   let left = 0;
   const end = Date.now() + TIMEOUT_MS;
   for (const producer of producers) {
-    left += producer[its.flushBlocking](Math.max(0, end - Date.now()));
+    left += producer[internal.flushBlocking](Math.max(0, end - Date.now()));
   }
   if (left > 0) {
     process.stderr.write(

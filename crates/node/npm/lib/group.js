@@ -1,12 +1,12 @@
 'use strict';
 
-const its = require('./internal.js');
+const internal = require('./internal.js');
 
-/** One `sendMany` that waits for its records. */
+/** The outcomes of one `sendMany`. */
 class Tally {
   delivered = 0;
   failures = [];
-  /** Records that are not settled, and one more until all are sent. */
+  /** Records without an outcome, plus one until all are sent. */
   left = 1;
 
   constructor(resolve, reject) {
@@ -18,7 +18,7 @@ class Tally {
     this.failures.push({ index, error });
   }
 
-  settle(records) {
+  complete(records) {
     this.left -= records;
     if (this.left > 0) return;
     const { delivered, failures } = this;
@@ -34,19 +34,19 @@ class Tally {
   }
 }
 
-/** The records of one call of the addon. */
+/** The records of one call to the addon. */
 class Group {
   count = 0;
   failures = 0;
   /** Records that the producer has counted as delivered. */
   counted = 0;
-  /** Whether they were sent through the low-level producer: all or none, and without counting. */
-  aside = false;
-  /** The addon's producer that it was sent by. */
+  /** Whether the low-level producer sent them: all or none, and not counted. */
+  lowLevel = false;
+  /** The addon's producer that sent them. */
   native = null;
-  /** Who waits for each record: resolve, reject and topic, one after the other. */
+  /** Resolve, reject and topic of each record, flat. Null for a record without a promise. */
   waiters = null;
-  /** Whose records these are, and the index of the first of them there. */
+  /** The `sendMany` that they belong to, and the index of the first of them in it. */
   tally = null;
   first = 0;
 
@@ -54,21 +54,21 @@ class Group {
     this.producer = producer;
   }
 
-  /** The next record has somebody who waits for it. */
-  wait(resolve, reject, topic) {
+  /** Adds a record with a promise. */
+  add(resolve, reject, topic) {
     this.waiters ??= new Array(3 * this.count).fill(null);
     this.waiters.push(resolve, reject, topic);
     this.count++;
   }
 
-  /** Nobody waits for the next record. */
-  pass() {
+  /** Adds a record without a promise. */
+  addWithoutPromise() {
     if (this.waiters !== null) this.waiters.push(null, null, null);
     this.count++;
   }
 
-  /** All records are those of one `sendMany`, from its event of that index on. */
-  countFor(tally, first) {
+  /** Assigns all records to a `sendMany`; `first` is the index of the first of them in it. */
+  assignTo(tally, first) {
     this.tally = tally;
     this.first = first;
   }
@@ -79,33 +79,33 @@ class Group {
     const resolve = waiters[3 * index];
     if (resolve === null) return;
     this.counted++;
-    this.producer[its.count](this, 1, 0);
+    this.producer[internal.count](this, 1, 0);
     resolve({ topic: waiters[3 * index + 2], partition, offset, timestamp });
   }
 
   failed(index, error) {
     const { waiters, producer } = this;
     this.failures++;
-    producer[its.count](this, 0, 1);
+    producer[internal.count](this, 0, 1);
     const reject = waiters === null ? null : waiters[3 * index + 1];
     if (reject !== null) {
-      producer[its.onRejected](this, waiters[3 * index + 2], error);
+      producer[internal.onRejected](this, waiters[3 * index + 2], error);
       reject(error);
     } else if (this.tally !== null) {
       this.tally.fail(this.first + index, error);
     } else {
-      producer[its.onFailure](error);
+      producer[internal.onFailure](error);
     }
   }
 
-  /** All outcomes are told. */
+  /** Every record has its outcome. */
   end() {
     const delivered = this.count - this.failures;
-    this.producer[its.count](this, delivered - this.counted, 0);
-    this.producer[its.onSettled]();
+    this.producer[internal.count](this, delivered - this.counted, 0);
+    this.producer[internal.onCompleted]();
     if (this.tally !== null) {
       this.tally.delivered += delivered;
-      this.tally.settle(this.count);
+      this.tally.complete(this.count);
     }
   }
 }

@@ -1,7 +1,7 @@
 'use strict';
 
-// What producers have for this package's own files, under names that no subclass of a service can
-// take: the first package had few names, and a subclass may have any other.
+// Members of the producers that only this package uses. They are symbols, so that a subclass in a
+// service can use every name.
 
 module.exports = {
   connectNow: Symbol('connectNow'),
@@ -12,16 +12,16 @@ module.exports = {
   isUsed: Symbol('isUsed'),
   onFailure: Symbol('onFailure'),
   onRejected: Symbol('onRejected'),
-  onRoom: Symbol('onRoom'),
-  onSettled: Symbol('onSettled'),
+  onCapacity: Symbol('onCapacity'),
+  onCompleted: Symbol('onCompleted'),
   packFlat: Symbol('packFlat'),
   packJson: Symbol('packJson'),
   packProtected: Symbol('packProtected'),
-  packMended: Symbol('packMended'),
+  packLenient: Symbol('packLenient'),
   packMessage: Symbol('packMessage'),
   packPlain: Symbol('packPlain'),
   packRaw: Symbol('packRaw'),
-  sendAside: Symbol('sendAside'),
+  sendLowLevel: Symbol('sendLowLevel'),
   topicOf: Symbol('topicOf'),
   topicPrefix: Symbol('topicPrefix'),
   wait: Symbol('wait'),

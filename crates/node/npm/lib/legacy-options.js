@@ -1,20 +1,20 @@
 'use strict';
 
-// The options of `EventProducer`, and the environment, as they were read before, to settings.
+// Converts the options of the drop-in `EventProducer`, and its environment, to settings.
 
 const DELIVERY_TIMEOUT_MS = 45_000;
 
-/** Each says how long a record may take. */
+/** librdkafka's two names of one setting. */
 const DELIVERY_TIMEOUTS = ['delivery.timeout.ms', 'message.timeout.ms'];
 
-/** The files of mutual TLS: all of them, or no TLS. */
+/** The files of mutual TLS. Unless all are set, TLS is off. */
 const FILES = [
   'KAFKA_SSL_CA_LOCATION',
   'KAFKA_SSL_CERTIFICATE_LOCATION',
   'KAFKA_SSL_KEY_LOCATION',
 ];
 
-/** Options by which a service names certificates itself. */
+/** Options with certificates. */
 const CERTIFICATES = [
   'sslCaLocation',
   'sslCaPem',
@@ -29,7 +29,7 @@ function legacyOptions(options) {
   const settings = { ...options };
   const { sourceService = process.env.SERVICE_NAME || 'unknown-service' } = options;
   const { clientId = `${sourceService}-producer` } = options;
-  // What is no name is written as it is given; the library needs one.
+  // Events keep a `sourceService` that is not a name; the core needs a valid one.
   const service = typeof sourceService === 'string' && sourceService !== '' ? sourceService : undefined;
   settings.sourceService = service;
   settings.clientId = String(clientId);
@@ -46,7 +46,7 @@ function legacyOptions(options) {
   return { settings, service, sourceService, clientId };
 }
 
-/** The protocol, or undefined where it is the environment's. */
+/** The security protocol, or undefined to use the environment's. */
 function protocol(options) {
   const { tls } = options;
   const named = process.env.KAFKA_SECURITY_PROTOCOL;
@@ -57,14 +57,14 @@ function protocol(options) {
     if (protocol !== 'SSL') return undefined;
     if (hasCertificates(options)) return 'SSL';
     if (named) {
-      warn('TLS without client certificates: the brokers are checked by the system\'s authorities.');
+      warn('TLS without client certificates: broker certificates are checked by the system\'s authorities.');
       return 'SSL';
     }
   }
   if (protocol === 'SSL') {
     warn(
       `no TLS: ${tls === undefined ? `${FILES.join(', ')} are not all set` : `tls is ${tls}`}. ` +
-        'KAFKA_SECURITY_PROTOCOL=PLAINTEXT says that this is meant.',
+        'Set KAFKA_SECURITY_PROTOCOL=PLAINTEXT to silence this warning.',
     );
   }
   return 'PLAINTEXT';

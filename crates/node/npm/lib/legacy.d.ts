@@ -1,26 +1,26 @@
 import type { DeliveryReport, ProducerOptions } from './producer.js';
 import { TypedProducer } from './producer.js';
 
-/** TLS as Node's own `tls.connect` has it: PEM text. */
+/** TLS options as for Node's `tls.connect`, as PEM text. */
 export interface TlsOptions {
-  /** The authorities that sign the brokers' certificates. */
+  /** The certificate authorities of the brokers. */
   ca?: Pem | readonly Pem[] | undefined;
-  /** Our certificate. */
+  /** The client certificate. */
   cert?: Pem | undefined;
-  /** Its private key. */
+  /** The private key of `cert`. */
   key?: Pem | undefined;
-  /** The key's password. */
+  /** The password of `key`. */
   passphrase?: string | undefined;
-  /** `false` takes any broker for the right one. */
+  /** `false` accepts every broker certificate. */
   rejectUnauthorized?: boolean | undefined;
 }
 
 export type Pem = string | Buffer;
 
-/** A number, or what services have in the place of one: its text, a request's header, nothing. */
+/** A number, or what services pass for one: text, a request header, nothing. */
 export type Countable = number | bigint | string | readonly string[] | null | undefined;
 
-/** A text, or what a request has in the place of one. */
+/** A string, or what services pass for one. */
 export type Textual = string | readonly string[] | number | boolean | null | undefined;
 
 export interface EventProducerOptions extends ProducerOptions {}
@@ -77,7 +77,7 @@ export interface DataQualityParameters {
   message?: Textual;
 }
 
-/** What `_createBaseEvent` gives: what all events have, and the fields of this one. */
+/** The result of `_createBaseEvent`: the envelope and the event's own fields. */
 export interface BaseEvent {
   eventId: string;
   eventType: string;
@@ -90,7 +90,7 @@ export interface BaseEvent {
 
 export type MessageHeader = Buffer | string | (Buffer | string)[] | undefined;
 
-/** A message as kafkajs has it. */
+/** A message of kafkajs. */
 export interface Message {
   key?: Buffer | string | null;
   value: Buffer | string | null;
@@ -99,7 +99,7 @@ export interface Message {
   timestamp?: string;
 }
 
-/** What kafkajs' `send` is given; the settings of the producer decide `acks`, `timeout` and `compression`. */
+/** The argument of kafkajs' `send`. The producer's settings override `acks`, `timeout` and `compression`. */
 export interface ProducerRecord {
   topic: string;
   messages: Message[];
@@ -108,7 +108,7 @@ export interface ProducerRecord {
   compression?: number;
 }
 
-/** Where the first record of a partition was put. */
+/** Where the first record of a partition was written. */
 export interface RecordMetadata {
   topicName: string;
   partition: number;
@@ -118,7 +118,7 @@ export interface RecordMetadata {
   logStartOffset?: string;
 }
 
-/** `producer.producer`: the methods of kafkajs' producer that services call. */
+/** The type of `producer.producer`: the methods of kafkajs' producer that services call. */
 export interface LowLevelProducer {
   readonly events: Readonly<
     Record<'CONNECT' | 'DISCONNECT' | 'REQUEST' | 'REQUEST_TIMEOUT' | 'REQUEST_QUEUE_SIZE', string>
@@ -127,7 +127,7 @@ export interface LowLevelProducer {
   disconnect(): Promise<void>;
   send(record: ProducerRecord): Promise<RecordMetadata[]>;
   sendBatch(batch: { topicMessages?: ProducerRecord[] }): Promise<RecordMetadata[]>;
-  /** Listens to `CONNECT` and `DISCONNECT`; gives what removes the listener. */
+  /** Adds a listener for `CONNECT` or `DISCONNECT`. Returns a function that removes it. */
   on(name: string, listener: (event: { type: string; timestamp: number; payload: object }) => void): () => void;
   isIdempotent(): boolean;
   /** Rejects: there are no transactions. */
@@ -136,60 +136,61 @@ export interface LowLevelProducer {
   sendOffsets(): Promise<never>;
 }
 
-/** `producer.kafka`: gives low-level producers on the same connection. */
+/** The type of `producer.kafka`. Its producers share one connection. */
 export interface KafkaClient {
   producer(options?: object): LowLevelProducer;
   /** Throws: install kafkajs for its admin client. */
   admin(): never;
-  /** Throws: there is `EventConsumer`. */
+  /** Throws: use `EventConsumer`. */
   consumer(): never;
 }
 
 /**
- * The producer of old: its methods, defaults and tolerances. It writes Avro where there is a
- * schema registry (`schemaRegistryUrl` or `KAFKA_SCHEMA_REGISTRY_URL`) and JSON where there is none.
+ * Drop-in replacement for the kafkajs-based `EventProducer`, with the same methods and defaults. It
+ * writes Avro with a schema registry (`schemaRegistryUrl` or `KAFKA_SCHEMA_REGISTRY_URL`) and JSON
+ * without one.
  */
 export class EventProducer extends TypedProducer {
   constructor(options?: EventProducerOptions);
 
-  /** The `source` of all events from now on. */
+  /** The `source` of the events. May be assigned. */
   sourceService: string;
   readonly clientId: string;
-  /** Records that the brokers acknowledged. */
+  /** Records that the broker acknowledged. */
   deliveryCount: number;
-  /** Records that ended in an error. */
+  /** Records that failed. */
   errorCount: number;
-  /** From `connect`, or the first acknowledgement, to `disconnect`. */
+  /** Whether `connect` or a delivery succeeded since the last `disconnect`. */
   connected: boolean;
   kafka: KafkaClient;
-  /** Every event goes through another one that is put here, or through its `send` where that is replaced. */
+  /** May be replaced, and its `send` too: every event then goes through the replacement. */
   producer: LowLevelProducer;
 
-  /** Rejects where no broker answers in 18 seconds. */
+  /** Rejects if no broker answers within `timeoutMs` (default 18,000). */
   connect(options?: { timeoutMs?: number | undefined }): Promise<void>;
   /**
-   * Delivers what was sent, for up to 9 seconds; the next record connects again. What is not
-   * delivered by then goes on, and its own promise tells.
+   * Delivers the accepted records, for up to 9 seconds. Records that are left stay in flight, with
+   * their promises. The next record connects again.
    */
   disconnect(): Promise<void>;
   produceDataIngestionEvent(parameters: DataIngestionParameters): Promise<DeliveryReport>;
   produceServiceHealthEvent(parameters: ServiceHealthParameters): Promise<DeliveryReport>;
   produceAPICallEvent(parameters: APICallParameters): Promise<DeliveryReport>;
   produceDataQualityEvent(parameters: DataQualityParameters): Promise<DeliveryReport>;
-  /** Any JSON on any topic. */
+  /** Sends any JSON value to any topic. */
   produceCustomEvent(
     topic: string,
     key: string | readonly string[] | Uint8Array | number | null | undefined,
     event: unknown,
   ): Promise<DeliveryReport>;
   getStats(): { delivered: number; errors: number };
-  /** What all events have, and then these fields. May be overridden: every typed event is made by it. */
+  /** Creates the envelope, with these fields added. May be overridden: it creates every typed event. */
   _createBaseEvent(eventType: string, additionalFields?: Readonly<Record<string, unknown>>): BaseEvent;
-  /** Produces an event. May be overridden: every event goes through it. */
+  /** Sends an event. May be overridden: every event goes through it. */
   _produce(topic: string, key: unknown, event: unknown): Promise<unknown>;
 }
 
-/** A producer of this service. */
+/** Creates a producer for this service. */
 export function getEventProducer(
   serviceName: string,
   options?: EventProducerOptions,

@@ -1,35 +1,35 @@
 'use strict';
 
-// The package as it was before: the same methods, options, defaults and tolerances, and what
-// subclasses, patches and tests of services reach in it.
+// The drop-in `EventProducer`: the methods, options, defaults and tolerances of the kafkajs-based
+// package, and the members that subclasses, patches and tests of services use.
 //
-//   produceAPICallEvent({…}) ─┬─ nothing is patched ──────────────────▶ packed at once
+//   produceAPICallEvent({…}) ─┬─ nothing overridden ──────────────────▶ packed at once
 //                             └─ _createBaseEvent ─▶ _produce ─┬──────▶ packed
-//   produceCustomEvent ────────────────────────────▶ _produce ─┴─ a patched `producer` ▶ its send
+//   produceCustomEvent ────────────────────────────▶ _produce ─┴─ a replaced `producer` ▶ its send
 //
-// Both ways write the same bytes.
+// All paths write the same bytes.
 
 const { records } = require('./events/index.js');
-const its = require('./internal.js');
+const internal = require('./internal.js');
 const { LowLevelProducer, Kafka, send } = require('./low-level.js');
 const { legacyOptions } = require('./legacy-options.js');
 const native = require('./native.js');
 const { TypedProducer, requireTopic } = require('./producer.js');
 
-/** Less than what the callers are promised: 20 s and 10 s. */
+/** Below the documented limits of 20 s and 10 s. */
 const CONNECT_TIMEOUT_MS = 18_000;
 const CLOSE_TIMEOUT_MS = 9_000;
 
-/** The producer's own low-level producer: a service may put another in its place. */
+/** The low-level producer that the constructor created. A service may replace `producer`. */
 const OWN = Symbol('own producer');
 /** The `source` that the addon fills in. */
 const SERVICE = Symbol('service');
-/** Typed events on their way through a patched `_produce`, and by their ids: it may copy them. */
+/** Typed events that are in an overridden `_produce`, also by their ids: it may copy them. */
 const TYPED = Symbol('typed events');
 
 /**
- * What each typed method sends: its record, its topic, which of its fields is the key, and its fields
- * made of the method's parameters, in the schema's order.
+ * The typed methods: their record, topic and key field, and the fields from the method's parameters,
+ * in the schema's order.
  */
 const calls = {
   dataIngestion: {
@@ -115,10 +115,7 @@ const calls = {
   },
 };
 
-/**
- * Produces the platform's events by the methods of old, in Avro where there is a schema registry
- * and in JSON where there is none.
- */
+/** Sends the platform's events, as Avro with a schema registry and as JSON without one. */
 class EventProducer extends TypedProducer {
   constructor(options) {
     const { settings, service, sourceService, clientId } = legacyOptions(options ?? {});
@@ -142,7 +139,7 @@ class EventProducer extends TypedProducer {
   }
 
   async disconnect() {
-    if (!this.connected && !this[its.isUsed]) return;
+    if (!this.connected && !this[internal.isUsed]) return;
     await this.producer.disconnect();
     this.connected = false;
   }
@@ -168,7 +165,7 @@ class EventProducer extends TypedProducer {
     return typed(this, calls.dataQuality, parameters);
   }
 
-  /** Any JSON on any topic. */
+  /** Sends any JSON value to any topic. */
   produceCustomEvent(topic, key, event) {
     if (this._produce === produce) return this._produce(topic, key, event);
     return overridden(this, topic, key, event);
@@ -178,7 +175,7 @@ class EventProducer extends TypedProducer {
     return { delivered: this.deliveryCount, errors: this.errorCount };
   }
 
-  /** The fields that all events have, and those of this one. */
+  /** Creates the envelope, with these fields added. */
   _createBaseEvent(eventType, additionalFields = {}) {
     return {
       eventId: native.eventId(),
@@ -190,7 +187,7 @@ class EventProducer extends TypedProducer {
     };
   }
 
-  /** Produces an event of the typed methods, or JSON of anything. */
+  /** Sends a typed event, or any JSON value. */
   _produce(topic, key, event) {
     if (!ownsLowLevel(this)) return produceThrough(this, topic, key, event);
     return new Promise((resolve, reject) => {
@@ -202,67 +199,64 @@ class EventProducer extends TypedProducer {
         reject(error);
         return;
       }
-      this[its.wait](resolve, reject, target);
+      this[internal.wait](resolve, reject, target);
     });
   }
 
-  // What follows is for this package.
+  // Internal to this package.
 
   /** @internal */
-  [its.count](group, delivered, failed) {
-    super[its.count](group, delivered, failed);
-    // What a disconnect left in flight may be delivered after it.
-    if (delivered > 0 && !this.connected) this.connected = this[its.isUsed];
-    if (group !== null && group.aside) return;
+  [internal.count](group, delivered, failed) {
+    super[internal.count](group, delivered, failed);
+    // Records that `disconnect` left in flight may be delivered later.
+    if (delivered > 0 && !this.connected) this.connected = this[internal.isUsed];
+    if (group !== null && group.lowLevel) return;
     this.deliveryCount += delivered;
     this.errorCount += failed;
   }
 
   /** @internal */
-  [its.onRejected](group, topic, error) {
-    if (!group.aside) log(topic, error);
+  [internal.onRejected](group, topic, error) {
+    if (!group.lowLevel) log(topic, error);
   }
 
   /** @internal For the low-level producer. */
-  [its.connectNow]({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
+  [internal.connectNow]({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
     return super.connect({ timeoutMs });
   }
 
-  /** @internal For the low-level producer. What is not delivered fails in its own promise. */
-  async [its.disconnectNow]() {
+  /** @internal For the low-level producer. The promises of undelivered records reject by themselves. */
+  async [internal.disconnectNow]() {
     try {
-      await this[its.end](CLOSE_TIMEOUT_MS);
+      await this[internal.end](CLOSE_TIMEOUT_MS);
     } catch (error) {
       if (error.kind !== 'Timeout') throw error;
     }
   }
 
-  /**
-   * @internal For the low-level producer: packs one message of a caller's, a typed event's in the
-   * producer's format.
-   */
-  [its.packMessage](message) {
+  /** @internal For the low-level producer: packs one message. A typed event is packed in the producer's format. */
+  [internal.packMessage](message) {
     const { topic } = message;
     const event = typedMessages.get(message.of);
-    if (event !== undefined && topic === this[its.topicOf](event.call.name)) {
+    if (event !== undefined && topic === this[internal.topicOf](event.call.name)) {
       packTyped(this, event.call, event.event, message);
     } else if (isProtected(message)) {
-      this[its.packProtected](topic, message.value, message);
+      this[internal.packProtected](topic, message.value, message);
     } else {
-      this[its.packJson](topic, message.value, message);
+      this[internal.packJson](topic, message.value, message);
     }
   }
 }
 
 const { _createBaseEvent: createBaseEvent, _produce: produce } = EventProducer.prototype;
 
-/** Messages that typed methods give to a patched low-level producer, with their events. */
+/** Messages passed to a replaced low-level producer, with their typed events. */
 const typedMessages = new WeakMap();
 
-/** Messages of which a patched low-level producer was given the protected value, with it. */
+/** Messages passed to a replaced low-level producer, with their topic and protected value. */
 const protectedMessages = new WeakMap();
 
-/** Whether the value is as it was protected, for that topic. */
+/** Whether the message still has its topic and protected value. */
 function isProtected({ of, topic, value }) {
   const given = protectedMessages.get(of);
   return given !== undefined && given.topic === topic && given.value === value;
@@ -272,7 +266,7 @@ function hide(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true });
 }
 
-/** Whether the low-level producer is the one that was made here, and sends as it did. */
+/** Whether neither `producer` nor its `send` was replaced. */
 function ownsLowLevel(producer) {
   const low = producer.producer;
   return producer[OWN] === low && low.send === send;
@@ -298,18 +292,18 @@ function typed(producer, call, parameters) {
 function typedAtOnce(producer, call, fields) {
   return new Promise((resolve, reject) => {
     try {
-      if (producer[its.writesJson]) packFlat(producer, call, fields);
+      if (producer[internal.writesJson]) packFlat(producer, call, fields);
       else packAvro(producer, call, fields);
     } catch (error) {
       refuse(producer, call.topic, error);
       reject(error);
       return;
     }
-    producer[its.wait](resolve, reject, producer[its.topicOf](call.name));
+    producer[internal.wait](resolve, reject, producer[internal.topicOf](call.name));
   });
 }
 
-/** By the methods that a service overrode or patched. */
+/** Sends through methods that a service overrode. */
 async function typedThrough(producer, call, fields) {
   const event = producer._createBaseEvent(call.name, fields);
   const known = producer[TYPED] ?? new Map();
@@ -327,7 +321,7 @@ async function overridden(producer, topic, key, event) {
   return producer._produce(topic, key, event);
 }
 
-/** The typed call that the event is of, if it is of one and goes where that sends. */
+/** The typed method that created the event, if it is sent to that method's topic. */
 function callOf(producer, topic, event) {
   const known = producer[TYPED];
   if (known === undefined || known.size === 0) return undefined;
@@ -336,30 +330,27 @@ function callOf(producer, topic, event) {
   return call?.topic === topic ? call : undefined;
 }
 
-/** Packs what `_produce` was given; gives the topic's full name. */
+/** Packs the arguments of `_produce`. Returns the topic's full name. */
 function packAny(producer, topic, key, event) {
   requireTopic(topic);
   const call = callOf(producer, topic, event);
-  const target = call === undefined ? topic : producer[its.topicOf](call.name);
+  const target = call === undefined ? topic : producer[internal.topicOf](call.name);
   const options = { key: keyBytes(key) };
-  if (call !== undefined && !producer[its.writesJson]) packTyped(producer, call, event, options);
-  else producer[its.packJson](target, jsonText(event), options);
+  if (call !== undefined && !producer[internal.writesJson]) packTyped(producer, call, event, options);
+  else producer[internal.packJson](target, jsonText(event), options);
   return target;
 }
 
-/**
- * Through a low-level producer that a service patched or put in the place of ours: what is sensitive
- * is protected before it is given to it.
- */
+/** Sends through a replaced low-level producer. Protects sensitive values first. */
 async function produceThrough(producer, topic, key, event) {
   try {
     requireTopic(topic);
     const call = callOf(producer, topic, event);
-    const target = call === undefined ? topic : producer[its.topicOf](call.name);
-    const value = native.protectJson(target, producer[its.topicPrefix] ?? '', jsonText(event));
+    const target = call === undefined ? topic : producer[internal.topicOf](call.name);
+    const value = native.protectJson(target, producer[internal.topicPrefix] ?? '', jsonText(event));
     const message = { key, value };
     protectedMessages.set(message, { topic: target, value });
-    if (call !== undefined && !producer[its.writesJson]) typedMessages.set(message, { call, event });
+    if (call !== undefined && !producer[internal.writesJson]) typedMessages.set(message, { call, event });
     const sent = await producer.producer.send({ topic: target, messages: [message] });
     producer.deliveryCount++;
     return sent?.[0]?.report;
@@ -370,43 +361,43 @@ async function produceThrough(producer, topic, key, event) {
   }
 }
 
-/** The addon puts what all events have before the members. */
+/** The addon writes the envelope before the members. */
 function packFlat(producer, call, fields) {
   const { sourceService } = producer;
   const source = sourceService === producer[SERVICE] ? null : (JSON.stringify(sourceService) ?? '');
   const { number } = records[call.name];
-  producer[its.packFlat](number, keyBytes(fields[call.key]), Date.now(), source, fields);
+  producer[internal.packFlat](number, keyBytes(fields[call.key]), Date.now(), source, fields);
 }
 
 function packAvro(producer, call, event) {
   const { sourceService } = producer;
   if (sourceService !== producer[SERVICE]) event.source = String(sourceService);
-  if (!producer[its.packPlain](call.name, event)) packMended(producer, call, event);
+  if (!producer[internal.packPlain](call.name, event)) packLenient(producer, call, event);
 }
 
-/** An event that has its envelope, with a key that may be another than its own. */
+/** Packs an event with its envelope, and with a key that may differ from its own. */
 function packTyped(producer, call, event, options) {
-  if (!producer[its.packPlain](call.name, event, options)) {
-    packMended(producer, call, { ...event }, options);
+  if (!producer[internal.packPlain](call.name, event, options)) {
+    packLenient(producer, call, { ...event }, options);
   }
 }
 
-/** The core takes what was meant: numbers in strings, what is missing, values of other types. */
-function packMended(producer, call, event, options) {
-  // No name is as good as none.
+/** The core accepts numbers in strings, missing fields and values of other types here. */
+function packLenient(producer, call, event, options) {
+  // An empty name counts as missing.
   if (event[call.key] === '') event[call.key] = undefined;
-  producer[its.packMended](records[call.name].number, JSON.stringify(event, bigints), options);
+  producer[internal.packLenient](records[call.name].number, JSON.stringify(event, bigints), options);
 }
 
 function bigints(_, value) {
   return typeof value === 'bigint' ? String(value) : value;
 }
 
-/** The event as JSON. What JSON leaves out would be a record that deletes its key's. */
+/** The event as JSON. A value that JSON leaves out would become a tombstone. */
 function jsonText(event) {
   const json = JSON.stringify(event);
   if (json === undefined) {
-    throw new TypeError(`an event must be a value that JSON has, got ${typeof event}`);
+    throw new TypeError(`an event must be a JSON value, got ${typeof event}`);
   }
   return json;
 }
@@ -417,16 +408,16 @@ function keyBytes(key) {
 }
 
 function refuse(producer, topic, error) {
-  producer[its.count](null, 0, 1);
+  producer[internal.count](null, 0, 1);
   log(topic, error);
 }
 
-/** As ever: a service may not await its promises. */
+/** Logs as the kafkajs-based package did: a service may not await its promises. */
 function log(topic, error) {
   console.error(`Error producing event to ${String(topic)}:`, error);
 }
 
-/** A producer of this service. */
+/** Creates a producer for this service. */
 function getEventProducer(serviceName, options = {}) {
   return new EventProducer({ sourceService: serviceName, ...options });
 }

@@ -1,9 +1,9 @@
 'use strict';
 
-// What services reach below the methods: `producer.producer` and `producer.kafka`, with the methods of
-// kafkajs that they call, on the one connection of the event producer.
+// `producer.producer` and `producer.kafka` of the drop-in `EventProducer`: the methods of kafkajs that
+// services call, on the event producer's connection.
 
-const its = require('./internal.js');
+const internal = require('./internal.js');
 const { requireTopic } = require('./producer.js');
 
 const EVENTS = {
@@ -14,7 +14,7 @@ const EVENTS = {
   REQUEST_QUEUE_SIZE: 'producer.network.request_queue_size',
 };
 
-/** `producer.producer`: sends messages of any topic, JSON with its sensitive values treated. */
+/** `producer.producer`: sends messages to any topic. Protects sensitive values in JSON. */
 class LowLevelProducer {
   #owner;
   #listeners = new Map();
@@ -25,12 +25,12 @@ class LowLevelProducer {
   }
 
   async connect(options) {
-    await this.#owner[its.connectNow](options);
+    await this.#owner[internal.connectNow](options);
     this.#emit(EVENTS.CONNECT);
   }
 
   async disconnect() {
-    await this.#owner[its.disconnectNow]();
+    await this.#owner[internal.disconnectNow]();
     this.#emit(EVENTS.DISCONNECT);
   }
 
@@ -45,17 +45,17 @@ class LowLevelProducer {
     return this.#send(topicMessages);
   }
 
-  /** All of them, or none where one cannot be sent. */
+  /** Sends all records, or none if one cannot be sent. */
   async #send(topicMessages) {
     const owner = this.#owner;
     const records = topicMessages.flatMap(recordsOf);
-    const reports = await Promise.all(owner[its.sendAside](records, (one) => owner[its.packMessage](one)));
+    const reports = await Promise.all(owner[internal.sendLowLevel](records, (one) => owner[internal.packMessage](one)));
     return metadata(reports);
   }
 
-  /** Calls `listener` on an event of kafkajs' name; gives what removes it. */
+  /** Adds a listener for one of kafkajs' events. Returns a function that removes it. */
   on(name, listener) {
-    if (!Object.values(EVENTS).includes(name)) throw new TypeError(`there is no event ${name}`);
+    if (!Object.values(EVENTS).includes(name)) throw new TypeError(`unknown event ${name}`);
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
     return () => listeners.delete(listener);
@@ -66,11 +66,11 @@ class LowLevelProducer {
   }
 
   async transaction() {
-    throw unsupported('transactions');
+    throw unsupported('transactions', 'install kafkajs for them');
   }
 
   async sendOffsets() {
-    throw unsupported('transactions');
+    throw unsupported('transactions', 'install kafkajs for them');
   }
 
   #emit(type) {
@@ -79,7 +79,7 @@ class LowLevelProducer {
   }
 }
 
-/** `producer.kafka`: gives low-level producers, and says where to find the rest. */
+/** `producer.kafka`: creates low-level producers. */
 class Kafka {
   #owner;
 
@@ -93,18 +93,16 @@ class Kafka {
   }
 
   admin() {
-    throw unsupported('kafkajs\' admin client');
+    throw unsupported('kafkajs admin client', 'install kafkajs for it');
   }
 
   consumer() {
-    throw unsupported('kafkajs\' consumer (there is EventConsumer)');
+    throw unsupported('kafkajs consumer', 'use EventConsumer, or install kafkajs for it');
   }
 }
 
-function unsupported(what) {
-  return new Error(
-    `@254carbon/event-producer has no ${what}: it does not run on kafkajs; install kafkajs for it`,
-  );
+function unsupported(what, instead) {
+  return new Error(`@254carbon/event-producer has no ${what}: ${instead}`);
 }
 
 function recordsOf({ topic, messages }) {
@@ -113,7 +111,7 @@ function recordsOf({ topic, messages }) {
   return messages.map((message) => recordOf(topic, message));
 }
 
-/** A message with what can be sent in it; `of` is the caller's own. */
+/** A message converted for sending; `of` is the caller's message. */
 function recordOf(topic, message) {
   const { key, value, headers, partition } = message;
   const content = bytes(value);
@@ -123,7 +121,7 @@ function recordOf(topic, message) {
   return { of: message, topic, key: keyed, value: content, headers: headersOf(headers), partition };
 }
 
-/** As it is where it can be sent. */
+/** The value itself, or undefined if it cannot be sent. */
 function bytes(value) {
   const sendable = typeof value === 'string' || value === null || value instanceof Uint8Array;
   return sendable ? value : undefined;
@@ -140,7 +138,7 @@ function headersOf(headers) {
   return Object.fromEntries(entries);
 }
 
-/** What kafkajs resolves with: one a partition, with the offset of the first record there. */
+/** The result of kafkajs' `send`: for each partition, the offset of its first record. */
 function metadata(reports) {
   const partitions = new Map();
   for (const report of reports) {

@@ -1,34 +1,31 @@
 'use strict';
 
-// What other threads tell: outcomes of records, answers to operations, records that have come.
+// Receives what other threads report: outcomes of records, results of operations, new records.
 
-// Taken now: a test may replace the global one with a clock of its own.
+// Kept, because a test may replace the global one by a fake clock.
 const { setImmediate } = require('node:timers');
-const its = require('./internal.js');
+const internal = require('./internal.js');
 const native = require('./native.js');
 const { fromParts } = require('./errors.js');
 
-/**
- * Outcomes that are told in one turn of the event loop. Who waited for them goes on in the same
- * turn, so that it is these that make it long.
- */
-const TOLD_AT_ONCE = 512;
-const rows = new Float64Array(5 * TOLD_AT_ONCE);
+/** The most outcomes in one turn of the event loop: the continuations of their promises run in it. */
+const MAX_OUTCOMES = 512;
+const rows = new Float64Array(5 * MAX_OUTCOMES);
 
-/** Groups of records that are on their way, by their numbers. */
+/** Groups of records in flight, by number. */
 const groups = new Map();
-/** Operations of the addon's that are not answered. */
+/** Operations of the addon in progress, by number. */
 const operations = new Map();
-/** Weak references to producers in use, and consumers, by their numbers. */
+/** Consumers, and weak references to producers in use, by number. */
 const clients = new Map();
-/** Producers that are dropped without a close leave no entry either. */
+/** Removes producers that are garbage-collected without a close. */
 const dropped = new FinalizationRegistry((id) => forget(id));
 
 let nextNumber = 0;
 let reasonsToStay = 0;
 
 const mailbox = new native.Mailbox();
-/** Whether the event loop has a handle of ours: from the first use until nothing is open. */
+/** Whether we hold a handle of the event loop: from the first use until everything is closed. */
 let open = false;
 
 function number() {
@@ -36,7 +33,7 @@ function number() {
   return nextNumber;
 }
 
-/** The process stays as long as there is a reason to. */
+/** Adds or removes reasons to keep the process alive. */
 function stay(reasons) {
   const before = reasonsToStay;
   reasonsToStay += reasons;
@@ -54,19 +51,18 @@ function stay(reasons) {
   }
 }
 
-/** A producer is in use: what happens to its queue is for it, as long as it lives. */
-function enlist(id, producer) {
+/** Registers a producer for notifications of its queue. Does not keep it alive. */
+function register(id, producer) {
   clients.set(id, new WeakRef(producer));
   dropped.register(producer, id, producer);
 }
 
-/** A producer is not in use any more. */
-function discharge(id, producer) {
+function unregister(id, producer) {
   dropped.unregister(producer);
   forget(id);
 }
 
-/** A client is closed. */
+/** Removes a closed client. */
 function forget(id) {
   clients.delete(id);
   release();
@@ -78,37 +74,37 @@ function release() {
   mailbox.close();
 }
 
-let goingOn = false;
+let scheduled = false;
 
-function goOn() {
-  goingOn = false;
+function readMore() {
+  scheduled = false;
   read();
 }
 
-/** One turn: what is left comes in the next one. */
+/** Reads one turn's share of the mailbox. The next turn reads the rest. */
 function read() {
   const drained = mailbox.drain(rows);
-  if (drained.more && !goingOn) {
-    goingOn = true;
-    setImmediate(goOn);
+  if (drained.more && !scheduled) {
+    scheduled = true;
+    setImmediate(readMore);
   }
   const news = typeof drained.news === 'string' ? JSON.parse(drained.news) : undefined;
-  tell(drained.rows, news?.errors);
+  complete(drained.rows, news?.errors);
   if (news === undefined) return;
   for (const { operation, error, value } of news.answers) {
-    const asked = operations.get(operation);
-    if (asked === undefined) continue;
+    const promise = operations.get(operation);
+    if (promise === undefined) continue;
     operations.delete(operation);
     stay(-1);
-    if (error === undefined) asked.resolve(value);
-    else asked.reject(fromParts(error));
+    if (error === undefined) promise.resolve(value);
+    else promise.reject(fromParts(error));
   }
   for (const consumer of news.ready) clients.get(consumer)?.onReady();
-  for (const producer of news.room) clients.get(producer)?.deref()?.[its.onRoom]();
+  for (const producer of news.capacity) clients.get(producer)?.deref()?.[internal.onCapacity]();
 }
 
-/** Tells groups what became of their records. */
-function tell(count, errors) {
+/** Passes the outcomes in `rows` to their groups. */
+function complete(count, errors) {
   let last = -1;
   let group;
   for (let i = 0, end = count * 5; i < end; i += 5) {
@@ -131,7 +127,7 @@ function tell(count, errors) {
   }
 }
 
-/** Starts an operation of the addon's: `start` gets its number. */
+/** Starts an operation of the addon; `start` receives its number. Resolves with its result. */
 function operate(start) {
   return new Promise((resolve, reject) => {
     const operation = number();
@@ -141,4 +137,4 @@ function operate(start) {
   });
 }
 
-module.exports = { mailbox, groups, clients, enlist, discharge, forget, number, stay, operate };
+module.exports = { mailbox, groups, clients, register, unregister, forget, number, stay, operate };

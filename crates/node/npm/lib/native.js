@@ -1,11 +1,11 @@
 'use strict';
 
-// Finds the addon: the package of this platform. Each `require` is written out in a `try` of its own:
-// bundlers and tracers take along what is installed, and pass over what is not.
+// Loads the addon from the package of this platform. Each `require` is a literal in its own `try`, so
+// that bundlers and tracers include the installed package and skip the others.
 
 const { platform, arch } = process;
 
-/** glibc or musl: two binaries on Linux. */
+/** Linux has one binary for glibc and one for musl. */
 function libc() {
   if (platform !== 'linux') return '';
   const { report } = process;
@@ -19,14 +19,14 @@ function name() {
   return `@254carbon/event-producer-${platform}-${arch}${suffix}`;
 }
 
-/** A file that is not a package's: one that was just built. */
+/** Loads a file outside a package, such as a new build. */
 function loadFile(path) {
   const module = { exports: {} };
   process.dlopen(module, path);
   return module.exports;
 }
 
-/** The platform's addon, or nothing. On Linux one of two packages is installed. */
+/** The platform's addon, or undefined. On Linux one of two packages is installed. */
 function find(causes) {
   switch (`${platform}-${arch}`) {
     case 'darwin-arm64':
@@ -94,8 +94,7 @@ function load() {
   if (addon !== undefined) return addon;
   const missing = causes.every((error) => error.code === 'MODULE_NOT_FOUND');
   const advice = missing
-    ? 'it is an optional dependency: install without --omit=optional, on the platform that it is ' +
-      'to run on'
+    ? 'it is an optional dependency: install without --omit=optional, on the platform that runs it'
     : causes.map((error) => error.message).join('; ');
   throw new Error(`@254carbon/event-producer has no addon for ${name()}: ${advice}`, {
     cause: causes[0],

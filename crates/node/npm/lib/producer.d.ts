@@ -4,30 +4,30 @@ import type { EventError } from './errors.js';
 import type { EventInits, EventName } from './events/index.js';
 import type { ClientOptions, ProducerSettings } from './settings.js';
 
-/** Settings of a producer. What is left out is taken from the environment, else the default. */
+/** Settings of a producer. A setting that is left out comes from the environment, then from its default. */
 export interface ProducerOptions extends ClientOptions, ProducerSettings {
-  /** The service that produces: the `source` of its events. The same as `serviceName`. */
+  /** The `source` of the producer's events. The same as `serviceName`. */
   sourceService?: string | undefined;
 }
 
-/** Where the brokers put a record. */
+/** Where the broker wrote a record. */
 export interface DeliveryReport {
   topic: string;
   /** From 0. */
   partition: number;
-  /** In the partition; -1 where `acks` leaves it unknown. */
+  /** The offset in the partition; -1 with `acks=0`. */
   offset: number;
   /** In milliseconds since 1970 UTC. */
   timestamp: number;
 }
 
-/** What a caller chooses for a record beside its event. */
+/** Options of one record. */
 export interface RecordOptions {
-  /** A key instead of the event's own; `null` is none. */
+  /** Replaces the event's own key; `null` sends the record without a key. */
   key?: string | Uint8Array | null | undefined;
-  /** A partition instead of the key's. */
+  /** Replaces the partition that the key hashes to. */
   partition?: number | null | undefined;
-  /** Headers by their names; several of one name as an array. */
+  /** Headers by name; an array for several with one name. */
   headers?: Readonly<Record<string, HeaderValue | readonly HeaderValue[]>> | null | undefined;
 }
 
@@ -35,45 +35,46 @@ export interface RecordOptions {
 export type HeaderValue = string | Uint8Array | null;
 
 export interface SendOptions extends RecordOptions {
-  /** Rejects the promise when it aborts; a record that was sent cannot be called back. */
+  /** Rejects the promise when it aborts. A record that was sent stays sent. */
   signal?: AbortSignal | undefined;
 }
 
-/** A record of any bytes. */
+/** A record with any bytes as its value. */
 export interface RawRecord extends RecordOptions {
-  /** Without one the record is a tombstone. */
+  /** Without a value the record is a tombstone. */
   value?: string | Uint8Array | null | undefined;
 }
 
-/** What became of a producer's records so far. */
+/** Counts of a producer's records. */
 export interface ProducerStats {
-  /** Records that the brokers acknowledged. */
+  /** Records that the broker acknowledged. */
   delivered: number;
-  /** Records that ended in an error, those that were refused at the call included. */
+  /** Records that failed, including those that were rejected before they were sent. */
   failed: number;
-  /** Records on their way. */
+  /** Records in flight. */
   queued: number;
 }
 
 export interface ProducerEvents {
-  /** A record that was enqueued without a promise has failed. */
+  /** A record sent by `enqueue` failed. */
   error: [error: EventError];
-  /** The queue has room again after `enqueue` gave false. */
+  /** The queue has capacity again after `enqueue` returned false. */
   drain: [];
 }
 
 /**
- * Sends typed events, as Avro unless `format` says otherwise. Records of one key stay in the order
- * of their calls.
+ * Sends typed events, as Avro or in the configured `format`. Records with the same key keep their
+ * order.
  */
 export class TypedProducer extends EventEmitter<ProducerEvents> {
-  /** Connects with the first record, or with {@link connect}. @throws InvalidConfigError */
+  /** Does not connect: the first record or {@link connect} does. @throws InvalidConfigError */
   constructor(options?: ProducerOptions);
 
   /**
-   * Sends an event. Resolves once the brokers have acknowledged it; waits in line while the queue is full.
+   * Sends an event. Resolves when the broker acknowledges it. While the queue is full, the record
+   * waits for up to `blockTimeoutMs`.
    *
-   * Rejects with an `InvalidEventError` that names the field, or with what the brokers said.
+   * Rejects with an `InvalidEventError` that names the field, or with the error of the delivery.
    */
   send<Name extends EventName>(
     name: Name,
@@ -82,11 +83,10 @@ export class TypedProducer extends EventEmitter<ProducerEvents> {
   ): Promise<DeliveryReport>;
 
   /**
-   * Sends an event without a promise. A failure comes as an `error` event, and so does a value out
-   * of its range.
+   * Sends an event without a promise. Emits `error` if the delivery fails or a value is out of range.
    *
-   * @returns false where the queue is full: stop, and go on after `drain` or {@link ready}.
-   * @throws InvalidEventError naming the field, where a type is wrong or a field missing or unknown
+   * @returns false if the queue is full: continue after `drain` or {@link ready}.
+   * @throws InvalidEventError if a field is missing, unknown or of the wrong type; it names the field
    */
   enqueue<Name extends EventName>(
     name: Name,
@@ -95,8 +95,8 @@ export class TypedProducer extends EventEmitter<ProducerEvents> {
   ): boolean;
 
   /**
-   * Sends events of one record, leaving the event loop in between. Resolves when all are
-   * acknowledged; rejects with the first error, which has all `failures` by their indices.
+   * Sends events of one type, yielding to the event loop in between. Resolves when all are
+   * acknowledged. Rejects with the first error; its `failures` lists every error with its index.
    */
   sendMany<Name extends EventName>(
     name: Name,
@@ -104,31 +104,37 @@ export class TypedProducer extends EventEmitter<ProducerEvents> {
     options?: SendOptions,
   ): Promise<{ delivered: number }>;
 
-  /** Sends a record of any bytes to any topic. */
+  /** Sends any bytes to any topic. */
   sendRaw(topic: string, record?: RawRecord): Promise<DeliveryReport>;
 
-  /** Resolves when there is room in the queue: at once where there is. */
+  /** Resolves when the queue has capacity. */
   ready(): Promise<void>;
 
-  /** Connects early. Rejects where no broker answers in time or one refuses us. */
+  /**
+   * Optional: the first send connects as well. Rejects if no broker answers within `timeoutMs`
+   * (default 30,000) or a broker refuses the credentials.
+   */
   connect(options?: { timeoutMs?: number }): Promise<void>;
 
-  /** Resolves when all records so far are settled. */
+  /**
+   * Resolves when every record sent so far is delivered or failed. Rejects with a `TimeoutError`
+   * after `timeoutMs` (default 60,000).
+   */
   flush(options?: { timeoutMs?: number }): Promise<void>;
 
   /**
-   * Delivers what was sent, and ends the producer: within the setting `closeTimeoutMs` where no time is
-   * given. Rejects with how many were given up.
+   * Delivers the accepted records and closes the producer. After `timeoutMs` (default
+   * `closeTimeoutMs`) the records that are left fail, and it rejects with their number.
    */
   close(options?: { timeoutMs?: number }): Promise<void>;
 
-  /** What became of the records so far. */
+  /** Counts of the records so far. */
   stats(): ProducerStats;
 
-  /** The producer's metrics in Prometheus' text format. */
+  /** The producer's metrics in the Prometheus text format. */
   metrics(): string;
 
-  /** A stream of events of one record, with back-pressure, in object mode. */
+  /** A stream for events of one type, in object mode, with back-pressure. */
   writable<Name extends EventName>(
     name: Name,
     options?: RecordOptions & Pick<WritableOptions, 'highWaterMark' | 'signal'>,

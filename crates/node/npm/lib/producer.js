@@ -6,45 +6,46 @@ const { Packer } = require('./cells.js');
 const { classes, call, invalidEvent } = require('./errors.js');
 const { records, topics, names } = require('./events/index.js');
 const { Group, Tally } = require('./group.js');
-const its = require('./internal.js');
-const { discharge, enlist, groups, mailbox, number, operate, stay } = require('./mailbox.js');
+const internal = require('./internal.js');
+const { unregister, register, groups, mailbox, number, operate, stay } = require('./mailbox.js');
 const native = require('./native.js');
 const { toJson } = require('./options.js');
 const { abortable, throwIfAborted } = require('./signals.js');
 const { strictJson } = require('./strict.js');
 const atExit = require('./exit.js');
 
-/** One call of the addon takes at most about so much: less than a millisecond of the event loop. */
+/** Limits of one call to the addon, so that it takes less than a millisecond of the event loop. */
 const MAX_RECORDS = 512;
 const MAX_CELLS = 1 << 14;
 const MAX_TEXT = 1 << 18;
 
 const CONNECT_TIMEOUT_MS = 30_000;
 
-/** Kinds of content: `crates/node/src/cells.rs`. */
+/** Kinds of content, see `crates/node/src/cells.rs`. */
 const RAW = -1;
 const JSON_VALUE = -2;
 const STRICT = 100;
-const MENDED = 200;
+const LENIENT = 200;
 const FLAT = 300;
 const VALUES = 400;
 
-const soon = Promise.resolve();
-// Taken now: a test may replace the process' with a clock of its own.
+const resolved = Promise.resolve();
+// Kept, because a test may replace the global one by a fake clock.
 const { nextTick } = process;
 
 let resolveCaptured;
 let rejectCaptured;
 
-/** Every promise's executor: one function for all of them instead of one each. */
+/** The executor of every promise: one function instead of a closure each. */
 function capture(resolve, reject) {
   resolveCaptured = resolve;
   rejectCaptured = reject;
 }
 
-/** Sends typed events. Many of them go to the addon in one call, on the next microtask. */
+/** Sends typed events. The events of one microtask go to the addon in one call. */
 class TypedProducer extends EventEmitter {
   #options;
+  #hasWarned = false;
   #native = null;
   #prefix;
   #topics = Object.create(null);
@@ -52,27 +53,27 @@ class TypedProducer extends EventEmitter {
   #packer = new Packer();
   #group = new Group(this);
   #flushSoon = () => this.#flush();
-  /** Whether the queue was full after the last call, and has had no capacity since. */
+  /** Whether the queue was full after the last call, without a notification of capacity since. */
   #queueIsFull = false;
-  #roomWaiters = [];
+  #capacityWaiters = [];
   #pending = 0;
   #closed = false;
-  /** Whether it was connected, or has sent anything, since it was opened. */
+  /** Whether it has connected or sent a record since it was opened. */
   #used = false;
-  #old;
+  #dropIn;
   #writesJson = false;
   #delivered = 0;
   #errors = 0;
 
-  constructor(options = {}, old = false) {
+  constructor(options = {}, dropIn = false) {
     super();
     this.#options = toJson(options);
     this.#prefix = options.topicPrefix ?? '';
-    this.#old = old;
+    this.#dropIn = dropIn;
     this.#open();
   }
 
-  /** Sends an event. Resolves with where it is once the brokers have acknowledged it. */
+  /** Sends an event. Resolves with its delivery report. */
   send(name, event, options) {
     const promise = new Promise(capture);
     let resolve = resolveCaptured;
@@ -85,23 +86,23 @@ class TypedProducer extends EventEmitter {
     try {
       this.#pack(name, event, options, false);
     } catch (error) {
-      this[its.count](null, 0, 1);
+      this[internal.count](null, 0, 1);
       reject(error);
       return promise;
     }
-    this[its.wait](resolve, reject, this[its.topicOf](name));
+    this[internal.wait](resolve, reject, this[internal.topicOf](name));
     return promise;
   }
 
-  /** Sends an event without a promise; a failure comes as an `error` event. */
+  /** Sends an event without a promise. Emits `error` if it fails. */
   enqueue(name, event, options) {
     this.#pack(name, event, options, true);
-    this.#group.pass();
+    this.#group.addWithoutPromise();
     this.#packed();
     return !this.#queueIsFull;
   }
 
-  /** Sends events of one record. Resolves when all are acknowledged. */
+  /** Sends events of one type. Resolves when all are acknowledged. */
   sendMany(name, events, options) {
     return new Promise((resolve, reject) => {
       const tally = new Tally(resolve, reject);
@@ -109,7 +110,7 @@ class TypedProducer extends EventEmitter {
         .catch((error) => tally.fail(Infinity, error))
         .finally(() => {
           this.#flush();
-          tally.settle(1);
+          tally.complete(1);
         });
     });
   }
@@ -120,21 +121,21 @@ class TypedProducer extends EventEmitter {
     let packed = 0;
     let left = MAX_RECORDS;
     for (const event of events) {
-      // What others have gathered goes first, in a call of its own.
+      // The records of other calls go first, in a call of their own.
       if (packed === 0) {
         throwIfAborted(signal);
         this.#flush();
-        this.#group.countFor(tally, index);
+        this.#group.assignTo(tally, index);
       }
       try {
         this.#pack(name, event, options, false);
-        this.#group.pass();
+        this.#group.addWithoutPromise();
         packed++;
         tally.left++;
       } catch (error) {
-        this[its.count](null, 0, 1);
+        this[internal.count](null, 0, 1);
         tally.fail(index, error);
-        // The records of a group are neighbours.
+        // The records of a group have consecutive indices.
         this.#flush();
         packed = 0;
       }
@@ -143,98 +144,94 @@ class TypedProducer extends EventEmitter {
         this.#flush();
         packed = 0;
         left = MAX_RECORDS;
-        await (this.#queueIsFull ? this.#room() : immediate());
+        await (this.#queueIsFull ? this.#capacity() : immediate());
       }
     }
   }
 
-  /** Sends a record of any bytes to any topic; without a value it deletes its key's records. */
+  /** Sends any bytes to any topic; without a value a tombstone. */
   sendRaw(topic, record = {}) {
     return new Promise((resolve, reject) => {
       try {
-        this[its.packRaw](requireTopic(topic), record.key ?? null, record.value ?? null, record);
+        this[internal.packRaw](requireTopic(topic), record.key ?? null, record.value ?? null, record);
       } catch (error) {
-        this[its.count](null, 0, 1);
+        this[internal.count](null, 0, 1);
         reject(error);
         return;
       }
-      this[its.wait](resolve, reject, topic);
+      this[internal.wait](resolve, reject, topic);
     });
   }
 
-  /** Resolves when there is room in the queue again; at once where there is some. */
+  /** Resolves when the queue has capacity. */
   ready() {
     this.#flush();
-    return this.#queueIsFull ? this.#room() : Promise.resolve();
+    return this.#queueIsFull ? this.#capacity() : Promise.resolve();
   }
 
-  /** Connects early; the first record would. */
+  /** Connects. Optional: the first record connects as well. */
   async connect({ timeoutMs = CONNECT_TIMEOUT_MS } = {}) {
     this.#open();
     this.#use();
     await operate((operation) => this.#native.connect(operation, timeoutMs));
   }
 
-  /** Resolves when all records so far are settled. */
+  /** Resolves when every record sent so far is delivered or failed. */
   async flush({ timeoutMs = 60_000 } = {}) {
     this.#flush();
     if (this.#native === null) return;
     await operate((operation) => this.#native.flush(operation, timeoutMs));
   }
 
-  /** Delivers what was sent, and ends the producer. */
+  /** Delivers the accepted records and closes the producer. */
   async close({ timeoutMs } = {}) {
     this.#closed = true;
-    await this[its.end](timeoutMs);
+    await this[internal.end](timeoutMs);
   }
 
-  /** What became of the records so far. */
+  /** Counts of the records so far. */
   stats() {
     const queued = this.#native === null ? 0 : this.#native.stats().queued;
     return { delivered: this.#delivered, failed: this.#errors, queued };
   }
 
-  /** The producer's metrics in Prometheus' text format. */
+  /** The producer's metrics in the Prometheus text format. */
   metrics() {
     return this.#native === null ? '' : this.#native.metrics();
   }
 
-  /** A stream of events of one record: `Writable` in object mode. */
+  /** A `Writable` for events of one type, in object mode. */
   writable(name, options) {
     const { eventWritable } = require('./writable.js');
     return eventWritable(this, name, options);
   }
 
-  // What follows is for this package.
+  // Internal to this package.
 
   #open() {
     if (this.#native !== null) return;
-    if (this.#closed) throw new classes.Closed('the producer is closed; make a new one');
-    this.#native = this.#make();
+    if (this.#closed) throw new classes.Closed('the producer is closed; create a new one');
+    this.#native = this.#create();
     this.#writesJson = this.#native.writesJson;
   }
 
   #use() {
     if (this.#used) return;
     this.#used = true;
-    enlist(this.#id, this);
+    register(this.#id, this);
   }
 
-  #make() {
-    try {
-      return call(() => new native.Producer(mailbox, this.#id, this.#options, this.#old));
-    } catch (error) {
-      const rest = this.#old ? withoutUnknown(this.#options, error) : undefined;
-      if (rest === undefined) throw error;
-      // The package of old passed over options that it did not know.
-      process.emitWarning(error.message, 'EventProducerWarning');
-      this.#options = rest;
-      return this.#make();
+  #create() {
+    const created = call(() => new native.Producer(mailbox, this.#id, this.#options, this.#dropIn));
+    if (!this.#hasWarned) {
+      this.#hasWarned = true;
+      for (const message of created.unknownOptions) process.emitWarning(message, 'EventProducerWarning');
     }
+    return created;
   }
 
   /** @internal */
-  async [its.end](timeoutMs) {
+  async [internal.end](timeoutMs) {
     this.#flush();
     const ended = this.#native;
     if (ended === null) return;
@@ -243,18 +240,18 @@ class TypedProducer extends EventEmitter {
     try {
       await operate((operation) => ended.close(operation, timeoutMs));
     } finally {
-      this[its.onRoom]();
-      if (!this.#used) discharge(this.#id, this);
+      this[internal.onCapacity]();
+      if (!this.#used) unregister(this.#id, this);
     }
   }
 
-  /** @internal Whether there is anything to end: a connection, or records on their way. */
-  get [its.isUsed]() {
+  /** @internal Whether it has a connection or unsent records. */
+  get [internal.isUsed]() {
     return this.#native !== null && (this.#used || this.#packer.count > 0);
   }
 
-  /** @internal Whether the old package's events are written as JSON. */
-  get [its.writesJson]() {
+  /** @internal Whether the drop-in's events are written as JSON. */
+  get [internal.writesJson]() {
     return this.#writesJson;
   }
 
@@ -270,7 +267,7 @@ class TypedProducer extends EventEmitter {
         return;
       }
     } catch {
-      // A getter that throws, or no object: both are named below.
+      // A getter threw, or the event is not an object. `strictJson` reports it.
     }
     packer.undo(start);
     const json = strictJson(name, record.kinds, event);
@@ -281,8 +278,8 @@ class TypedProducer extends EventEmitter {
     packer.end(again);
   }
 
-  /** @internal Packs an event that is plainly right, mending its texts; false where it is not. */
-  [its.packPlain](name, event, options) {
+  /** @internal Packs a valid event, replacing lone surrogates. Returns false if it needs the core. */
+  [internal.packPlain](name, event, options) {
     if (this.#native === null) this.#open();
     const record = records[name];
     const packer = this.#packer;
@@ -293,26 +290,26 @@ class TypedProducer extends EventEmitter {
         return true;
       }
     } catch {
-      // A bigint or a symbol for a number.
+      // A bigint or a symbol instead of a number.
     }
     packer.undo(start);
     return false;
   }
 
-  /** @internal Packs an event's JSON, which the core takes as it was meant. */
-  [its.packMended](number, json, options) {
+  /** @internal Packs an event's JSON, which the core reads leniently. */
+  [internal.packLenient](number, json, options) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
-    const start = packer.begin(MENDED + number, options, true);
+    const start = packer.begin(LENIENT + number, options, true);
     packer.string(json);
     packer.end(start);
   }
 
   /**
-   * @internal Packs an event that becomes the JSON object of old, with these members in the schema's
-   * order: their values, or where that cannot be, all of them as JSON.
+   * @internal Packs an event that is written as flat JSON, with these members in the schema's order:
+   * as values if possible, otherwise as JSON.
    */
-  [its.packFlat](number, key, timestamp, source, members) {
+  [internal.packFlat](number, key, timestamp, source, members) {
     if (this.#native === null) this.#open();
     const packer = this.#packer;
     let start = this.#beginFlat(VALUES + number, key, timestamp, source);
@@ -341,27 +338,27 @@ class TypedProducer extends EventEmitter {
     return start;
   }
 
-  /** @internal Packs JSON for any topic; what is sensitive in it is treated. */
-  [its.packJson](topic, value, options) {
+  /** @internal Packs JSON for any topic. The addon protects its sensitive values. */
+  [internal.packJson](topic, value, options) {
     if (this.#native === null) this.#open();
     this.#packTopic(JSON_VALUE, topic, value, options, true);
   }
 
-  /** @internal As `packJson`, of what is treated already. */
-  [its.packProtected](topic, value, options) {
+  /** @internal Like `packJson`, for JSON that is already protected. */
+  [internal.packProtected](topic, value, options) {
     if (this.#native === null) this.#open();
     this.#packTopic(RAW, topic, value, options, true);
   }
 
   /** @internal */
-  [its.packRaw](topic, key, value, { partition, headers }) {
+  [internal.packRaw](topic, key, value, { partition, headers }) {
     if (this.#native === null) this.#open();
     this.#packTopic(RAW, topic, value, { key, partition, headers }, false);
   }
 
-  #packTopic(kind, topic, value, options, mends) {
+  #packTopic(kind, topic, value, options, lenient) {
     const packer = this.#packer;
-    const start = packer.begin(kind, options, mends);
+    const start = packer.begin(kind, options, lenient);
     try {
       packer.string(topic);
       packer.bytes(value, 'value');
@@ -372,17 +369,17 @@ class TypedProducer extends EventEmitter {
     packer.end(start);
   }
 
-  /** @internal Somebody waits for the record that was just packed. */
-  [its.wait](resolve, reject, topic) {
-    this.#group.wait(resolve, reject, topic);
+  /** @internal Adds the promise of the record that was just packed. */
+  [internal.wait](resolve, reject, topic) {
+    this.#group.add(resolve, reject, topic);
     this.#packed();
   }
 
   /**
-   * @internal Sends these records in a call of their own, which counts for nothing: `pack` packs each.
-   * Gives their deliveries. Where one is refused, none is sent.
+   * @internal Sends the records of a low-level producer in a call of their own, without counting them.
+   * `pack` packs each. Sends none if one is rejected. Returns their deliveries.
    */
-  [its.sendAside](records, pack) {
+  [internal.sendLowLevel](records, pack) {
     this.#flush();
     try {
       for (const record of records) pack(record);
@@ -391,20 +388,20 @@ class TypedProducer extends EventEmitter {
       throw error;
     }
     const group = this.#group;
-    group.aside = true;
-    const wait = ({ topic }) => new Promise((resolve, reject) => group.wait(resolve, reject, topic));
-    const deliveries = records.map(wait);
+    group.lowLevel = true;
+    const add = ({ topic }) => new Promise((resolve, reject) => group.add(resolve, reject, topic));
+    const deliveries = records.map(add);
     this.#flush();
     return deliveries;
   }
 
   /** @internal */
-  get [its.topicPrefix]() {
+  get [internal.topicPrefix]() {
     return this.#prefix;
   }
 
   /** @internal The topic of a record's events. */
-  [its.topicOf](name) {
+  [internal.topicOf](name) {
     return (this.#topics[name] ??= this.#prefix + topics[name]);
   }
 
@@ -414,14 +411,14 @@ class TypedProducer extends EventEmitter {
   }
 
   #packed() {
-    if (this.#packer.count === 1) soon.then(this.#flushSoon);
+    if (this.#packer.count === 1) resolved.then(this.#flushSoon);
     else if (this.#isFull()) this.#flush();
   }
 
   #flush() {
     const packer = this.#packer;
     if (packer.count === 0) {
-      // A `sendMany` of which no event was right.
+      // A `sendMany` without a valid event.
       if (this.#group.tally !== null) this.#group = new Group(this);
       return;
     }
@@ -435,51 +432,51 @@ class TypedProducer extends EventEmitter {
     if (this.#pending++ === 0) atExit.add(this);
     const cells = packer.cells.subarray(0, packer.at);
     const quiet = group.waiters === null;
-    this.#queueIsFull = this.#native.send(cells, packer.text, packer.count, id, quiet, group.aside);
+    this.#queueIsFull = this.#native.send(cells, packer.text, packer.count, id, quiet, group.lowLevel);
     packer.clear();
   }
 
-  #room() {
+  #capacity() {
     stay(1);
-    return new Promise((resolve) => this.#roomWaiters.push(resolve));
+    return new Promise((resolve) => this.#capacityWaiters.push(resolve));
   }
 
   /** @internal */
-  [its.onRoom]() {
+  [internal.onCapacity]() {
     const full = this.#queueIsFull;
     this.#queueIsFull = false;
-    const waiters = this.#roomWaiters;
-    this.#roomWaiters = [];
+    const waiters = this.#capacityWaiters;
+    this.#capacityWaiters = [];
     stay(-waiters.length);
     for (const resolve of waiters) resolve();
     if (full && this.listenerCount('drain') > 0) nextTick(() => this.emit('drain'));
   }
 
   /** @internal */
-  [its.onFailure](error) {
-    // Apart from here: without a listener it throws.
+  [internal.onFailure](error) {
+    // In a later turn, because it throws without a listener.
     nextTick(() => this.emit('error', error));
   }
 
-  /** @internal Counts outcomes: those of a group, or of a record that was refused before it had one. */
-  [its.count](group, delivered, failed) {
+  /** @internal Counts outcomes of a group; `null` for a record that was rejected before it had one. */
+  [internal.count](group, delivered, failed) {
     this.#delivered += delivered;
     this.#errors += failed;
   }
 
-  /** @internal A record failed, and its promise is about to be rejected. */
-  [its.onRejected]() {}
+  /** @internal Called for a failed record, before its promise rejects. */
+  [internal.onRejected]() {}
 
-  /** @internal All records of a group have their outcome. */
-  [its.onSettled]() {
+  /** @internal Called when every record of a group has its outcome. */
+  [internal.onCompleted]() {
     if (--this.#pending === 0) atExit.remove(this);
   }
 
-  /** @internal The process ends: gives how many records are not delivered within the time. */
-  [its.flushBlocking](timeoutMs) {
+  /** @internal Blocks at the process' exit. Returns the number of records not delivered in time. */
+  [internal.flushBlocking](timeoutMs) {
     this.#flush();
     const end = Date.now() + timeoutMs;
-    // One that was closed in vain has records in flight as well: a shared engine goes on with them.
+    // A close that timed out may have left records in flight in a shared engine.
     const natives = new Set();
     for (const group of groups.values()) if (group.producer === this) natives.add(group.native);
     let queued = 0;
@@ -494,28 +491,16 @@ if (Symbol.asyncDispose !== undefined) {
   };
 }
 
-/** The options without the one that the error is about, where there is no setting of that name. */
-function withoutUnknown(json, error) {
-  if (!/ is no setting /.test(error.message)) return undefined;
-  const given = JSON.parse(json);
-  const options = given.settings;
-  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const unknown = Object.keys(options).find((name) => snake(name) === error.setting);
-  if (unknown === undefined) return undefined;
-  delete options[unknown];
-  return JSON.stringify(given);
-}
-
-/** The topic, where it can be one. */
+/** The topic. Throws if it is not a name. */
 function requireTopic(topic) {
   if (typeof topic === 'string' && topic !== '') return topic;
-  const what = topic === '' ? 'an empty one' : topic === null ? 'null' : typeof topic;
-  throw new TypeError(`a topic must be a string that is not empty, got ${what}`);
+  const what = topic === '' ? "''" : topic === null ? 'null' : typeof topic;
+  throw new TypeError(`a topic must be a non-empty string, got ${what}`);
 }
 
 function unknownEvent(name) {
   const shown = typeof name === 'string' ? name : typeof name;
-  return invalidEvent(shown, undefined, `is no event: one of ${names.join(', ')}`);
+  return invalidEvent(shown, undefined, `is not an event: use one of ${names.join(', ')}`);
 }
 
 function immediate() {

@@ -1,8 +1,8 @@
 'use strict';
 
-// AbortSignals as every Node from 16 on has them: the first ones know no reason.
+// AbortSignals. Early releases of Node 16 have no `reason`.
 
-/** What a call rejects with whose signal is aborted. */
+/** The error for an aborted signal. */
 function reasonOf(signal) {
   if (signal.reason !== undefined) return signal.reason;
   const error = new Error('This operation was aborted');
@@ -15,7 +15,7 @@ function throwIfAborted(signal) {
   if (signal !== undefined && signal !== null && signal.aborted) throw reasonOf(signal);
 }
 
-/** Rejects when the signal aborts; the record itself cannot be called back. */
+/** Returns resolve and reject of a promise that also rejects on abort; undefined if already aborted. */
 function abortable(signal, resolve, reject) {
   if (signal.aborted) {
     reject(reasonOf(signal));
@@ -23,11 +23,11 @@ function abortable(signal, resolve, reject) {
   }
   const onAbort = () => reject(reasonOf(signal));
   signal.addEventListener('abort', onAbort, { once: true });
-  const settled = (settle) => (value) => {
+  const wrap = (settle) => (value) => {
     signal.removeEventListener('abort', onAbort);
     settle(value);
   };
-  return { resolve: settled(resolve), reject: settled(reject) };
+  return { resolve: wrap(resolve), reject: wrap(reject) };
 }
 
 module.exports = { abortable, throwIfAborted };

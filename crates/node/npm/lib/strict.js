@@ -1,12 +1,12 @@
 'use strict';
 
-// Events that are not plainly right: as JSON for the core, which says what is wrong by its rules.
-// What JSON cannot show is said here.
+// Converts an event that the generated `pack` rejected to JSON. The core validates the JSON and names
+// what is wrong. Values that JSON cannot represent are rejected here.
 
 const { invalidEvent } = require('./errors.js');
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
-/** Half a surrogate pair as JSON.stringify writes it. */
+/** A lone surrogate as JSON.stringify writes it. */
 const ESCAPED_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
 
 const a = (kind) => (/^[aeiou]/.test(kind ?? '') ? `an ${kind}` : `a ${kind ?? 'value'}`);
@@ -30,7 +30,7 @@ function scalarJson(name, field, kind, value) {
       return value.toString();
     case 'string':
       if (LONE_SURROGATE.test(value)) {
-        throw invalidEvent(name, field, 'must be well-formed text, got half a surrogate pair');
+        throw invalidEvent(name, field, 'must be valid Unicode, got a lone surrogate');
       }
       return JSON.stringify(value);
     case 'function':
@@ -57,12 +57,12 @@ function fieldJson(name, field, kind, value) {
     throw invalidEvent(name, field, `must be ${a(kind)}, got an object`);
   }
   if (ESCAPED_SURROGATE.test(json)) {
-    throw invalidEvent(name, field, 'must be well-formed text, got half a surrogate pair');
+    throw invalidEvent(name, field, 'must be valid Unicode, got a lone surrogate');
   }
   return json ?? 'null';
 }
 
-/** The event's JSON. Throws for what JSON would not show as it is. */
+/** The event's JSON. Throws for a value that JSON would change. */
 function strictJson(name, kinds, event) {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) {
     throw invalidEvent(name, undefined, 'must be an object with the fields of the event');

@@ -2,7 +2,7 @@
 
 const { Writable } = require('node:stream');
 
-/** A stream that sends what is written to it; what it takes at a time is acknowledged first. */
+/** A stream that sends the events written to it. A write completes when its events are acknowledged. */
 function eventWritable(producer, name, { highWaterMark = 8192, signal, ...options } = {}) {
   return new Writable({
     objectMode: true,

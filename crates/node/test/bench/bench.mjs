@@ -20,7 +20,7 @@ const services = await Services.start('--steady');
 const { plain } = services.addresses;
 const topic = 'bench.audit-api-calls';
 await services.order(`create-topic ${topic} 12 compression.type=lz4`);
-// kafkajs knows no LZ4.
+// kafkajs does not support LZ4.
 await services.order(`create-topic ${topic}-json 12`);
 const env = { ...process.env, CARBON_EVENTS_SERVED: JSON.stringify(services.addresses) };
 const node = (...words) =>

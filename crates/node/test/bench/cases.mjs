@@ -33,7 +33,7 @@ function oldCall(i) {
 }
 
 let id = 0;
-/** What the file of old sent. */
+/** The events of the kafkajs-based package. */
 function json(i) {
   const event = {
     eventId: `019a492c-6eb3-7bc3-9407-${String(id++).padStart(12, '0')}`,
@@ -56,7 +56,7 @@ const options = {
   topicPrefix: topic.slice(0, -'audit-api-calls'.length),
 };
 
-/** What a service without a registry writes. */
+/** The events of a service without a registry. */
 const JSON_MODE = { format: 'json' };
 
 async function ours(work, Class = TypedProducer, more = {}) {
@@ -89,13 +89,13 @@ async function platformatic(work) {
   return { work: () => work(send), end: () => producer.close() };
 }
 
-/** So many in flight at a time, one after the other each. */
+/** Sends with a fixed number of records in flight. */
 async function inFlight(width, send) {
   let next = 0;
-  const lane = async () => {
+  const worker = async () => {
     while (next < count) await send(next++);
   };
-  await Promise.all(Array.from({ length: width }, lane));
+  await Promise.all(Array.from({ length: width }, worker));
 }
 
 const read = (event) => {

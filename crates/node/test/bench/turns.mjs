@@ -1,5 +1,5 @@
 // Loaded before the package (`node --import`), it times from inside what the package does on the
-// event loop: each call of the addon that sends, each turn that tells outcomes, each turn of a
+// event loop: each call of the addon that sends, each turn that reads outcomes, each turn of a
 // `sendMany`. Beside them a fixed piece of plain JavaScript, run in between under the same load,
 // shows what the machine adds: on busy cores every thread is held up, whatever it does.
 

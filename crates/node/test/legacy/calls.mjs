@@ -1,6 +1,5 @@
-// Calls of the first package's methods, with whatever services pass: what each wrote is in
-// `recorded.json`, by its name. It was recorded from that package on a kafkajs that kept what it was
-// given.
+// Calls of the kafkajs-based package's methods, with values as services pass them. `recorded.json` has
+// the payload of each, by name, recorded from that package.
 
 const api = {
   service: 'pricing-api',
@@ -60,7 +59,7 @@ const audit = method('produceAPICallEvent');
 const check = method('produceDataQualityEvent');
 const custom = (topic, key, event) => (producer) => producer.produceCustomEvent(topic, key, event);
 
-/** What a call may hold in the place of any value. */
+/** Values that a call may pass for any parameter. */
 const odd = {
   undefined,
   null: null,
@@ -96,7 +95,7 @@ const odd = {
   cyclic,
 };
 
-/** `{ name: call }`; each call is given a producer. */
+/** `{ name: call }`. Each call receives a producer. */
 export const calls = {
   'ingestion: the least': ingest(ingestion),
   'ingestion: everything': ingest({
@@ -187,7 +186,7 @@ export const calls = {
   ),
 };
 
-/** An event's text with what differs in each run taken out. */
+/** An event's text, without the parts that differ in each run. */
 export function comparable(text) {
   return text
     .replace(/^\{"eventId":"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"/, '{"eventId":"…"')

@@ -89,7 +89,7 @@ export async function moved(): Promise<void> {
   await producer.disconnect();
 }
 
-/** A service's own class, as it was for the first package. */
+/** A service's subclass of the drop-in. */
 export class Correlating extends EventProducer {
   override _createBaseEvent(eventType: string, fields = {}) {
     return { ...super._createBaseEvent(eventType, fields), correlationId: 'c-1' };

@@ -19,9 +19,9 @@ producer.send('ServiceHealthEvent', { serviceName: 's' });
 producer.send('ServiceHealthEvent', { ...event, latency: 1 });
 // @ts-expect-error: no such symbol
 producer.send('ServiceHealthEvent', { ...event, healthStatus: 'FINE' });
-// @ts-expect-error: a text for a number
+// @ts-expect-error: a string for a number
 producer.send('ServiceHealthEvent', { ...event, latencyMs: '1' });
-// @ts-expect-error: null where it may not be
+// @ts-expect-error: null for a required field
 producer.send('ServiceHealthEvent', { ...event, namespace: null });
 // @ts-expect-error: another event's name in the envelope
 producer.send('ServiceHealthEvent', { ...event, eventType: 'DataQualityEvent' });
@@ -31,11 +31,11 @@ producer.send('DataIngestionEvent', { metadata: { a: 1 } });
 producer.send('DeploymentEvent', { replicas: 3n });
 // @ts-expect-error: no such option
 new TypedProducer({ bootstrapServer: 'a:1' });
-// @ts-expect-error: no such word
+// @ts-expect-error: no such choice
 new TypedProducer({ compression: 'lz5' });
 // @ts-expect-error: a header of a number
 producer.send('ServiceHealthEvent', event, { headers: { a: 1 } });
-// @ts-expect-error: topics are needed
+// @ts-expect-error: topics are required
 new EventConsumer({ groupId: 'g' });
 // @ts-expect-error: no such topic
 new EventConsumer({ topics: ['system-healt'] });
@@ -43,12 +43,12 @@ new EventConsumer({ topics: ['system-healt'] });
 new EventConsumer({ topics: 'system-health', longs: 'string' });
 // @ts-expect-error: no such method
 new EventProducer().produceHealthEvent({});
-// @ts-expect-error: the dataset is needed
+// @ts-expect-error: the dataset is required
 new EventProducer().produceDataIngestionEvent({ recordCount: 1 });
 
 export async function consume(): Promise<void> {
   for await (const record of new EventConsumer({ topics: ['system-health', 'data-quality'] })) {
-    // @ts-expect-error: there may be no event
+    // @ts-expect-error: the event may be null
     record.event.eventId;
     if (record.error !== null) continue;
     // @ts-expect-error: not in both events

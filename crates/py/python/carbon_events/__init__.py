@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # Events and enums are named once, in `events`; enums are made when one is asked for.
+    # Events and enums are listed once, in `events`. Enums are created on first access.
     if name in events.__all__:
         value = getattr(events, name)
         globals()[name] = value

@@ -1,4 +1,4 @@
-# What `import carbon_events` gives, as editors and type checkers see it.
+# The public names of `carbon_events`.
 from . import errors as errors
 from . import events as events
 from ._consumer import AsyncEventConsumer as AsyncEventConsumer

@@ -1,6 +1,6 @@
-"""Plain values for those that are not of their field's type but say the same.
+"""Converts values of other types to the type of their field.
 
-Called from the native classes, and only for a value that they do not take as it is.
+The native classes call it for a value that they do not accept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MILLISECOND = datetime.timedelta(milliseconds=1)
 
 
 def _long(value: Any) -> Any:
-    # A bool is an index, too, but never a count.
+    # A bool has `__index__`, but is never a number here.
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return value
     return operator.index(value)
@@ -47,7 +47,7 @@ def _timestamp(value: Any) -> Any:
     if not isinstance(value, datetime.datetime):
         return _long(value)
     if value.tzinfo is None:
-        raise ValueError("must have a time zone: a naive datetime could mean any")
+        raise ValueError("must have a time zone: a naive datetime is ambiguous")
     return (value - _EPOCH) // _MILLISECOND
 
 
@@ -101,6 +101,6 @@ _BY_TYPE = {
 
 
 def coerce(expected: str, value: Any) -> Any:
-    """A plain value, or the very same object where there is none."""
+    """Returns the converted value, or the same object if there is no conversion."""
     function = _BY_TYPE.get(expected)
     return value if function is None else function(value)

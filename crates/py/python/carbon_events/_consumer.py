@@ -1,4 +1,4 @@
-"""Consumers: one for threads, one for asyncio."""
+"""The consumers, for threads and for asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_GenericAlias = type(list[int])  # `types` is long to import
+_GenericAlias = type(list[int])  # importing `types` is slow
 
 
 class _Consumer(ConsumerBase):
@@ -21,7 +21,7 @@ class _Consumer(ConsumerBase):
         topics = options.pop("topics", None) if topics is None else topics
         if topics is not None:
             several = [topics] if isinstance(topics, (str, type)) else topics
-            # A record's class stands for its topic.
+            # An event class is replaced by its topic.
             options["topics"] = [getattr(topic, "TOPIC", topic) for topic in several]
         return super().__new__(cls, *texts(options))
 
@@ -30,7 +30,7 @@ class _Consumer(ConsumerBase):
 
 
 class EventConsumer(_Consumer):
-    """Reads events, record by record or batch by batch."""
+    """Reads events one by one or in batches."""
 
     def __enter__(self) -> EventConsumer:
         return self
@@ -41,18 +41,18 @@ class EventConsumer(_Consumer):
         self.close()
 
     def acknowledge(self) -> None:
-        """Acknowledges what this thread has received, without reading on."""
+        """Acknowledges the records that this thread has received, without reading on."""
         self.acknowledge_received()
 
 
 class AsyncEventConsumer(_Consumer):
-    """Reads events in asyncio's tasks."""
+    """Reads events in asyncio tasks."""
 
     def __aiter__(self) -> _Records:
         return _Records(self, of_task())
 
-    # Coroutines are made by plain functions, so that the task that calls is the reader, and not one
-    # that `asyncio.wait_for` makes for them.
+    # Plain functions return the coroutines, so that the calling task is the reader, and not one that
+    # `asyncio.wait_for` creates.
     def __anext__(self) -> Any:
         return self._next_record(of_task())
 
@@ -71,21 +71,21 @@ class AsyncEventConsumer(_Consumer):
         return record
 
     def next_batch(self) -> Any:  # type: ignore[override]
-        """The next batch as a list; empty when everything has been read, with `detect_end`."""
+        """Returns the next records; with `detect_end`, an empty list at the end."""
         return self._next_batch(of_task())
 
     async def _next_batch(self, reader: int | None) -> Any:
         self.end_iteration()
-        # Cancelled while it waits, or before it goes on with the answer: the batch comes again.
+        # If the task is cancelled here, the next read returns the batch.
         fetched = await self.fetch_async(reader or of_task() or 0)
         return [] if fetched is None else fetched.records()
 
     def acknowledge(self) -> None:
-        """Acknowledges what this task has received, without reading on."""
+        """Acknowledges the records that this task has received, without reading on."""
         self.acknowledge_received(of_task())
 
     async def commit(self, what: Any = None) -> None:  # type: ignore[override]
-        """Commits offsets and waits for the answer."""
+        """Commits offsets and waits for the broker's answer."""
         await self.commit_async(what)
 
     async def close(self, timeout: float | None = None) -> None:  # type: ignore[override]
@@ -102,7 +102,7 @@ class AsyncEventConsumer(_Consumer):
 
 
 class _Records:
-    """The records for one loop. They are received by the task that began it."""
+    """The iterator of one `async for`. The task that started it receives the records."""
 
     __slots__ = ("_consumer", "_reader")
 

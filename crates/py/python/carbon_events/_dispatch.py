@@ -1,4 +1,4 @@
-"""What calls Python code from the core, and how a process ends."""
+"""Runs callbacks and logging for the core, and delivers records at the end of the process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: How long `os._exit` may deliver: ten seconds, less what giving up and ending the threads takes.
+#: How long `os._exit` waits for deliveries: ten seconds, less the time to stop the threads.
 _EXIT_SECONDS = 9.5
 
 
 def start(dispatcher: Any, hub: Any) -> None:
-    """Starts the dispatcher: a greenlet where there is a hub, otherwise a thread."""
+    """Starts the dispatcher: a greenlet if there is a hub, otherwise a thread."""
     from . import _greenlets
 
     if hub is not None:
@@ -34,11 +34,11 @@ def start(dispatcher: Any, hub: Any) -> None:
 
 def _serve(dispatcher: Any) -> None:
     try:
-        while (news := dispatcher.wait()) is not None:
+        while (pending := dispatcher.wait()) is not None:
             try:
-                _tell(*news)
+                _run(*pending)
             except BaseException:
-                # SystemExit, say: this thread is not a callback's to end.
+                # A callback must not end this thread, for example by SystemExit.
                 _log_exception()
     finally:
         dispatcher.end()
@@ -46,24 +46,24 @@ def _serve(dispatcher: Any) -> None:
 
 def _serve_in_greenlet(dispatcher: Any, hub: Any) -> None:
     try:
-        while (news := dispatcher.poll()) is not None:
-            if any(news):
-                _tell(*news)
+        while (pending := dispatcher.poll()) is not None:
+            if any(pending):
+                _run(*pending)
             else:
                 hub.wait(dispatcher.fileno(), dispatcher.awaits())
     finally:
-        # A program may kill all its greenlets.
+        # The program may kill all greenlets.
         dispatcher.end()
 
 
-def _tell(calls: Any, lines: Any, dropped: int) -> None:
-    """Writes log lines and calls callbacks back."""
+def _run(calls: Any, lines: Any, dropped: int) -> None:
+    """Writes log lines and runs callbacks."""
     import logging
 
     for level, target, text in lines:
         logging.getLogger(target).log(level, "%s", text)
     if dropped:
-        logging.getLogger("carbon_events").warning("%d lines of the log were dropped", dropped)
+        logging.getLogger("carbon_events").warning("%d log lines were dropped", dropped)
     ended: BaseException | None = None
     for function, argument in calls:
         try:
@@ -71,7 +71,7 @@ def _tell(calls: Any, lines: Any, dropped: int) -> None:
         except Exception:
             _log_exception()
         except BaseException as error:
-            # The end of this greenlet, say: what waits for the others must not wait for ever.
+            # For example the end of this greenlet. The other callbacks still run.
             ended = error
     if ended is not None:
         raise ended
@@ -84,26 +84,25 @@ def _log_exception() -> None:
 
 
 def shutdown(within: float | None = None) -> None:
-    """Delivers what was accepted, at the interpreter's exit or within some seconds."""
-    errors, news = close_all(within)
-    _tell(*news)
+    """Delivers the accepted records of all producers, for up to `within` seconds, and closes them."""
+    errors, pending = close_all(within)
+    _run(*pending)
     for error in errors:
         print(f"carbon_events: {error}", file=sys.stderr, flush=True)
 
 
 _os_exit = os._exit
-#: Whether `os._exit` delivers first.
-_delivers = False
-#: The thread that is in it.
+#: Whether `os._exit` is replaced.
+_replaced = False
+#: The thread that runs the replacement.
 _exiting: int | None = None
 
 
 def _exit_after_delivery(status: int) -> None:
-    """As without carbon_events, once what this process' producers accepted is delivered or given up:
-    within ten seconds.
+    """Ends the process once its accepted records are delivered or failed, within ten seconds.
 
-    Children of Celery, of multiprocessing and of a bare `os.fork` end with it, without atexit. A call
-    inside of a call, by a signal handler say, ends the process at once.
+    Children of Celery, multiprocessing and a plain `os.fork` call it instead of running atexit. A
+    nested call, for example by a signal handler, ends the process at once.
     """
     global _exiting
     import threading
@@ -117,16 +116,16 @@ def _exit_after_delivery(status: int) -> None:
 
 
 def deliver_before_exit() -> None:
-    """Has `os._exit` deliver first, from the process' first producer on."""
-    global _delivers, _os_exit
-    if not _delivers:
-        _delivers, _os_exit = True, os._exit
+    """Replaces `os._exit`, so that it delivers first. Called for a process' first producer."""
+    global _replaced, _os_exit
+    if not _replaced:
+        _replaced, _os_exit = True, os._exit
         _exit_after_delivery.__name__ = _exit_after_delivery.__qualname__ = "_exit"
         os._exit = _exit_after_delivery  # type: ignore[assignment]
 
 
 class _AfterFork:
-    """Kept by multiprocessing, which wants something to hold a weak reference to."""
+    """The object that multiprocessing keeps a weak reference to."""
 
 
 _after_fork = _AfterFork()
@@ -140,10 +139,10 @@ def _in_child() -> None:
 
 
 def _close_with_multiprocessing() -> None:
-    """Delivers at the end of a child of multiprocessing, which may end without atexit."""
+    """Delivers at the end of a multiprocessing child, which may end without atexit."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        # A child clears its own list of last things first, and then runs what is registered here.
+        # A child clears its finalizers first, and then runs what is registered here.
         util.register_after_fork(_after_fork, _finalize_with_multiprocessing)  # type: ignore[attr-defined]
 
 
@@ -157,5 +156,5 @@ os.register_at_fork(after_in_child=_in_child)
 _close_with_multiprocessing()
 _process = sys.modules.get("multiprocessing.process")
 if _process is not None and _process.parent_process() is not None:  # type: ignore[attr-defined]
-    # Imported by a child that has begun already.
+    # Imported in a child that already runs.
     _finalize_with_multiprocessing(None)

@@ -1,4 +1,4 @@
-"""`enum.StrEnum`, also for Python 3.10."""
+"""`enum.StrEnum`, with a fallback for Python 3.10."""
 
 import sys
 
@@ -8,7 +8,7 @@ else:
     from enum import Enum
 
     class StrEnum(str, Enum):
-        """Members are text: their value."""
+        """An enum whose members are strings."""
 
         def __str__(self) -> str:
             return str(self.value)

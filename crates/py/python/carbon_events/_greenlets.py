@@ -1,4 +1,4 @@
-"""gevent and eventlet: what a patched program needs so that no call stops its greenlets."""
+"""Support for gevent and eventlet: in a patched program, blocking calls let other greenlets run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Gevent:
-    """gevent's hub of this thread."""
+    """gevent's hub in this thread."""
 
     @staticmethod
     def is_patched() -> bool:
@@ -24,7 +24,7 @@ class _Gevent:
 
     @staticmethod
     def exists() -> bool:
-        """Whether greenlets run in this thread, and the caller is one of them."""
+        """Whether the caller is a greenlet and not the hub."""
         from gevent import getcurrent
         from gevent._hub_local import get_hub_if_exists
 
@@ -51,8 +51,7 @@ class _Gevent:
 
     @staticmethod
     def wait(descriptor: int, expected: bool) -> None:
-        """Waits until a descriptor is readable; the program may end meanwhile unless that is
-        expected."""
+        """Waits until a descriptor is readable. Keeps the program alive if that is expected."""
         import gevent
 
         hub = gevent.get_hub()
@@ -71,7 +70,7 @@ class _Gevent:
 
 
 class _Eventlet:
-    """eventlet's hub of this thread."""
+    """eventlet's hub in this thread."""
 
     @staticmethod
     def is_patched() -> bool:
@@ -82,7 +81,7 @@ class _Eventlet:
 
     @staticmethod
     def exists() -> bool:
-        """Whether greenlets run in this thread, and the caller is one of them."""
+        """Whether the caller is a greenlet and not the hub."""
         from eventlet import getcurrent, hubs
 
         hub = getattr(hubs._threadlocal, "hub", None)
@@ -125,12 +124,12 @@ _LIBRARIES = (_Gevent, _Eventlet)
 
 
 def is_patched() -> bool:
-    """Whether one of them has patched the program by now."""
+    """Whether gevent or eventlet has patched the program."""
     return any(library.is_patched() for library in _LIBRARIES)
 
 
 def current() -> int:
-    """A number of the running greenlet."""
+    """The id of the running greenlet. It may be reused once the greenlet has ended."""
     if not is_patched():
         return 0
     from greenlet import getcurrent
@@ -139,7 +138,7 @@ def current() -> int:
 
 
 def reader() -> int:
-    """A number of the running greenlet that no other one ever has."""
+    """The unique number of the running greenlet."""
     if not is_patched():
         return 0
     from greenlet import getcurrent
@@ -150,8 +149,8 @@ def reader() -> int:
 
 
 def of_this_thread() -> Any:
-    """What runs the greenlets of this thread; `None` where there are none, or where the caller is
-    the hub itself, which cannot wait for anything."""
+    """The library that runs the greenlets of this thread. `None` without greenlets, and in the hub,
+    which cannot wait."""
     for library in _LIBRARIES:
         if library.is_patched() and library.exists():
             return library
@@ -159,7 +158,7 @@ def of_this_thread() -> Any:
 
 
 def of_main_thread() -> Any:
-    """What runs the greenlets of the main thread, if the caller is in it."""
+    """The library that runs the greenlets of the main thread; `None` in other threads."""
     if sys.platform == "linux" and threading.get_native_id() != os.getpid():
         return None
     for library in _LIBRARIES:
@@ -169,7 +168,7 @@ def of_main_thread() -> Any:
 
 
 def native_start() -> Callable[..., Any] | None:
-    """Starts a thread of the system's, where that is not what `threading` does."""
+    """The function that starts an operating system thread, if `threading` is patched."""
     for library in _LIBRARIES:
         if library.is_patched():
             return library.native_start()

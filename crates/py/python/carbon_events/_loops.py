@@ -1,4 +1,4 @@
-"""Which end of the bridge belongs to a loop."""
+"""The port of each event loop, through which outcomes arrive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ports: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Port] = weakref.Wea
 
 
 def port_of(loop: asyncio.AbstractEventLoop) -> Port:
-    """The port of a running loop."""
+    """Returns the port of a running event loop."""
     port = _ports.get(loop)
     if port is None:
         port = Port()
@@ -31,17 +31,17 @@ def port_of(loop: asyncio.AbstractEventLoop) -> Port:
 
 
 def _drain(port: Port, ready: deque[_Callback]) -> None:
-    """Gives futures their outcomes, and calls their callbacks in the same turn of the loop.
+    """Sets the outcomes of futures and runs their callbacks in the same turn of the loop.
 
-    A future would put each callback on the loop, which takes longer than the rest of a send. They run
-    as the loop would run them: in their context, after all outcomes are set, and those that are left go
-    on in the next turn where one ends the loop or runs it in itself.
+    A future would schedule each callback, which takes longer than the rest of a send. The callbacks
+    run as the loop would run them: in their context, after all outcomes are set. If one stops the
+    loop or runs it recursively, the others run in the next turn.
     """
     for future, report, error in port.drain():
         if future.done():
             # Cancelled.
             continue
-        # Awaited by one; more keep their order with those of other futures.
+        # Several callbacks keep their order with those of other futures: the loop runs them.
         callbacks = future._callbacks
         if callbacks is not None and len(callbacks) == 1:
             callback, context = callbacks[0]
@@ -65,8 +65,8 @@ def _drain(port: Port, ready: deque[_Callback]) -> None:
 
 
 class _InLine(asyncio.Future):  # type: ignore[type-arg]
-    """The future of a record that waits for capacity. Cancelled then, it takes the record out at once:
-    a callback would come a turn later, when the record may be accepted."""
+    """The future of a record that waits for capacity. Cancelling it removes the record at once: a
+    callback would run a turn later, when the record may be in the queue."""
 
     leave: Callable[[], None] = staticmethod(lambda: None)
 
@@ -76,7 +76,7 @@ class _InLine(asyncio.Future):  # type: ignore[type-arg]
 
 
 def in_line(loop: asyncio.AbstractEventLoop, port: Port, number: int) -> asyncio.Future[Any]:
-    """The future of the record with that number in line."""
+    """Returns the future of the waiting record with this number."""
     future = _InLine(loop=loop)
     future.leave = functools.partial(port.leave, number)
     return future

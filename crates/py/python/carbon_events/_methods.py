@@ -1,4 +1,4 @@
-"""The methods of the event classes that need no speed."""
+"""The methods of the event classes that are not speed-critical."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _fields(event: Any) -> dict[str, Any]:
 
 
 class _Kept(str):
-    """A text of an event that another is made of: one that is a hash there is not hashed again."""
+    """A value taken from an event. If it is a hash, it is not hashed again."""
 
     __slots__ = ()
 
 
 @functools.cache
 def _hashed(cls: type) -> tuple[str, ...]:
-    """The attributes that leave the process as hashes."""
+    """The attributes that the schema marks to be hashed."""
     import json
 
     fields = json.loads(_native.event_schema(cls))["fields"]
@@ -67,14 +67,14 @@ def _plain(value: Any) -> Any:
 
 
 def to_dict(self: Any) -> dict[str, Any]:
-    """The fields by the names of the attributes, ready for `from_dict` and for dataclasses."""
+    """The fields by attribute name, for `from_dict` or a dataclass."""
     fields = {name: _plain(value) for name, value in _kept(self).items()}
     fields["event_type"] = self.event_type
     return fields
 
 
 def from_dict(cls: Any, fields: Mapping[str, Any], /) -> Any:
-    """An event of what `to_dict` gave, or of a mapping by the schema's names."""
+    """Creates an event from a `to_dict` result, or from a mapping with the schema's names."""
     by_schema = {_camel(name): name for name in _names(cls)}
     given = {}
     for name, value in fields.items():
@@ -84,7 +84,7 @@ def from_dict(cls: Any, fields: Mapping[str, Any], /) -> Any:
                 raise _invalid(cls, "event_type", message)
             continue
         if not isinstance(name, str):
-            message = f"{cls.__name__}: names of fields must be str, got {type(name).__name__}"
+            message = f"{cls.__name__}: field names must be str, got {type(name).__name__}"
             raise _field_type(cls, message)
         given[by_schema.get(name, name)] = value
     return cls(**given)
@@ -103,29 +103,29 @@ def _field_type(cls: Any, message: str) -> Exception:
 
 
 def to_json(self: Any) -> str:
-    """The flat JSON object, by the names of the schema."""
+    """The event as a flat JSON object, with the schema's names."""
     return _native.event_to_json(self)
 
 
 def from_json(cls: Any, text: str | bytes, /) -> Any:
-    """An event of its flat JSON object, every field of the right JSON type."""
+    """Creates an event from a flat JSON object. Every field must have the right JSON type."""
     if isinstance(text, str):
         text = text.encode()
     return _native.event_from_json_text(cls, bytes(text))
 
 
 def to_avro(self: Any) -> bytes:
-    """The Avro body, without any framing."""
+    """The event's Avro body, without framing."""
     return _native.event_to_avro(self)
 
 
 def from_avro(cls: Any, body: bytes, /) -> Any:
-    """An event of its Avro body in this very schema."""
+    """Creates an event from an Avro body written with this schema."""
     return _native.event_from_avro(cls, bytes(body))
 
 
 def replace(self: Any, **changes: Any) -> Any:
-    """The same event with some fields changed; its id stays unless it is changed too."""
+    """A copy with some fields changed. It keeps the `event_id` unless that is changed."""
     return type(self)(**{**_kept(self), **changes})
 
 
@@ -143,7 +143,7 @@ def _repr(self: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    # An enum as the text that a constructor takes.
+    # An enum as the string that the constructor accepts.
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
@@ -160,7 +160,7 @@ def _itself(self: Any, memo: Any = None) -> Any:
 
 
 def _is_final(cls: Any, **_: Any) -> None:
-    raise TypeError("events have no subclasses: wrap one, or use `replace`")
+    raise TypeError("event classes cannot be subclassed: wrap an event, or use `replace`")
 
 
 def _attach() -> None:

@@ -1,4 +1,4 @@
-# The native module. Its public names are re-exported by `carbon_events`.
+# The native module. `carbon_events` re-exports its public names.
 from asyncio import Future
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Generic, final
@@ -50,7 +50,7 @@ __version__: str
 
 @final
 class DeliveryReport:
-    """Where the broker put a record."""
+    """Where the broker wrote a record."""
 
     @property
     def topic(self) -> str: ...
@@ -60,7 +60,7 @@ class DeliveryReport:
 
     @property
     def offset(self) -> int:
-        """The offset in the partition; -1 where `acks=0` leaves it unknown."""
+        """The offset in the partition; -1 with `acks=0`."""
 
     @property
     def timestamp(self) -> int:
@@ -70,53 +70,53 @@ class DeliveryReport:
 
 @final
 class Delivery:
-    """The fate of one accepted record: wait for it, await it, be called back, or drop it.
+    """The delivery of one accepted record. It can be waited for, awaited, or given a callback.
 
-    It settles exactly once, within the delivery timeout. Dropping the handle, or cancelling the task
-    that awaits it, does not recall the record.
+    It completes exactly once, within `delivery_timeout_ms`: delivered or failed. Dropping the
+    handle, or cancelling the task that awaits it, does not stop the record.
     """
 
     def done(self) -> bool:
-        """Whether the outcome is known."""
+        """Whether the record is delivered or failed."""
 
     def result(self, timeout: float | None = None) -> DeliveryReport:
-        """Waits for the outcome, for up to `timeout` seconds.
+        """Waits up to `timeout` seconds for the delivery; without a timeout, until it completes.
 
         Raises:
-            EventError: why the record was not delivered.
-            EventTimeoutError: time is up; the record may still be delivered.
+            EventError: why the delivery failed.
+            EventTimeoutError: `timeout` has passed. The record may still be delivered.
         """
 
     def exception(self, timeout: float | None = None) -> EventError | None:
-        """As `result`, with the error given and not raised; `None` for a delivered record."""
+        """Like `result`, but returns the error instead of raising it; `None` if delivered."""
 
     def add_done_callback(self, callback: Callable[[Delivery], object], /) -> None:
-        """Has `callback` called with this handle once the outcome is known.
+        """Calls `callback` with this handle once the record is delivered or failed.
 
-        It runs on a thread of the library's; what it raises is logged.
+        The callback runs on a thread of the library. An exception in it is logged.
         """
 
     def __await__(self) -> Generator[Any, None, DeliveryReport]: ...
 
 @final
 class Deliveries:
-    """The fates of the records of one `send_many`."""
+    """The deliveries of one `send_many`."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Delivery: ...
     def done(self) -> bool:
-        """Whether all outcomes are known."""
+        """Whether every record is delivered or failed."""
 
     def result(self, timeout: float | None = None) -> int:
-        """Waits for all of them, and gives how many records were delivered.
+        """Waits for all deliveries, for up to `timeout` seconds. Returns their number.
 
         Raises:
-            EventError: why the first record that failed did; `context` has its `index`.
-            EventTimeoutError: time is up.
+            EventError: the error of the first record that failed; `context` has its `index`.
+            EventTimeoutError: `timeout` has passed.
         """
 
     def errors(self) -> list[tuple[int, EventError]]:
-        """The records that failed so far, by index."""
+        """The index and error of each record that has failed so far."""
 
     def __await__(self) -> Generator[Any, None, int]: ...
 
@@ -124,7 +124,7 @@ E_co = TypeVar("E_co", bound=Event, covariant=True, default=Event)
 
 @final
 class Record(Generic[E_co]):
-    """A record that was read, with its event or why it is none."""
+    """A record that was read: an event, a tombstone, or undecodable."""
 
     __match_args__ = ("topic", "event")
 
@@ -142,35 +142,35 @@ class Record(Generic[E_co]):
     def key(self) -> bytes | None: ...
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:
-        """In the order in which they were written; names may repeat."""
+        """The headers in the order in which they were written. Names may repeat."""
 
     def header(self, name: str) -> bytes | None:
-        """The value of the last header of that name."""
+        """The value of the last header with this name."""
 
     @property
     def event(self) -> E_co:
-        """The event; `None` of a tombstone.
+        """The event; `None` for a tombstone.
 
-        Tombstones are not in the type: they occur on compacted topics alone, and every other loop
-        would have to rule them out. Where they do, look at `tombstone` first.
+        The type leaves out the `None`, because tombstones occur on compacted topics only. Check
+        `tombstone` first on those.
 
         Raises:
-            UndecodableError: the bytes are no event.
-            IncompatibleSchemaError: an event of another writer that ours cannot stand for.
+            UndecodableError: the value cannot be decoded.
+            IncompatibleSchemaError: the writer's schema does not resolve to this version's.
         """
 
     @property
     def error(self) -> EventError | None:
-        """Why the record is no event; `None` where it is one, or a tombstone."""
+        """Why the record is undecodable; `None` for an event or a tombstone."""
 
     @property
     def value(self) -> bytes | None:
-        """The value's bytes, of a record that is no event; `None` where it is one, or a tombstone."""
+        """The bytes of an undecodable record; `None` for an event or a tombstone."""
 
     @property
     def tombstone(self) -> bool:
-        """Whether it is a tombstone: a record without a value, with which a compacted topic deletes
-        what has the same key. It has no event and no error."""
+        """Whether the record is a tombstone: it has no value, event or error. On a compacted topic
+        it deletes the records with its key."""
 
 class ProducerBase:
     def __new__(cls, options: dict[str, str], properties: dict[str, str]) -> Self: ...
@@ -225,7 +225,7 @@ class PlatformBase:
     def __new__(cls, nodes: int = 1, topic_prefix: str = "") -> Self: ...
     @property
     def topic_prefix(self) -> str:
-        """What stands before the names of the platform's topics."""
+        """The prefix of the platform's topic names."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -240,17 +240,17 @@ class PlatformBase:
         """Closes every connection and refuses new ones until `broker_up`."""
 
     def broker_up(self) -> None:
-        """Lets clients connect again; records are still there."""
+        """Accepts connections again. The records are kept."""
 
     def broker_delay(self, seconds: float) -> None:
-        """Answers each request this much later; 0 ends that."""
+        """Delays each answer; 0 ends the delay."""
 
     def broker_fail(self, api: str, error: str, count: int) -> None:
         """Answers the next requests of a kind (`PRODUCE`, `FETCH`, …) with an error
         (`NOT_LEADER`, `REQUEST_TIMED_OUT`, `DISCONNECT`, …)."""
 
     def topic_fail(self, topic: str, error: str | None) -> None:
-        """Answers questions for a topic's partitions with an error, or as usual again."""
+        """Answers metadata requests for a topic with an error; `None` ends it."""
 
     def registry_down(self) -> None: ...
     def registry_up(self) -> None: ...
@@ -258,11 +258,10 @@ class PlatformBase:
         """Answers the registry's next calls with an HTTP status."""
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that point a service here."""
+        """The environment variables that connect a service to this platform."""
 
     def stop(self) -> None: ...
 
-def settings() -> list[dict[str, Any]]: ...
 def send_many(producer: ProducerBase, items: list[Any], record: Any) -> Deliveries: ...
 def send_columns(
     producer: ProducerBase, record: Any, columns: dict[str, list[Any]]

@@ -1,4 +1,4 @@
-"""Producers: one for threads, one for asyncio."""
+"""The producers, for threads and for asyncio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Producer(ProducerBase):
-    """What both have in common."""
+    """The common part of both producers."""
 
     def __new__(cls, **options: Any) -> Any:
         return super().__new__(cls, *texts(options))
@@ -24,7 +24,7 @@ class _Producer(ProducerBase):
 
         if isinstance(items, Mapping):
             if record is None:
-                raise TypeError("columns need the class of their record: send_many(columns, DataQualityEvent)")
+                raise TypeError("columns need an event class: send_many(columns, DataQualityEvent)")
             columns = {
                 name: column if isinstance(column, list) else list(column)
                 for name, column in items.items()
@@ -32,7 +32,7 @@ class _Producer(ProducerBase):
             return _native.send_columns(self, record, columns)
         if hasattr(items, "__arrow_c_stream__"):
             if record is None:
-                raise TypeError("a table needs the class of its record: send_many(table, DataQualityEvent)")
+                raise TypeError("a table needs an event class: send_many(table, DataQualityEvent)")
             return _native.send_table(self, record, items)
         return _native.send_many(self, list(items), record)
 
@@ -46,7 +46,7 @@ class EventProducer(_Producer):
     """Sends events from any thread."""
 
     def send_many(self, items: Any, record: Any = None) -> Any:
-        """Sends many events in one call, waiting while the queue is full."""
+        """Sends many events in one call. Waits while the queue is full."""
         return self._send_many(items, record)
 
     def __enter__(self) -> EventProducer:
@@ -57,20 +57,20 @@ class EventProducer(_Producer):
 
 
 class AsyncEventProducer(_Producer):
-    """Sends events from asyncio's tasks; never blocks the loop."""
+    """Sends events from asyncio tasks, without blocking the event loop."""
 
     send = ProducerBase.send_async
 
     async def send_many(self, items: Any, record: Any = None) -> Any:
-        """Sends many events; the loop goes on while the queue is full."""
+        """Sends many events on a thread of the loop's executor, which waits while the queue is full."""
         return await _in_thread(self._send_many, items, record)
 
     async def flush(self, timeout: float | None = None) -> None:  # type: ignore[override]
-        """Waits until everything that was accepted is settled."""
+        """Waits until every accepted record is delivered or failed."""
         await _in_thread(super().flush, timeout)
 
     async def close(self, timeout: float | None = None) -> None:  # type: ignore[override]
-        """Delivers what was accepted, and ends."""
+        """Delivers the accepted records and closes the producer."""
         await _in_thread(super().close, timeout)
 
     async def __aenter__(self) -> AsyncEventProducer:
@@ -81,7 +81,7 @@ class AsyncEventProducer(_Producer):
 
 
 async def _in_thread(function: Any, *arguments: Any) -> Any:
-    """What blocks, on a thread of the loop's."""
+    """Runs a blocking function on a thread of the loop's executor."""
     import asyncio
 
     return await asyncio.to_thread(function, *arguments)

@@ -1,4 +1,4 @@
-# The producers as editors and type checkers see them.
+# The types of `_producer.py`.
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -15,7 +15,7 @@ Headers: TypeAlias = (
 )
 
 class ArrowTable(Protocol):
-    """Anything with the Arrow PyCapsule interface, such as a table of pyarrow or Polars."""
+    """An object with the Arrow PyCapsule interface, such as a pyarrow or Polars table."""
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
@@ -26,9 +26,9 @@ Items: TypeAlias = (
 class EventProducer(ProducerBase):
     """Sends events from any thread.
 
-    No connection is made before the first record. Safe to share between threads; a child process
-    after a fork starts its own. What was accepted is delivered by `close`, at the end of `with`, or
-    at the interpreter's exit.
+    Connects on the first send. One producer may be shared between threads; after a fork, the child
+    process starts its own connection. `close`, the end of `with` and the interpreter's exit deliver
+    the records that were accepted.
 
         with EventProducer(service_name="billing") as producer:
             delivery = producer.send(AuditAPICallEvent(...))
@@ -36,10 +36,10 @@ class EventProducer(ProducerBase):
     """
 
     def __new__(cls, **options: Unpack[ProducerOptions]) -> Self:
-        """Settings not given come from the environment, else they are the defaults.
+        """A setting that is not given comes from the environment, then from its default.
 
         Raises:
-            InvalidConfigError: a setting is unknown or its value is refused.
+            InvalidConfigError: a setting is unknown or its value is invalid.
         """
 
     def send(
@@ -51,18 +51,18 @@ class EventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
-        """Sends an event; waits while the queue is full, for up to `block_timeout_ms`.
+        """Sends an event to its topic. Waits up to `block_timeout_ms` while the queue is full.
 
         Args:
-            event: any of the twelve; it goes to the topic of its record.
-            key: instead of the event's own.
-            headers: by name, or pairs where names repeat.
-            partition: instead of the key's.
-            on_delivery: called with the handle, on a thread of the library's.
+            event: an event of `carbon_events.events`.
+            key: replaces the event's own key.
+            headers: a mapping, or pairs if names repeat.
+            partition: replaces the partition that the key hashes to.
+            on_delivery: called with the handle, on a thread of the library.
 
         Raises:
-            QueueFullError: there was no room in time.
-            RecordTooLargeError: more than `message.max.bytes`.
+            QueueFullError: the queue stayed full for `block_timeout_ms`.
+            RecordTooLargeError: the record is larger than `message.max.bytes`.
             ClosedError: the producer was closed.
         """
 
@@ -75,7 +75,8 @@ class EventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
-        """As `send`; raises `QueueFullError` at once where the queue is full or others are in line."""
+        """Like `send`, but does not wait: raises `QueueFullError` if the queue is full or other
+        records wait for it."""
 
     def send_raw(
         self,
@@ -87,31 +88,33 @@ class EventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
-        """Sends bytes to any topic; without a value a tombstone."""
+        """Sends bytes to any topic. A `value` of `None` is a tombstone."""
 
     def send_many(self, items: Items, record: type[Event] | None = None) -> Deliveries:
-        """Sends many events in one call.
+        """Sends many events in one call. Waits while the queue is full.
 
         Args:
-            items: events; or dicts of `record`'s fields, columns by field, or a table.
-            record: the class of the records that are not given as events.
+            items: events, dicts of fields, a mapping of field names to columns, or an Arrow table.
+            record: the event class. Required unless `items` are events.
 
         Raises:
-            InvalidEventError: `context` has the `index` of the item; those before it were sent.
+            InvalidEventError: `context` has the `index` of the item. The items before it were sent.
         """
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until everything that was accepted is settled, for up to `timeout` seconds.
+        """Waits until every accepted record is delivered or failed, for up to `timeout` seconds;
+        without a timeout, for as long as it takes.
 
         Raises:
-            EventTimeoutError: `context` has the number of `records` still on their way.
+            EventTimeoutError: `context` has the number of `records` still in flight.
         """
 
     def close(self, timeout: float | None = None) -> None:
-        """Delivers what was accepted within `timeout` seconds, or `close_timeout_ms`, and ends.
+        """Delivers the accepted records and closes the producer. Waits up to `timeout` seconds, by
+        default `close_timeout_ms`; the records that are left then fail.
 
         Raises:
-            AbortedError: `context` has the number of `records` that were given up.
+            AbortedError: `context` has the number of `records` that failed this way.
         """
 
     def __enter__(self) -> Self: ...
@@ -124,16 +127,16 @@ class EventProducer(ProducerBase):
     ) -> None: ...
 
 class AsyncEventProducer(ProducerBase):
-    """Sends events from asyncio's tasks; never blocks the loop.
+    """Sends events from asyncio tasks, without blocking the event loop.
 
-    Works with any loop that has `add_reader`, several at once too.
+    Works with every event loop that has `add_reader`, and with several loops at once.
 
         async with AsyncEventProducer(service_name="billing") as producer:
             report = await producer.send(AuditAPICallEvent(...))
     """
 
     def __new__(cls, **options: Unpack[ProducerOptions]) -> Self:
-        """As `EventProducer`."""
+        """Like `EventProducer`."""
 
     def send(
         self,
@@ -144,14 +147,14 @@ class AsyncEventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Future[DeliveryReport]:
-        """Sends an event; a future of the running loop for the delivery report.
+        """Sends an event. Returns a future for its delivery report.
 
-        Where the queue is full, the record waits in line for up to `block_timeout_ms`: records are
-        accepted in the order of their sends. Cancelling takes a record out of the line, which is not
-        sent then; it does not recall one that was accepted.
+        While the queue is full, the record waits for up to `block_timeout_ms`. Records enter the
+        queue in the order of their sends. Cancelling the future removes a record that still waits;
+        a record that is in the queue is sent.
 
         Raises:
-            RuntimeError: no event loop runs in this thread; nothing was sent then.
+            RuntimeError: no event loop runs in this thread. Nothing was sent.
         """
 
     def try_send(
@@ -163,18 +166,19 @@ class AsyncEventProducer(ProducerBase):
         partition: int | None = None,
         on_delivery: Callable[[Delivery], object] | None = None,
     ) -> Delivery:
-        """As `send`; raises `QueueFullError` at once where the queue is full or others are in line."""
+        """Like `send`, but does not wait: raises `QueueFullError` if the queue is full or other
+        records wait for it."""
 
     def send_many(
         self, items: Items, record: type[Event] | None = None
     ) -> Awaitable[Deliveries]:
-        """As `EventProducer.send_many`, on a thread of the loop's."""
+        """Like `EventProducer.send_many`, on a thread of the event loop's executor."""
 
     async def flush(self, timeout: float | None = None) -> None:
-        """As `EventProducer.flush`."""
+        """Like `EventProducer.flush`."""
 
     async def close(self, timeout: float | None = None) -> None:
-        """As `EventProducer.close`."""
+        """Like `EventProducer.close`."""
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(

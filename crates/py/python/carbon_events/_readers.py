@@ -1,4 +1,4 @@
-"""Numbers for those who read: tasks and greenlets. An `id` is used again, a number is not."""
+"""Unique numbers of the tasks and greenlets that read. Unlike an `id`, a number is never reused."""
 
 from __future__ import annotations
 

@@ -37,15 +37,14 @@ ActionResultSymbol: TypeAlias = Literal["SUCCESS", "FAILURE", "DENIED"]
 DataAccessTypeSymbol: TypeAlias = Literal["READ", "WRITE", "DELETE", "EXPORT", "SHARE"]
 
 class Event:
-    """What all events have: an immutable record, equal by content, picklable.
+    """The base class of the events. They are immutable, picklable, and equal by content.
 
-    Sensitive fields are treated when the event is made, as they are on the wire: hashed, masked or
-    null.
+    The constructor protects sensitive fields as the schema says: it hashes, masks or drops them.
     """
 
     @property
     def event_id(self) -> str:
-        """Identifies this event and no other: a UUID, version 7 where the library makes it."""
+        """The event's unique id: a UUID, by default version 7."""
 
     @property
     def event_type(self) -> str:
@@ -53,7 +52,7 @@ class Event:
 
     @property
     def timestamp(self) -> int:
-        """When it happened: milliseconds since 1970-01-01T00:00:00 UTC."""
+        """When the event happened, in milliseconds since 1970 UTC."""
 
     @property
     def time(self) -> datetime:
@@ -61,7 +60,7 @@ class Event:
 
     @property
     def source(self) -> str:
-        """The service that produced the event; empty until a producer fills it."""
+        """The service that produced the event. Empty until a producer sets it."""
 
     @property
     def version(self) -> str:
@@ -77,43 +76,43 @@ class Event:
 
     @property
     def topic(self) -> str:
-        """The topic that it belongs on."""
+        """The event's topic."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by the names of the attributes, ready for `from_dict` and for dataclasses."""
+        """The fields by attribute name, for `from_dict` or a dataclass."""
 
     def to_json(self) -> str:
-        """The flat JSON object, by the names of the schema."""
+        """The event as a flat JSON object, with the schema's names."""
 
     def to_avro(self) -> bytes:
-        """The Avro body, without any framing."""
+        """The event's Avro body, without framing."""
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], /) -> Self:
-        """An event of what `to_dict` gave, or of a mapping by the schema's names.
+        """Creates an event from a `to_dict` result, or from a mapping with the schema's names.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
+            InvalidEventError: a value is invalid; `context` names the field.
         """
 
     @classmethod
     def from_json(cls, text: str | bytes, /) -> Self:
-        """An event of its flat JSON object, every field of the right JSON type.
+        """Creates an event from a flat JSON object. Every field must have the right JSON type.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
+            InvalidEventError: a value is invalid; `context` names the field.
         """
 
     @classmethod
     def from_avro(cls, body: bytes, /) -> Self:
-        """An event of its Avro body in this very schema.
+        """Creates an event from an Avro body written with this schema.
 
         Raises:
-            UndecodableError: the bytes are no such event.
+            UndecodableError: the bytes are not an Avro body of this schema.
         """
 
     def replace(self, **changes: Any) -> Self:
-        """The same event with some fields changed; its id stays unless it is changed too."""
+        """A copy with some fields changed. It keeps the `event_id` unless that is changed."""
 
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -164,15 +163,15 @@ class DataIngestionEvent(Event):
             status: How the ingestion ended.
             metadata: Further facts about the ingestion, by name.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -249,15 +248,15 @@ class DataQualityEvent(Event):
             total_records: How many records were checked.
             message: The finding in words; null where there is nothing to add.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -333,15 +332,15 @@ class DataLineageEvent(Event):
             query: The query that was run; null where there was none.
             columns: Lineage by column; empty where only the datasets are known.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -420,15 +419,15 @@ class DataTransformationEvent(Event):
             error_message: Why the job failed or was incomplete; null where it succeeded.
             metadata: Further facts about the job, by name.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -512,15 +511,15 @@ class ServiceHealthEvent(Event):
             error_rate: Share of requests that failed, from 0.0 (none) to 1.0 (all).
             message: The state in words; null where there is nothing to add.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -591,15 +590,15 @@ class DeploymentEvent(Event):
             deployed_by: The person or the pipeline that did it.
             previous_version: The version that ran before; null where there was none.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -684,15 +683,15 @@ class ConfigChangeEvent(Event):
             event leaves the process.
             reason: Why it was changed; null where nobody said.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -787,15 +786,15 @@ class SecurityEvent(Event):
             user_agent: The client program as it named itself; null where it did not.
             details: Further facts about the event, by name.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -889,15 +888,15 @@ class AuditUserActionEvent(Event):
             user_agent: The client program as it named itself; null where it did not.
             details: Further facts about the action, by name.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -992,15 +991,15 @@ class AuditAPICallEvent(Event):
             event leaves the process; null where none was used.
             error_message: Why the call failed; null where it did not.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -1104,15 +1103,15 @@ class AuditDataAccessEvent(Event):
             query: The query that was run; null where there was none.
             purpose: What the user needed the data for; null where nobody said.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property
@@ -1208,15 +1207,15 @@ class AuditAdminOperationEvent(Event):
             reason: Why it was done; null where nobody said.
             changes: The new value of each setting that was changed, by name.
             event_id: Default: a new UUIDv7.
-            timestamp: Default: now; milliseconds since 1970 UTC, or a datetime with a time zone.
+            timestamp: Default: now. Milliseconds since 1970 UTC, or a datetime with a time zone.
             source: Default: the producer's service.
             version: Default: `1.0.0`.
             correlation_id: Default: none.
             causation_id: Default: none.
 
         Raises:
-            InvalidEventError: a value is refused; `context` names the field.
-            FieldTypeError: a keyword is missing, unknown or of a wrong type.
+            InvalidEventError: a value is invalid; `context` names the field.
+            FieldTypeError: a keyword is missing, unknown or has the wrong type.
         """
 
     @property

@@ -1,4 +1,4 @@
-"""Fixtures of `carbon_events.testing`, found by pytest where the package is installed."""
+"""The pytest fixtures of `carbon_events.testing`. pytest loads them if the package is installed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def carbon_platform() -> Iterator[Platform]:
-    """A broker with the platform's topics and a registry, for this test alone."""
-    # Imported here: a test run that uses no fixture of ours does not wait for it.
+    """A Kafka broker with the platform's topics and a schema registry, for one test."""
+    # Imported here, so that it costs nothing in a test run without these fixtures.
     from .testing import Platform
 
     with Platform() as platform:
@@ -23,6 +23,6 @@ def carbon_platform() -> Iterator[Platform]:
 
 @pytest.fixture
 def carbon_environment(carbon_platform: Platform) -> Iterator[Platform]:
-    """The same, with the environment variables set that point services to it."""
+    """Like `carbon_platform`, with the environment variables set that connect a service to it."""
     with carbon_platform.in_environment():
         yield carbon_platform

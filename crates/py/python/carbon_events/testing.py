@@ -1,4 +1,4 @@
-"""A Kafka broker and a schema registry inside the test's own process, with faults on demand.
+"""A Kafka broker and a schema registry in the test's own process, with faults on demand.
 
     from carbon_events import AuditAPICallEvent
     from carbon_events.testing import Platform
@@ -8,8 +8,8 @@
         [record] = platform.records(AuditAPICallEvent)
         assert record.event.status_code == 200
 
-The pytest plugin that comes with the package has the fixtures `carbon_platform` (one for the test)
-and `carbon_environment` (the same, with the environment variables set that point services to it).
+The package's pytest plugin has the fixtures `carbon_platform` (one for each test) and
+`carbon_environment` (the same, with the environment variables set that connect a service to it).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .events import Event
 E = TypeVar("E", bound=Event)
 
 _READ_WITHIN_SECONDS = 30.0
-#: The broker answers an empty fetch only after this time, so it is kept short.
+#: The broker answers an empty fetch only after this time.
 _FETCH_MAX_WAIT_MS = 5
 
 
 class Platform(PlatformBase):
-    """A broker with the platform's topics and a registry, both on free ports of 127.0.0.1.
+    """A Kafka broker with the platform's topics and a schema registry, on free ports of 127.0.0.1.
 
     Args:
-        nodes: how many brokers; each topic's partitions are on up to three of them.
-        topic_prefix: what stands before the names of the platform's topics, as for the clients. No
-            environment variable has it: a service is given it.
+        nodes: the number of brokers. Partitions have up to three replicas.
+        topic_prefix: the prefix of the platform's topic names, as the clients' setting. It is not in
+            `environment()`: pass it to the service.
     """
 
     def settings(self, **options: Any) -> dict[str, Any]:
-        """The keywords that connect a producer or a consumer to it, and others."""
+        """The settings that connect a producer or a consumer to it, with `options` added."""
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": "PLAINTEXT",
@@ -51,11 +51,11 @@ class Platform(PlatformBase):
         }
 
     def producer(self, **options: Any) -> EventProducer:
-        """A producer that is connected to it."""
+        """Creates a producer for it."""
         return EventProducer(**self.settings(**options))
 
     def async_producer(self, **options: Any) -> AsyncEventProducer:
-        """A producer for asyncio that is connected to it."""
+        """Creates an asyncio producer for it."""
         return AsyncEventProducer(**self.settings(**options))
 
     @overload
@@ -67,7 +67,7 @@ class Platform(PlatformBase):
         self, topics: str | Iterable[str], *, group_id: str = "test", **options: Any
     ) -> EventConsumer[Event]: ...
     def consumer(self, topics: Any, *, group_id: str = "test", **options: Any) -> Any:
-        """A consumer that is connected to it and hears of new records within milliseconds."""
+        """Creates a consumer for it, which receives new records within milliseconds."""
         options.setdefault("fetch_max_wait_ms", _FETCH_MAX_WAIT_MS)
         return EventConsumer(topics, **self.settings(group_id=group_id, **options))
 
@@ -76,7 +76,7 @@ class Platform(PlatformBase):
     @overload
     def records(self, topic: str) -> list[Record[Event]]: ...
     def records(self, topic: Any) -> Any:
-        """All records of a topic so far, from its beginning, partition by partition."""
+        """All records of a topic, ordered by partition and offset."""
         with self.consumer(topic, standalone=True, detect_end=True) as consumer:
             records: list[Record[Event]] = []
             while not consumer.at_end():
@@ -88,7 +88,7 @@ class Platform(PlatformBase):
 
     @contextmanager
     def in_environment(self) -> Iterator[Mapping[str, str]]:
-        """Points the services of this process to it by environment variables, for a while."""
+        """Sets the environment variables that connect the services of this process to it."""
         variables = self.environment()
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)

@@ -1,6 +1,6 @@
-"""The event producer that services import: the calls they know, on the core of `carbon_events`.
+"""Drop-in replacement for the `event_producer` module based on confluent-kafka.
 
-New code is better off with `carbon_events.EventProducer`: typed events, delivery handles, asyncio.
+New code should use `carbon_events.EventProducer`: it has typed events, delivery handles and asyncio.
 """
 
 from __future__ import annotations
@@ -22,50 +22,16 @@ from carbon_events import _dispatch, _native
 from carbon_events._native import DropInProducer as Producer
 
 from . import _reports
+from ._names import EventType, Topic
 
 _atexit.register(_dispatch.shutdown)
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-class EventType(Enum):
-    """The events' names."""
-
-    DATA_INGESTION = "DataIngestionEvent"
-    DATA_QUALITY = "DataQualityEvent"
-    DATA_LINEAGE = "DataLineageEvent"
-    DATA_TRANSFORMATION = "DataTransformationEvent"
-    SERVICE_HEALTH = "ServiceHealthEvent"
-    DEPLOYMENT = "DeploymentEvent"
-    CONFIG_CHANGE = "ConfigChangeEvent"
-    SECURITY = "SecurityEvent"
-    USER_ACTION = "AuditUserActionEvent"
-    API_CALL = "AuditAPICallEvent"
-    DATA_ACCESS = "AuditDataAccessEvent"
-    ADMIN_OPERATION = "AuditAdminOperationEvent"
-
-
-class Topic(Enum):
-    """The topics' names."""
-
-    DATA_INGESTION = "data-ingestion"
-    DATA_QUALITY = "data-quality"
-    DATA_LINEAGE = "data-lineage"
-    DATA_TRANSFORMATION = "data-transformation"
-    SYSTEM_HEALTH = "system-health"
-    DEPLOYMENT_EVENTS = "deployment-events"
-    CONFIG_CHANGES = "config-changes"
-    SECURITY_EVENTS = "security-events"
-    AUDIT_USER_ACTIONS = "audit-user-actions"
-    AUDIT_API_CALLS = "audit-api-calls"
-    AUDIT_DATA_ACCESS = "audit-data-access"
-    AUDIT_ADMIN_OPS = "audit-admin-operations"
-    MARKET_DATA = "market-data"
-
-
 @dataclass
 class BaseEvent:
-    """What all events have."""
+    """The fields that every event has."""
 
     event_id: str
     event_type: str
@@ -123,7 +89,7 @@ class AuditAPICallEvent(BaseEvent):
 
 
 class _TypedEvent(dict[str, Any]):
-    """The event of a typed call, which a producer with a registry writes as Avro."""
+    """The event of a typed call. With a registry it is written as Avro."""
 
 
 class _TypedJson(bytes):
@@ -131,21 +97,21 @@ class _TypedJson(bytes):
 
 
 class _Protected(bytes):
-    """JSON whose sensitive values are protected by the rules of its topic."""
+    """JSON with its sensitive values protected for its topic."""
 
     topic: str
 
 
 class _ProtectedTypedJson(_TypedJson):
-    """The same of a typed event."""
+    """The JSON of a typed event, with its sensitive values protected."""
 
     topic: str
 
 
 class _Config(dict[str, Any]):
-    """The low-level producer's configuration, shown without its secrets."""
+    """The low-level producer's configuration. Its `repr` hides secrets."""
 
-    #: The names whose values the caller did not choose.
+    #: The properties that the caller did not set.
     ours: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -158,7 +124,7 @@ class _Config(dict[str, Any]):
 
 
 def _plain(value: Any) -> Any:
-    """What stands in JSON for a value that JSON has no type for."""
+    """Converts a value that JSON has no type for."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date):
@@ -176,12 +142,12 @@ def _json_of(event: Any, *, avro: bool) -> bytes:
         return _TypedJson(json.dumps(event, default=_plain).encode())
     except TypeError as error:
         if avro:
-            raise TypeError(f"{_culprit(event)}: {error}") from None
+            raise TypeError(f"{_invalid_field(event)}: {error}") from None
         raise
 
 
 def _protected(topic: Any, value: bytes) -> bytes:
-    """An event's JSON with its sensitive values protected, for a low-level producer that is not ours."""
+    """The JSON with its sensitive values protected, for a replaced low-level producer."""
     kind: type[Any] = _ProtectedTypedJson if isinstance(value, _TypedJson) else _Protected
     topic = topic if isinstance(topic, str) else ""
     protected: bytes = kind(_native.protect_json(topic, value))
@@ -189,8 +155,8 @@ def _protected(topic: Any, value: bytes) -> bytes:
     return protected
 
 
-def _culprit(event: _TypedEvent) -> str:
-    """The field that cannot be written."""
+def _invalid_field(event: _TypedEvent) -> str:
+    """The field that JSON cannot represent."""
     for name, value in event.items():
         try:
             json.dumps(value, default=_plain)
@@ -200,20 +166,19 @@ def _culprit(event: _TypedEvent) -> str:
 
 
 class EventProducer:
-    """Produces the platform's events.
+    """Sends the platform's events.
 
-    Making one neither connects nor fails where nothing runs; the first event connects, and so does
-    the first one after `close`. Safe to share between threads, and to use in forked children.
+    The constructor does not connect. The first event does, and so does the first one after `close`.
+    One producer may be shared between threads and used in forked children.
 
-    The typed calls, `produce_market_data` and `produce_custom_event` go through `produce`, that
-    through `_produce`, and that through `string_serializer` and `producer.produce`: each may be
-    overridden or replaced.
+    Every event goes through `produce`, `_produce`, `string_serializer` and `producer.produce`. Each
+    may be overridden or replaced.
     """
 
-    #: The low-level producer. A service's tests may put another in its place.
+    #: The low-level producer. A test may replace it.
     producer: Any
     bootstrap_servers: str
-    #: The registry's URL, or `None` where events leave as JSON.
+    #: The registry's URL, or `None` if events are written as JSON.
     schema_registry: str | None = None
     source_service: str = "unknown-service"
     _delivered = 0
@@ -259,7 +224,7 @@ class EventProducer:
         if self.schema_registry and isinstance(self.producer, _native.DropInProducer):
             self.producer.use_registry(self.schema_registry)
         logger.info(
-            "produces for %s to %s (%s)",
+            "producer of %s created, brokers %s (%s)",
             source_service,
             self.bootstrap_servers,
             config.get("security.protocol") or "PLAINTEXT",
@@ -267,7 +232,7 @@ class EventProducer:
 
     @property
     def delivery_count(self) -> int:
-        """How many events the brokers have acknowledged."""
+        """The number of events that the broker acknowledged."""
         return self._delivered + self._native_count("delivered")
 
     @delivery_count.setter
@@ -276,7 +241,7 @@ class EventProducer:
 
     @property
     def error_count(self) -> int:
-        """How many events were not delivered, or not taken."""
+        """The number of events that were rejected or not delivered."""
         return self._failed + self._native_count("failed")
 
     @error_count.setter
@@ -288,12 +253,12 @@ class EventProducer:
         return getattr(producer, name) if isinstance(producer, _native.DropInProducer) else 0
 
     def _refused(self, topic: Any, error: BaseException) -> None:
-        """Counts and logs an event that was not accepted."""
+        """Counts and logs a rejected event."""
         self._failed += 1
-        logger.error("an event for %s was not accepted: %s", topic, error)
+        logger.error("an event for %s was rejected: %s", topic, error)
 
     def _delivery_callback(self, err: Any, msg: Any) -> None:
-        """Counts a delivery. Overridden, it is called with each record's error and message."""
+        """Counts a delivery. An override is called with the error and message of each record."""
         if err:
             self._failed += 1
             logger.error("an event was not delivered: %s", err)
@@ -301,12 +266,12 @@ class EventProducer:
             self._delivered += 1
 
     def string_serializer(self, key: Any, ctx: Any = None) -> bytes | None:
-        """A key's bytes."""
+        """The bytes of a key."""
         encoded: bytes | None = None if key is None else key.encode("utf_8")
         return encoded
 
     def _create_base_event(self, event_type: EventType | str, **fields: Any) -> dict[str, Any]:
-        """The fields that all events have, and any others."""
+        """Creates the envelope as a dict, with `fields` added."""
         return {
             "eventId": str(uuid.uuid4()),
             "eventType": event_type.value if isinstance(event_type, Enum) else event_type,
@@ -326,7 +291,7 @@ class EventProducer:
         format: str = "parquet",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Produces that a batch of records was brought into a dataset."""
+        """Sends a `DataIngestionEvent`."""
         metadata = metadata or {}
         if _native.try_data_ingestion(
             self,
@@ -360,7 +325,7 @@ class EventProducer:
         error_rate: float,
         message: str | None = None,
     ) -> None:
-        """Produces a service's health."""
+        """Sends a `ServiceHealthEvent`."""
         if _native.try_service_health(
             self,
             service_name,
@@ -395,7 +360,7 @@ class EventProducer:
         ip_address: str = "unknown",
         error_message: str | None = None,
     ) -> None:
-        """Produces that an API call was answered."""
+        """Sends an `AuditAPICallEvent`."""
         if _native.try_api_call(
             self,
             service,
@@ -436,7 +401,7 @@ class EventProducer:
         total_records: int,
         message: str | None = None,
     ) -> None:
-        """Produces the result of a check of a dataset."""
+        """Sends a `DataQualityEvent`."""
         if _native.try_data_quality(
             self,
             dataset_name,
@@ -465,7 +430,7 @@ class EventProducer:
     def produce_market_data(
         self, commodity: str, price: float, volume: float, timestamp: Any, **kwargs: Any
     ) -> None:
-        """Produces a price of a commodity to `market-data`."""
+        """Sends a commodity price to `market-data`, as JSON."""
         fields = {
             "commodity": commodity,
             "price": price,
@@ -478,15 +443,15 @@ class EventProducer:
         self.produce(Topic.MARKET_DATA.value, commodity, event)
 
     def produce_custom_event(self, topic: str, key: str | None, event: Mapping[str, Any]) -> None:
-        """Produces a dict as JSON to any topic."""
+        """Sends a dict to any topic, as JSON."""
         self.produce(topic, key, event)
 
     def produce(self, topic: str | Topic, key: str | None, event: Mapping[str, Any]) -> None:
-        """Produces a dict as JSON to any topic."""
+        """Sends a dict to any topic, as JSON."""
         self._produce(topic, key, event)
 
     def _produce(self, topic: str | Topic, key: str | None, event: Mapping[str, Any]) -> None:
-        """Gives an event to the low-level producer."""
+        """Sends an event through the low-level producer."""
         producer = self.producer
         avro = isinstance(producer, _native.DropInProducer) and not producer.writes_json
         try:
@@ -507,14 +472,15 @@ class EventProducer:
             raise
 
     def flush(self, timeout: float = 10.0) -> int:
-        """Waits until all events are delivered, for up to `timeout` seconds; how many are not."""
+        """Waits for all deliveries, for up to `timeout` seconds. Returns how many are missing."""
         left: int = self.producer.flush(timeout)
         if isinstance(left, int) and left > 0:
-            logger.warning("%d events were not delivered yet", left)
+            logger.warning("%d events are not delivered yet", left)
         return left
 
     def close(self) -> None:
-        """Delivers what was produced. Producing again is allowed; the connection stays for a while."""
+        """Delivers the events, for up to 10 seconds. Sending again is allowed; the connection stays
+        open for some seconds."""
         self.flush()
         producer = self.producer
         if isinstance(producer, _native.DropInProducer):
@@ -522,7 +488,7 @@ class EventProducer:
         logger.info("closed: %d delivered, %d errors", self.delivery_count, self.error_count)
 
     def get_stats(self) -> dict[str, int]:
-        """How many events were delivered, and how many were not."""
+        """The numbers of delivered and failed events."""
         return {"delivered": self.delivery_count, "errors": self.error_count}
 
     def __enter__(self) -> EventProducer:
@@ -550,7 +516,7 @@ _native.install_drop_in(
 
 
 def get_event_producer(service_name: str) -> EventProducer:
-    """A producer with the environment's settings."""
+    """Creates a producer with the environment's settings."""
     return EventProducer(source_service=service_name)
 
 

@@ -1,4 +1,4 @@
-"""What callbacks written for confluent-kafka are given: errors, messages, log lines."""
+"""The errors, messages and log lines that callbacks written for confluent-kafka receive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 logger = logging.getLogger("event_producer")
 
-#: librdkafka's code and name for errors that are the library's own.
+#: librdkafka's code and name for each kind of the library's own errors.
 _CODES = {
     "QueueFull": (-184, "_QUEUE_FULL"),
     "Timeout": (-192, "_MSG_TIMED_OUT"),
@@ -24,7 +24,7 @@ _CODES = {
 }
 _FAIL = (-196, "_FAIL")
 
-#: `logging`'s levels for syslog's.
+#: Syslog levels as levels of `logging`.
 _LEVELS = {
     0: logging.CRITICAL,
     1: logging.CRITICAL,
@@ -38,19 +38,19 @@ _LEVELS = {
 
 
 class KafkaError:
-    """Why a record was not delivered, or what went wrong with the client."""
+    """The error of a delivery or of the client."""
 
     __slots__ = ("_code", "_name", "exception")
 
     def __init__(self, exception: Any, code: int | None, name: str | None) -> None:
-        #: The same as one of the library's exceptions.
+        #: The error as an exception of the library.
         self.exception = exception
         if code is None or name is None:
             code, name = _CODES.get(exception.kind, _FAIL)
         self._code, self._name = code, name
 
     def code(self) -> int:
-        """librdkafka's error code: below zero for its own, else the broker's."""
+        """librdkafka's error code: negative for its own errors, otherwise the broker's."""
         return self._code
 
     def name(self) -> builtins.str:
@@ -58,15 +58,15 @@ class KafkaError:
         return self._name
 
     def str(self) -> builtins.str:
-        """The error in a sentence."""
+        """The error message."""
         return f"{self.exception.message}"
 
     def fatal(self) -> bool:
-        """Always false: a fatal error's session is replaced, and the producer goes on."""
+        """Always false: after a fatal error the producer starts a new session."""
         return False
 
     def retriable(self) -> bool:
-        """Whether the same record can be delivered later with nothing changed."""
+        """Whether sending the same record again may succeed."""
         return bool(self.exception.retryable)
 
     def txn_requires_abort(self) -> bool:
@@ -88,7 +88,7 @@ class KafkaError:
 
 
 class Message:
-    """A record that was delivered, or was not."""
+    """A delivered or failed record."""
 
     __slots__ = ("_error", "_headers", "_key", "_latency", "_place", "_topic", "_value")
 
@@ -123,7 +123,7 @@ class Message:
         return self._place[1]
 
     def timestamp(self) -> tuple[int, int]:
-        """The timestamp's type (1: when it was created, 0: there is none) and milliseconds UTC."""
+        """The timestamp's type (1: create time, 0: none) and the milliseconds UTC."""
         return (1, self._place[2]) if self._place[2] >= 0 else (0, 0)
 
     def key(self) -> bytes | None:
@@ -136,7 +136,7 @@ class Message:
         return self._headers
 
     def latency(self) -> float:
-        """Seconds from the call to the outcome."""
+        """The seconds from the call of `produce` to the delivery."""
         return self._latency
 
     def leader_epoch(self) -> None:
@@ -156,9 +156,9 @@ def _plain(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else None if value is None else bytes(value)
 
 
-def report(told: tuple[Any, ...]) -> None:
+def report(arguments: tuple[Any, ...]) -> None:
     """Calls a record's callbacks."""
-    callbacks, only_errors, finished, error, topic, place, key, value, headers, latency = told
+    callbacks, only_errors, finished, error, topic, place, key, value, headers, latency = arguments
     try:
         failed = None if error is None else KafkaError(*error)
         if failed is None and only_errors:
@@ -172,15 +172,15 @@ def report(told: tuple[Any, ...]) -> None:
         finished()
 
 
-def client_error(told: tuple[Callable[[KafkaError], object], tuple[Any, ...]]) -> None:
+def client_error(arguments: tuple[Callable[[KafkaError], object], tuple[Any, ...]]) -> None:
     """Calls `error_cb`."""
-    callback, error = told
+    callback, error = arguments
     _call(callback, KafkaError(*error))
 
 
-def log_line(told: tuple[logging.Logger, int, str, str]) -> None:
-    """Gives the caller's logger a line of librdkafka's."""
-    target, level, facility, text = told
+def log_line(arguments: tuple[logging.Logger, int, str, str]) -> None:
+    """Writes a log line of librdkafka to the caller's logger."""
+    target, level, facility, text = arguments
     target.log(_LEVELS.get(level, logging.INFO), "%s %s", facility, text)
 
 

@@ -1,10 +1,9 @@
-//! The short way of the typed calls of `event_producer.EventProducer`: functions that send an event
-//! before any Python object is made of it, where nothing that the call would pass through in Python
-//! is patched or overridden and every value is a plain one.
+//! The fast path of the typed calls of `event_producer.EventProducer`: it sends an event without
+//! creating Python objects, if no method of the call's path is patched or overridden and every value
+//! has a plain type.
 //!
-//! What borrows from Python's objects (text, the items of a dict) never outlives a point where other
-//! Python code may run: JSON is copied into a buffer first, and a typed event that cannot be sent at
-//! once is encoded before anything waits.
+//! Borrows from Python objects (text, the items of a dict) never outlive a point where other Python
+//! code may run: JSON is copied into a buffer, and a typed event that has to wait is encoded first.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,17 +19,17 @@ use super::producer::DropInProducer;
 use super::table::{CALLS, Call};
 use crate::events::{Arguments, MAX_FIELDS, Slots};
 
-/// The class, with what shows that its methods are still the original ones.
+/// The class, with a fast check that its methods are the original ones.
 struct Class {
     class: Py<PyAny>,
-    /// Its own attributes, and where in them each method was found, as `PyDict_Next` counts.
+    /// Its `__dict__`, and the position of each method in it for `PyDict_Next`.
     own: Option<(Py<PyDict>, Vec<ffi::Py_ssize_t>)>,
 }
 
 impl Class {
     fn new(class: &Bound<'_, PyAny>, methods: &[(Py<PyString>, Py<PyAny>)]) -> PyResult<Self> {
         let py = class.py();
-        // `__dict__` is a read-only view, and refers to nothing but the dict that it shows.
+        // `__dict__` is a read-only view, whose only referent is the dict.
         let view = class.getattr("__dict__")?;
         let shown = py.import("gc")?.call_method1("get_referents", (view,))?;
         let dict = shown.get_item(0).ok().and_then(|it| it.cast_into().ok());
@@ -45,7 +44,7 @@ impl Class {
         })
     }
 
-    /// Whether a class has these methods: the original ones.
+    /// Whether a class has the original methods.
     ///
     /// # Safety
     ///
@@ -59,12 +58,11 @@ impl Class {
         if class == self.class.as_ptr()
             && let Some((dict, places)) = &self.own
         {
-            // A method that was replaced is in its former place. Where it is not, after the dict
-            // grew, all are looked up.
+            // A replaced method keeps its position. If the dict has grown, all methods are looked up.
             let is_there = |(place, (name, method)): (&isize, &(Py<PyString>, Py<PyAny>))| {
                 let (mut place, mut key, mut value) =
                     (*place, std::ptr::null_mut(), std::ptr::null_mut());
-                // SAFETY: a live dict, and a place that is compared with its size.
+                // SAFETY: a live dict; `PyDict_Next` checks the position.
                 let found =
                     unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) };
                 found != 0 && key == name.as_ptr() && value == method.as_ptr()
@@ -74,7 +72,7 @@ impl Class {
             }
         }
         methods.iter().all(|(name, method)| {
-            // SAFETY: a live class; what is found is compared only.
+            // SAFETY: a live class; the attribute is only compared.
             unsafe {
                 let found = ffi::PyObject_GetAttr(class, name.as_ptr());
                 if found.is_null() {
@@ -88,7 +86,7 @@ impl Class {
     }
 }
 
-/// Where `PyDict_Next` finds a key.
+/// The position at which `PyDict_Next` finds a key.
 fn place_of(dict: &Bound<'_, PyDict>, name: &Py<PyString>) -> Option<ffi::Py_ssize_t> {
     let (mut next, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
     loop {
@@ -103,38 +101,38 @@ fn place_of(dict: &Bound<'_, PyDict>, name: &Py<PyString>) -> Option<ffi::Py_ssi
     }
 }
 
-/// What `event_producer` has in Python.
+/// The parts of the Python module `event_producer`.
 pub(super) struct Module {
     class: Class,
-    /// The methods that a typed call passes through, by name, as the class defines them.
+    /// The original methods of a typed call's path, by name.
     methods: Vec<(Py<PyString>, Py<PyAny>)>,
-    /// The attributes of an object as `__init__` leaves it, in their order.
+    /// The attributes that `__init__` sets, in order.
     attributes: [Py<PyString>; Module::ATTRIBUTES],
-    /// Which of these are `producer` and `source_service`.
+    /// The positions of `producer` and `source_service` in `attributes`.
     producer: usize,
     source_service: usize,
-    /// Counts and logs an event that was not accepted: `(event_producer, topic, error)`.
+    /// Counts and logs a rejected event: `(event_producer, topic, error)`.
     refused: Py<PyAny>,
     /// The type of a typed event's JSON.
     pub(super) typed_json: Py<PyAny>,
-    /// The types of JSON whose sensitive values are protected.
+    /// The types of protected JSON.
     pub(super) protected: Py<PyAny>,
     /// The delivery callback that only counts.
     pub(super) delivery_callback: Py<PyAny>,
-    /// Calls the callbacks of a record, of a client's error, and of a line of its log.
+    /// These call the callbacks of a record, of a client error, and of a log line.
     pub(super) report: Py<PyAny>,
     pub(super) client_error: Py<PyAny>,
     pub(super) log_line: Py<PyAny>,
 }
 
 impl Module {
-    /// How many attributes `__init__` sets.
+    /// The number of attributes that `__init__` sets.
     const ATTRIBUTES: usize = 6;
 }
 
 static MODULE: AtomicPtr<Module> = AtomicPtr::new(std::ptr::null_mut());
 
-/// What `event_producer` has in Python, once that is imported.
+/// The Python module, once it is imported.
 #[inline]
 pub(super) fn module(_: Python<'_>) -> Option<&'static Module> {
     let found = MODULE.load(Ordering::Acquire);
@@ -142,19 +140,18 @@ pub(super) fn module(_: Python<'_>) -> Option<&'static Module> {
     unsafe { found.as_ref() }
 }
 
-/// The producer and the source of an object whose call can take the short way.
+/// The producer and the source of an object, if its call can take the fast path.
 ///
 /// # Safety
 ///
-/// `object` is a live object. The source is borrowed from it, until code of Python's runs.
+/// `object` is a live object. The source is borrowed from it until Python code runs.
 #[inline]
 unsafe fn target<'p>(
     py: Python<'p>,
     object: *mut ffi::PyObject,
     module: &Module,
 ) -> Option<(Bound<'p, DropInProducer>, &'p str)> {
-    // SAFETY: a live object; what the dict holds is borrowed while the dict is, and the object
-    // keeps its dict.
+    // SAFETY: a live object; values are borrowed from its dict, which the object keeps alive.
     unsafe {
         if !module
             .class
@@ -175,8 +172,7 @@ unsafe fn target<'p>(
     }
 }
 
-/// The attributes `producer` and `source_service` of an object that has none of the methods as
-/// attributes of its own.
+/// The attributes `producer` and `source_service` of an object. `None` if an attribute hides a method.
 ///
 /// # Safety
 ///
@@ -186,10 +182,10 @@ unsafe fn attributes(
     dict: *mut ffi::PyObject,
     module: &Module,
 ) -> Option<(*mut ffi::PyObject, *mut ffi::PyObject)> {
-    // SAFETY: a live dict, which nothing changes meanwhile, because no code of Python's runs.
+    // SAFETY: a live dict, which does not change meanwhile, because no Python code runs.
     unsafe {
-        // An object as `__init__` leaves it: its names are the very same objects in the same order,
-        // and looking at all of them is faster than looking for one.
+        // After `__init__` the dict holds the same name objects in the same order. Comparing all of
+        // them is faster than one look-up.
         let own = &module.attributes;
         let (mut place, mut name, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
         let mut values = [std::ptr::null_mut(); Module::ATTRIBUTES];
@@ -215,7 +211,7 @@ unsafe fn attributes(
     }
 }
 
-/// The characters of a str that has no half of a surrogate pair.
+/// The characters of a str without lone surrogates.
 ///
 /// # Safety
 ///
@@ -238,16 +234,15 @@ unsafe fn text<'p>(value: *mut ffi::PyObject) -> Option<&'p str> {
     }
 }
 
-/// Appends a value as `json.dumps` does. `None` for one that only `json.dumps` itself can write, or
-/// refuse.
+/// Appends a value as `json.dumps` does. Returns `None` for one that `json.dumps` must write or reject.
 ///
 /// # Safety
 ///
 /// `value` is a live object.
 #[inline]
 unsafe fn push_value(out: &mut Vec<u8>, value: *mut ffi::PyObject) -> Option<()> {
-    // SAFETY: a live object, whose type is looked at before it is used as such. Subclasses are
-    // written by their base's value, as `json` does.
+    // SAFETY: a live object, whose type is checked before use. A subclass is written as its base type,
+    // as `json` does.
     unsafe {
         if ffi::PyUnicode_Check(value) != 0 {
             json::push_text(out, text(value)?);
@@ -271,15 +266,15 @@ unsafe fn push_value(out: &mut Vec<u8>, value: *mut ffi::PyObject) -> Option<()>
     Some(())
 }
 
-/// As [`push_value`], for a dict of plain values as well.
+/// Like [`push_value`], and accepts a dict of plain values.
 ///
 /// # Safety
 ///
-/// As there.
+/// Like [`push_value`].
 #[inline]
 unsafe fn push_member(out: &mut Vec<u8>, value: *mut ffi::PyObject) -> Option<()> {
-    // SAFETY: a live object, used as a dict only if it is one and no subclass. Nothing changes it
-    // meanwhile, because no code of Python's runs.
+    // SAFETY: a live object, used as a dict only if its type is exactly dict. It does not change
+    // meanwhile, because no Python code runs.
     unsafe {
         if ffi::PyDict_CheckExact(value) == 0 {
             return push_value(out, value);
@@ -335,9 +330,9 @@ unsafe fn push_event(
     Some(())
 }
 
-/// Lends this thread's buffer. A call inside a call (of a signal handler, say) gets another.
+/// Lends this thread's buffer. A nested call, for example in a signal handler, gets a new one.
 fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    /// What is kept of a buffer's memory.
+    /// A larger buffer is freed after use.
     const KEPT_BYTES: usize = 64 << 10;
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -346,13 +341,13 @@ fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     buffer.clear();
     let outcome = work(&mut buffer);
     if buffer.capacity() <= KEPT_BYTES {
-        // Where the thread is ending, the buffer ends with it.
+        // Fails if the thread is ending; the buffer is freed then.
         let _ = BUFFER.try_with(|kept| kept.set(buffer));
     }
     outcome
 }
 
-/// Sends the event of a call; `false` where that is left to Python.
+/// Sends the event of a call. Returns `false` if the Python path has to send it.
 ///
 /// # Safety
 ///
@@ -376,7 +371,7 @@ unsafe fn send(
         Ok(false)
     } else if producer.writes_json() {
         with_buffer(|buffer| {
-            // SAFETY: live objects, and nothing is borrowed of them behind this block.
+            // SAFETY: live objects, and no borrow of them outlives this block.
             let key_len = unsafe {
                 let Some(key) = text(values[0]) else {
                     return Ok(false);
@@ -393,7 +388,7 @@ unsafe fn send(
             let has_members = |value: &*mut ffi::PyObject| unsafe {
                 ffi::PyDict_Check(*value) != 0 && ffi::PyDict_Size(*value) > 0
             };
-            // An object within the event may name another record, whose secrets it holds.
+            // A nested object may be another record with sensitive fields.
             let json = if values.iter().any(has_members) {
                 protect_json(call.topic.name(), "", json)
             } else {
@@ -419,7 +414,7 @@ unsafe fn send(
     sent.map_err(|error| unsafe { refused(py, module, object, call, error) })
 }
 
-/// Counts and logs an event that was not accepted, for its call to raise.
+/// Counts and logs a rejected event. Returns the error to raise.
 ///
 /// # Safety
 ///
@@ -434,10 +429,10 @@ unsafe fn refused(
 ) -> PyErr {
     // SAFETY: as promised.
     let object = unsafe { Bound::from_borrowed_ptr(py, object) };
-    let told = module
+    let logged = module
         .refused
         .call1(py, (object, call.topic.name(), error.value(py)));
-    told.map_or_else(|other| other, |_| error)
+    logged.map_or_else(|other| other, |_| error)
 }
 
 /// # Safety
@@ -451,7 +446,7 @@ unsafe extern "C" fn call<const NUMBER: usize>(
     // SAFETY: called by the interpreter.
     let py = unsafe { Python::assume_attached() };
     let work = || {
-        // SAFETY: so many live objects.
+        // SAFETY: `count` live objects.
         let arguments = unsafe { std::slice::from_raw_parts(arguments, count as usize) };
         let call = &CALLS[NUMBER];
         match arguments {
@@ -476,9 +471,9 @@ unsafe extern "C" fn call<const NUMBER: usize>(
     }
 }
 
-/// Takes note of what `event_producer` has in Python: its producer's class, the names of the methods
-/// that a typed call passes through, those of the attributes that `__init__` sets, the type of a
-/// typed event's JSON, and what calls its callbacks.
+/// Registers the parts of the Python module `event_producer`: the producer class, the methods of a typed
+/// call's path, the attributes that `__init__` sets, the types of JSON, and the functions that call
+/// callbacks.
 #[pyfunction]
 fn install_drop_in(
     class: &Bound<'_, PyAny>,
@@ -517,7 +512,7 @@ fn install_drop_in(
         client_error: reports.getattr("client_error")?.unbind(),
         log_line: reports.getattr("log_line")?.unbind(),
     };
-    // A module that is reloaded leaves its former self behind, for calls that are at it.
+    // Reloading the module leaks the former one, because a call may be using it.
     MODULE.store(Box::into_raw(Box::new(module)), Ordering::Release);
     Ok(())
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use carbon_events::config::{
-    ConnectionSettings, EventFormat, OAuthToken, SecurityProtocol, Settings, TokenProvider,
-};
+use carbon_events::compat::config::{self as compat, PropertyValue};
+use carbon_events::config::{OAuthToken, Settings, TokenProvider};
 use carbon_events::producer::{ClientObserver, Partitioner, SharedProducer};
 use carbon_events::{Error, ErrorKind};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -16,17 +15,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyBool, PyDict, PyFrozenSet};
 
 use super::reports::error_fields;
-use crate::dispatch::{self, Tell};
+use crate::dispatch::{self, Call};
 use crate::errors::Raise;
-
-/// What the producers before this one were made with, besides what names the cluster and the
-/// service. Services' tests look for it; where nobody asked for another value, the library's own
-/// hold: `lz4`, `all` and idempotence as here, and batches, waits and retries of its own.
-const TUNING: [(&str, &str); 3] = [
-    ("linger.ms", "10"),
-    ("batch.size", "16384"),
-    ("retries", "3"),
-];
 
 /// A low-level producer's configuration.
 pub(super) struct Config {
@@ -49,13 +39,8 @@ impl Config {
             Ok(names) => names.cast_into::<PyFrozenSet>()?,
             Err(_) => PyFrozenSet::empty(py)?,
         };
-        let mut settings = environment(py, &|_| false)?;
-        settings.connection = ConnectionSettings::default()
-            .security_protocol(SecurityProtocol::Plaintext)
-            .service_name(settings.connection.service_name);
-        settings.producer = settings.producer.format(EventFormat::Json);
         let mut read = Config {
-            settings,
+            settings: compat::plain_settings(environment(py, &|_| false)?),
             partitioner: Partitioner::default(),
             observer: None,
             oauth_cb: None,
@@ -73,7 +58,7 @@ impl Config {
                 read.set(&name, &value, is_ours)?;
             }
         }
-        read.drop_unused_sasl();
+        compat::remove_unused_sasl(&mut read.settings.connection);
         Ok(read)
     }
 
@@ -119,56 +104,19 @@ impl Config {
             Ok(flag) => flag.is_true().to_string(),
             Err(_) => value.str()?.to_str()?.to_owned(),
         };
-        let connection = &mut self.settings.connection;
-        match name {
-            "partitioner" => {
-                self.partitioner = Partitioner::from_name(&text).ok_or_else(|| {
-                    let message = format!("{name}={text}: librdkafka has no such partitioner");
-                    invalid(py, name, message)
-                })?;
-            }
-            "security.protocol" => match text.parse() {
-                Ok(protocol) => connection.security_protocol = protocol,
-                Err(_) => connection.properties.set(name, text),
-            },
-            "bootstrap.servers" if is_ours => connection.bootstrap_servers = text,
-            "client.id" if is_ours => connection.client_id = Some(text),
-            "ssl.ca.location" if is_ours => connection.ssl_ca_location = Some(text),
-            "ssl.certificate.location" if is_ours => {
-                connection.ssl_certificate_location = Some(text);
-            }
-            "ssl.key.location" if is_ours => connection.ssl_key_location = Some(text),
-            "ssl.key.password" if is_ours => connection.ssl_key_password = Some(text.into()),
-            "ssl.keystore.location" if is_ours => connection.ssl_keystore_location = Some(text),
-            "ssl.keystore.password" if is_ours => {
-                connection.ssl_keystore_password = Some(text.into());
-            }
-            "enable.ssl.certificate.verification" if is_ours => {
-                connection.reject_unauthorized = text == "true";
-            }
-            _ if is_ours => {}
-            _ => connection.properties.set(name, text),
+        if name == "partitioner" {
+            self.partitioner = Partitioner::from_name(&text).ok_or_else(|| {
+                let message = format!("{name}={text}: librdkafka has no such partitioner");
+                invalid(py, name, message)
+            })?;
+        } else {
+            compat::set_property(&mut self.settings.connection, name, &text, is_ours);
         }
         Ok(())
     }
 
     fn observer(&mut self) -> &mut Observer {
         self.observer.get_or_insert_default()
-    }
-
-    /// librdkafka passes over a login that the protocol has no use for; core refuses it.
-    fn drop_unused_sasl(&mut self) {
-        let connection = &mut self.settings.connection;
-        let uses_sasl = matches!(
-            connection.security_protocol,
-            SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
-        );
-        if !uses_sasl {
-            let kept = connection.properties.iter();
-            connection.properties = kept
-                .filter(|(name, _)| !matches!(*name, "sasl.mechanism" | "sasl.mechanisms"))
-                .collect();
-        }
     }
 
     /// The producer.
@@ -238,48 +186,12 @@ fn connection_properties<'py>(
             .set_option("producer", &name, &value.into())
             .or_raise(py)?;
     }
-    let connection = &settings.connection;
     let properties = PyDict::new(py);
-    properties.set_item("bootstrap.servers", &connection.bootstrap_servers)?;
-    properties.set_item("client.id", client_id)?;
-    properties.set_item("compression.type", "lz4")?;
-    for (name, value) in TUNING {
-        properties.set_item(name, value.parse::<i64>()?)?;
-    }
-    properties.set_item("acks", "all")?;
-    properties.set_item("max.in.flight.requests.per.connection", 5)?;
-    properties.set_item("enable.idempotence", true)?;
-    properties.set_item("security.protocol", connection.security_protocol.as_str())?;
-    if matches!(
-        connection.security_protocol,
-        SecurityProtocol::Ssl | SecurityProtocol::SaslSsl
-    ) {
-        let secret = |value: &Option<carbon_events::config::Secret>| {
-            value.as_ref().map(|value| value.expose().to_owned())
-        };
-        for (name, value) in [
-            ("ssl.ca.location", connection.ssl_ca_location.clone()),
-            (
-                "ssl.certificate.location",
-                connection.ssl_certificate_location.clone(),
-            ),
-            ("ssl.key.location", connection.ssl_key_location.clone()),
-            ("ssl.key.password", secret(&connection.ssl_key_password)),
-            (
-                "ssl.keystore.location",
-                connection.ssl_keystore_location.clone(),
-            ),
-            (
-                "ssl.keystore.password",
-                secret(&connection.ssl_keystore_password),
-            ),
-        ] {
-            if let Some(value) = value {
-                properties.set_item(name, value)?;
-            }
-        }
-        if !connection.reject_unauthorized {
-            properties.set_item("enable.ssl.certificate.verification", false)?;
+    for (name, value) in compat::default_properties(&settings.connection, client_id) {
+        match value {
+            PropertyValue::Text(text) => properties.set_item(name, text)?,
+            PropertyValue::Number(number) => properties.set_item(name, number)?,
+            PropertyValue::Flag(flag) => properties.set_item(name, flag)?,
         }
     }
     Ok(properties)
@@ -334,10 +246,10 @@ struct News {
 
 fn tell(function: &Arc<Py<PyAny>>, about: About) {
     let function = Arc::clone(function);
-    dispatch::tell(Box::new(News { function, about }));
+    dispatch::push(Box::new(News { function, about }));
 }
 
-impl Tell for News {
+impl Call for News {
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let function = self.function.clone_ref(py);
         let module = super::calls::module(py);
@@ -370,7 +282,7 @@ fn token_provider(callback: Py<PyAny>, config: &str) -> TokenProvider {
     TokenProvider::new(move || {
         let (answer, answered) = mpsc::sync_channel(1);
         let (callback, config) = (Arc::clone(&callback), Arc::clone(&config));
-        dispatch::tell(Box::new(AskToken {
+        dispatch::push(Box::new(AskToken {
             callback,
             config,
             answer,
@@ -391,7 +303,7 @@ struct AskToken {
     answer: Answer,
 }
 
-impl Tell for AskToken {
+impl Call for AskToken {
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let asked = Asked {
             callback: self.callback.clone_ref(py),

@@ -1,8 +1,8 @@
-//! What `event_producer` is made of: its low-level producer, and the short way of its typed calls.
+//! The native part of `event_producer`: its low-level producer, and the fast path of its typed calls.
 //!
 //! ```text
 //!   produce_api_call_event(…)  ── nothing patched or overridden, plain values ──▶ core, at once
-//!     │ else
+//!     │ otherwise
 //!     ▼
 //!   _create_base_event ─▶ produce ─▶ _produce ─▶ Producer.produce ─▶ sensitive values protected ─▶ core
 //! ```

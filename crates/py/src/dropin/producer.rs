@@ -1,6 +1,6 @@
-//! `event_producer.Producer`: made of a dict of librdkafka's properties, on the engine that all
-//! producers of equal settings share. Closing one gives its part in the engine back; a later record
-//! takes part again.
+//! `event_producer.Producer`: the low-level producer, configured by librdkafka properties. Producers
+//! with equal settings share one engine. Closing a producer releases its share of the engine; its next
+//! record acquires it again.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use carbon_events::codec::Fill;
-use carbon_events::compat::{event_from_call, event_from_protected_call, protect_json};
+use carbon_events::compat::{self, event_from_call, event_from_protected_call, protect_json};
 use carbon_events::config::{EventFormat, Settings};
 use carbon_events::events::Envelope;
 use carbon_events::producer::{Admission, SharedProducer};
@@ -35,19 +35,19 @@ use crate::{blocking, dispatch, headers};
 )]
 pub(crate) struct DropInProducer {
     shared: SharedProducer,
-    /// How long the last flush waited for records that are still in flight, in milliseconds.
+    /// The milliseconds that the last flush waited in vain.
     waited_ms: AtomicU64,
-    /// Whether typed events leave as JSON.
+    /// Whether typed events are written as JSON.
     writes_json: AtomicBool,
-    /// Called for every record, besides the record's own callback.
+    /// Called for every record, in addition to the record's own callback.
     on_delivery: Option<Py<PyAny>>,
     only_errors: bool,
     counts: Arc<Counts>,
 }
 
 impl DropInProducer {
-    /// Sends; waits without the GIL while the queue is full. What `send` borrows must not be
-    /// Python's: its code may run meanwhile.
+    /// Sends a record. Waits without the GIL while the queue is full, so `submit` must not borrow from
+    /// Python objects.
     #[inline]
     pub(super) fn send(
         &self,
@@ -67,7 +67,7 @@ impl DropInProducer {
         }
     }
 
-    /// Waits until a record in line is accepted. Where the engine was closed meanwhile, it is sent again.
+    /// Waits until a record is accepted. Sends it again if the engine was closed meanwhile.
     #[cold]
     fn send_in_line(
         &self,
@@ -85,8 +85,8 @@ impl DropInProducer {
         }
     }
 
-    /// Sends an event that borrows from Python's objects: at once, or else as a copy, because its
-    /// code may run while this waits.
+    /// Sends an event that borrows from Python objects. If it has to wait, sends a copy, because Python
+    /// code may run meanwhile.
     #[inline]
     pub(super) fn send_borrowed(&self, py: Python<'_>, event: &dyn Sending) -> PyResult<()> {
         match self.shared.with_running(|core| event.try_send(core)) {
@@ -104,18 +104,18 @@ impl DropInProducer {
         self.writes_json.load(Ordering::Relaxed)
     }
 
-    /// Whether a function of the caller's is called for every record.
+    /// Whether a callback is called for every record.
     pub(super) fn calls_back(&self) -> bool {
         self.on_delivery.is_some()
     }
 
-    fn look_at_format(&self) {
+    fn update_format(&self) {
         let format = |it: &Settings| it.producer.event_format(EventFormat::Json);
         let writes_json = self.shared.settings(format) == EventFormat::Json;
         self.writes_json.store(writes_json, Ordering::Relaxed);
     }
 
-    /// Sends a typed event given as flat JSON, taking what its producer meant.
+    /// Sends a typed event from its flat JSON, read leniently.
     fn send_typed(
         &self,
         py: Python<'_>,
@@ -134,7 +134,7 @@ impl DropInProducer {
         self.send(py, |core| options.apply(core.any(&decoded.event)).submit())
     }
 
-    /// Who is told of a record's outcome, besides what is counted here.
+    /// The callbacks of a record, without the one that only counts.
     fn callbacks(&self, py: Python<'_>, own: Option<Py<PyAny>>) -> PyResult<Callbacks> {
         let counts_only = |function: &Bound<'_, PyAny>| {
             let module = calls::module(py)?;
@@ -167,27 +167,26 @@ impl DropInProducer {
             only_errors,
             counts: Arc::default(),
         };
-        made.look_at_format();
+        made.update_format();
         Ok(made)
     }
 
-    /// Writes the typed calls' events as Avro, with the ids of this registry.
+    /// Writes the events of typed calls as Avro, with the schema ids of this registry.
     fn use_registry(&self, py: Python<'_>, url: &str) -> PyResult<()> {
         let changed = self.shared.change_settings(|settings| {
-            settings.registry = settings.registry.clone().urls(url);
-            settings.producer = settings.producer.clone().format(EventFormat::Avro);
+            compat::config::use_registry(settings, url);
         });
-        self.look_at_format();
+        self.update_format();
         changed.or_raise(py)
     }
 
-    /// Whether typed events leave as JSON.
+    /// Whether typed events are written as JSON.
     #[getter(writes_json)]
     fn is_writing_json(&self) -> bool {
         self.writes_json()
     }
 
-    /// Sends a record to any topic; sensitive values of a JSON value are protected first.
+    /// Sends a record to any topic. Protects the sensitive values of JSON.
     #[pyo3(signature = (topic, value=None, key=None, partition=-1, callback=None, on_delivery=None,
                         timestamp=0, headers=None))]
     #[expect(clippy::too_many_arguments, reason = "confluent-kafka's signature")]
@@ -231,7 +230,7 @@ impl DropInProducer {
             }
             _ => None,
         };
-        // By the rules of this very topic.
+        // Only if it was protected for this topic.
         let is_protected = value.as_ref().is_some_and(|value| {
             is(value, |module| &module.protected)
                 && value
@@ -271,8 +270,8 @@ impl DropInProducer {
         Ok(())
     }
 
-    /// Waits, for up to `timeout` seconds, until callbacks were called, and returns how many were
-    /// since this was called last. They are called without it, too.
+    /// Waits up to `timeout` seconds for callbacks. Returns how many have run since the last call. They
+    /// run without a call, too.
     #[pyo3(signature = (timeout=None))]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
         let timeout = blocking::seconds(timeout.or(Some(0.0)))?;
@@ -280,10 +279,10 @@ impl DropInProducer {
         if served > 0 || timeout.is_zero() {
             return Ok(served);
         }
-        let before = self.settled();
+        let before = self.completed();
         let done = |step: Duration| {
             let served = self.counts.take_served();
-            if served > 0 || self.settled() > before {
+            if served > 0 || self.completed() > before {
                 return Some(served);
             }
             std::thread::sleep(step.min(Duration::from_millis(5)));
@@ -292,7 +291,7 @@ impl DropInProducer {
         Ok(blocking::until(py, timeout, done)?.unwrap_or(0))
     }
 
-    /// Waits until every record of this producer has completed; returns how many have not.
+    /// Waits until every record of this producer has completed. Returns how many have not.
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
         let timeout = blocking::seconds(timeout)?;
@@ -300,10 +299,10 @@ impl DropInProducer {
         let flushed = blocking::until(py, timeout, |step| self.shared.flush(step).ok())?;
         let waited = flushed.map_or_else(|| began.elapsed().as_millis() as u64, |()| 0);
         self.waited_ms.store(waited, Ordering::Relaxed);
-        // Their callbacks have been called as well, then; but a callback cannot wait for itself.
-        if !dispatch::calls_here(py)? {
+        // Waits for the callbacks as well, except in a callback, which cannot wait for itself.
+        if !dispatch::in_callback(py)? {
             if self.counts.uncalled() > 0 {
-                // What calls them may have been killed, with the other greenlets.
+                // The dispatcher may have been killed, with the other greenlets.
                 dispatch::ensure(py)?;
             }
             let left = timeout.saturating_sub(began.elapsed());
@@ -312,8 +311,8 @@ impl DropInProducer {
         Ok(self.left())
     }
 
-    /// Gives its part in the engine back once every record of this producer has completed. Records
-    /// that have not after `timeout` seconds stay in the engine.
+    /// Waits up to `timeout` seconds for the records of this producer and releases its share of the
+    /// engine. The records that are left stay in the engine.
     #[pyo3(signature = (timeout=0.0))]
     fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let before = self.waited_ms.load(Ordering::Relaxed);
@@ -325,24 +324,24 @@ impl DropInProducer {
         Ok(())
     }
 
-    /// How many records have not completed, their callbacks included.
+    /// The number of records that, or whose callbacks, have not completed.
     fn __len__(&self) -> usize {
         self.left() as usize
     }
 
-    /// Always true, so that an empty queue is no missing producer.
+    /// Always true, although `len` may be 0.
     fn __bool__(&self) -> bool {
         true
     }
 
-    /// How many records were delivered, without those that their callback counts.
+    /// The number of delivered records, without those that their own callback counts.
     #[getter]
     fn delivered(&self) -> u64 {
         let (counted, _) = self.counts.outcomes();
         self.shared.stats().delivered.saturating_sub(counted)
     }
 
-    /// How many records failed, without those that their callback counts.
+    /// The number of failed records, without those that their own callback counts.
     #[getter]
     fn failed(&self) -> u64 {
         let (_, counted) = self.counts.outcomes();
@@ -351,7 +350,7 @@ impl DropInProducer {
 }
 
 impl DropInProducer {
-    fn settled(&self) -> u64 {
+    fn completed(&self) -> u64 {
         let stats = self.shared.stats();
         stats.delivered + stats.failed
     }
@@ -361,7 +360,7 @@ impl DropInProducer {
     }
 }
 
-/// JSON for a topic with its sensitive values protected.
+/// The JSON with its sensitive values protected for a topic.
 #[pyfunction(name = "protect_json")]
 fn protected<'py>(py: Python<'py>, topic: &str, value: &[u8]) -> Bound<'py, PyBytes> {
     PyBytes::new(py, &protect_json(topic, "", value))

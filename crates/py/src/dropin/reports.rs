@@ -1,13 +1,13 @@
-//! Delivery callbacks as confluent-kafka's users write them: `callback(err, msg)`, once a record.
+//! Delivery callbacks as in confluent-kafka: `callback(err, msg)`, once for each record.
 //!
 //! ```text
-//!  produce(on_delivery=f) ─▶ Report ─▶ the record's waker    core's thread: counts, puts it on the
+//!  produce(on_delivery=f) ─▶ Report ─▶ the record's waker    core's thread: counts, adds it to the
 //!                                        │                   list of `dispatch`
 //!                                        ▼
-//!                              event_producer's thread: f(err, msg), then `finished`
+//!                              dispatcher: f(err, msg), then `finished`
 //! ```
 //!
-//! A flush ends once the callbacks of what it flushed were called.
+//! A flush ends once the callbacks of the flushed records have run.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use carbon_events::{Delivery, DeliveryReport, Error, Result};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use crate::dispatch::{self, Tell};
+use crate::dispatch::{self, Call};
 use crate::errors;
 
-/// What became of the records that have a callback, in whichever process this is: a child has none of
-/// its parent's records, and never touches a lock that one of the parent's threads may hold.
+/// Counts of the records with a callback, in this process. A forked child starts without its parent's
+/// records, and never uses a lock that a thread of the parent may hold.
 #[derive(Default)]
 pub(super) struct Counts {
     state: ArcSwap<State>,
@@ -35,12 +35,12 @@ pub(super) struct Counts {
 #[derive(Default)]
 struct State {
     process: u32,
-    /// Records that are counted by their callback, and by nothing else.
+    /// Records that their own callback counts.
     delivered: AtomicU64,
     failed: AtomicU64,
     /// Records whose callbacks have not returned.
     open: AtomicU64,
-    /// Of those, the ones whose outcome is known.
+    /// Those of them that are delivered or failed.
     uncalled: AtomicU64,
     /// Callbacks that returned since the last `poll`.
     served: AtomicU64,
@@ -66,23 +66,23 @@ impl Counts {
         }
     }
 
-    /// How many records of those that their callback counts were delivered, and how many failed.
+    /// The numbers of delivered and of failed records that their own callback counts.
     pub(super) fn outcomes(&self) -> (u64, u64) {
         let state = self.state();
         (state.delivered.load(SeqCst), state.failed.load(SeqCst))
     }
 
-    /// How many records are settled whose callbacks have not returned.
+    /// The number of completed records whose callbacks have not returned.
     pub(super) fn uncalled(&self) -> u64 {
         self.state().uncalled.load(SeqCst)
     }
 
-    /// How many callbacks have returned since this was asked last.
+    /// The number of callbacks that returned since the last call.
     pub(super) fn take_served(&self) -> u64 {
         self.state().served.swap(0, SeqCst)
     }
 
-    /// Waits until every callback has returned, for up to `timeout`; whether they have.
+    /// Waits up to `timeout` for every callback to return. Returns whether they have.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
         let state = Arc::clone(&*self.state());
         let is_open = || state.open.load(SeqCst) > 0;
@@ -99,7 +99,7 @@ impl Counts {
     }
 }
 
-/// A record as its callback sees it, besides where it went.
+/// The parts of a record that its callback receives.
 pub(super) struct Record {
     pub(super) topic: String,
     pub(super) key: Option<Py<PyAny>>,
@@ -107,11 +107,11 @@ pub(super) struct Record {
     pub(super) headers: Option<Py<PyAny>>,
 }
 
-/// Who is told of a record's outcome.
+/// The callbacks of one record.
 pub(super) struct Callbacks {
     pub(super) functions: Vec<Py<PyAny>>,
     pub(super) only_errors: bool,
-    /// Whether nothing but the callback counts the record.
+    /// Whether the record's own callback counts it.
     pub(super) counted: bool,
 }
 
@@ -145,7 +145,7 @@ impl Wake for Waiting {
         }
         drop(state);
         let latency = report.began.elapsed();
-        dispatch::tell(Box::new(Settled {
+        dispatch::push(Box::new(Completed {
             report,
             outcome,
             latency,
@@ -153,7 +153,7 @@ impl Wake for Waiting {
     }
 }
 
-/// Has the callbacks called once the record's outcome is known.
+/// Calls the callbacks once the record is delivered or failed.
 pub(super) fn call_back(
     py: Python<'_>,
     delivery: Delivery,
@@ -161,7 +161,7 @@ pub(super) fn call_back(
     callbacks: Callbacks,
     counts: &Arc<Counts>,
 ) {
-    // A program may have been patched, or may have killed its greenlets, since the producer was made.
+    // The program may have been patched, or have killed its greenlets, since the producer was created.
     if let Err(error) = dispatch::ensure(py) {
         error.write_unraisable(py, None);
     }
@@ -182,15 +182,15 @@ pub(super) fn call_back(
     }
 }
 
-struct Settled {
+struct Completed {
     report: Report,
     outcome: Result<DeliveryReport>,
     latency: Duration,
 }
 
-impl Tell for Settled {
+impl Call for Completed {
     fn call(self: Box<Self>, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        let Settled {
+        let Completed {
             report,
             outcome,
             latency,
@@ -221,7 +221,7 @@ impl Tell for Settled {
     }
 }
 
-/// What `KafkaError` is made of: the exception, librdkafka's code if there is one, and its name.
+/// The arguments of `KafkaError`: the exception, and librdkafka's code and its name if there is one.
 pub(super) fn error_fields<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyTuple>> {
     let exception = errors::exception(py, error)?.into_value(py);
     (exception, error.code(), error.code_name()).into_pyobject(py)
@@ -236,7 +236,7 @@ impl Finished {
     fn __call__(&self) {
         let state = self.0.state();
         let less_one = |count: &AtomicU64| {
-            // In a child, of which it is none.
+            // Zero in a forked child, which does not count its parent's records.
             let _ = count.try_update(SeqCst, SeqCst, |count| count.checked_sub(1));
         };
         less_one(&state.uncalled);

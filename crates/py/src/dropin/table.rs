@@ -1,5 +1,4 @@
-//! The typed calls of `event_producer.EventProducer`: their parameters, the members of their JSON
-//! and the event of each.
+//! The typed calls of `event_producer.EventProducer`: the parameters, JSON members and event of each.
 
 use std::borrow::Cow;
 
@@ -12,17 +11,17 @@ use pyo3::prelude::*;
 
 use crate::events::{Arguments, Refused, Source};
 
-/// Makes an event of a call's arguments and has it sent.
+/// Creates an event from a call's arguments and passes it to a function that sends it.
 pub(super) type Send = for<'p> fn(
     &mut Arguments<'p>,
     &'p str,
     &mut dyn FnMut(&dyn Sending) -> PyResult<()>,
 ) -> std::result::Result<PyResult<()>, Refused>;
 
-/// An event that borrows from Python's objects.
+/// An event that borrows from Python objects.
 pub(super) trait Sending {
     fn try_send(&self, producer: &EventProducer) -> Result<Delivery>;
-    /// The same event without what it borrows.
+    /// A copy that borrows nothing.
     fn encoded(&self) -> Result<EncodedEvent>;
 }
 
@@ -42,10 +41,9 @@ pub(super) struct Call {
     /// The name of its function in `carbon_events._native`.
     pub(super) name: &'static std::ffi::CStr,
     pub(super) topic: Topic,
-    /// How many parameters it has, `self` not among them.
+    /// The number of parameters without `self`.
     pub(super) parameters: usize,
-    /// The members of its JSON behind the envelope's, in their order: the name, and the number of
-    /// the parameter.
+    /// The members of its JSON after the envelope, in order: the name and the parameter's index.
     pub(super) members: &'static [(&'static str, usize)],
     pub(super) send: Send,
 }
@@ -112,7 +110,7 @@ pub(super) static CALLS: [Call; 4] = [
             ("metadata", 6),
         ],
         send: |call, source, send| {
-            // In the order of the parameters, which is not the fields'.
+            // In the order of the parameters, which differs from that of the fields.
             let event = DataIngestionEvent {
                 envelope: envelope("DataIngestionEvent", source),
                 dataset_name: call.required()?,

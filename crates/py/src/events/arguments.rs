@@ -1,9 +1,8 @@
-//! The values that a caller gave, matched with a record's fields and converted one by one.
+//! Converts the caller's values to the fields of a record, one by one.
 //!
-//! Converting runs no code of Python's own: values that need that (a numpy integer, a datetime, a
-//! mapping that is no dict) are refused here as not of their field's type, and [`super::object`]
-//! then asks `carbon_events._coerce` for a plain value and converts once more. So text can be
-//! borrowed from the caller's objects while an event is encoded.
+//! The conversion runs no Python code, so that text can be borrowed from the caller's objects while an
+//! event is encoded. It rejects values that need Python code (a numpy integer, a datetime, a mapping that
+//! is not a dict). For these, [`super::object`] calls `carbon_events._coerce` and converts again.
 
 use carbon_events::events::{Envelope, EventId};
 use pyo3::ffi;
@@ -12,7 +11,7 @@ use pyo3::prelude::*;
 use super::from_arrow::{Column, FromArrow};
 use super::from_python::{FromPython, Refusal, Text, Timestamp};
 
-/// How many fields of the envelope a caller can give; they come before a record's own.
+/// The envelope's fields that a caller can pass. They come before the record's own.
 pub(crate) const ENVELOPE: [&str; 6] = [
     "event_id",
     "timestamp",
@@ -22,20 +21,20 @@ pub(crate) const ENVELOPE: [&str; 6] = [
     "causation_id",
 ];
 
-/// The most fields that any record has, with the envelope's.
+/// The most fields of a record, including the envelope's.
 pub(crate) const MAX_FIELDS: usize = 24;
 
 /// Columns by field.
 pub(crate) type Columns<'p> = [Option<Column<'p>>; MAX_FIELDS];
 
-/// Borrowed values by field; null where none was given.
+/// Borrowed values by field; null for a missing one.
 pub(crate) type Slots = [*mut ffi::PyObject; MAX_FIELDS];
 
-/// Why no event was made.
+/// Why an event was not created.
 pub(crate) enum Refused {
-    /// A value, by the number of its field.
+    /// The index of a field, and what is wrong with its value.
     Field(usize, Refusal),
-    /// The event as a whole.
+    /// The event as a whole is invalid.
     Event(carbon_events::Error),
 }
 
@@ -45,12 +44,12 @@ impl From<carbon_events::Error> for Refused {
     }
 }
 
-/// Where an event's values come from, in the order of its fields.
+/// The source of an event's values, in the order of its fields.
 pub(crate) trait Source<'p> {
     /// The next field's value, if there is one.
     fn take<T: Value<'p>>(&mut self) -> Result<Option<T>, Refused>;
 
-    /// The number of the field that is taken next.
+    /// The index of the next field.
     fn place(&self) -> usize;
 
     /// The next field's value.
@@ -60,13 +59,13 @@ pub(crate) trait Source<'p> {
         self.take()?.ok_or(Refused::Field(index, Refusal::Missing))
     }
 
-    /// The next field's value, or what stands where none is given.
+    /// The next field's value, or its default.
     #[inline]
     fn or<T: Value<'p>>(&mut self, default: impl FnOnce() -> T) -> Result<T, Refused> {
         Ok(self.take()?.unwrap_or_else(default))
     }
 
-    /// The envelope, filled where nothing is given; `None` counts as nothing.
+    /// The envelope. A missing field and `None` get the default.
     #[inline]
     fn envelope(&mut self, event: &'static str) -> Result<Envelope<'p>, Refused> {
         let mut envelope = Envelope::new(event);
@@ -88,7 +87,7 @@ pub(crate) trait Source<'p> {
     }
 }
 
-/// A value that every source can give.
+/// A value that every source can provide.
 pub(crate) trait Value<'p>: FromPython<'p> + FromArrow<'p> {}
 
 impl<'p, T: FromPython<'p> + FromArrow<'p>> Value<'p> for T {}
@@ -154,7 +153,7 @@ impl<'p> Source<'p> for Arguments<'p> {
         if value.is_null() {
             return Ok(None);
         }
-        // SAFETY: the slots hold live objects, as `new` was promised.
+        // SAFETY: the slots hold live objects, as `new` requires.
         match unsafe { T::from_python(self.py, value) } {
             Ok(value) => Ok(Some(value)),
             Err(refusal) => Err(Refused::Field(index, refusal)),

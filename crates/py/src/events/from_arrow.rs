@@ -1,8 +1,8 @@
-//! The values of Arrow's arrays as the values of fields.
+//! Converts values of Arrow arrays to fields.
 //!
 //! Layouts: <https://arrow.apache.org/docs/format/Columnar.html>. Integers of every width, floats,
 //! booleans, text (plain, large and views), dictionaries of text, timestamps, and lists and maps of
-//! text are read where they lie.
+//! text are read without a copy.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_void};
@@ -19,7 +19,7 @@ pub(crate) struct Column<'a> {
     array: &'a ArrowArray,
     children: Vec<Column<'a>>,
     dictionary: Option<Box<Column<'a>>>,
-    /// The place in the buffer where the text of all rows begins, and that text.
+    /// The offset in the buffer at which the text of all rows begins, and that text.
     checked: Option<(usize, &'a str)>,
 }
 
@@ -27,14 +27,14 @@ pub(crate) struct Column<'a> {
 enum Layout {
     Null,
     Boolean,
-    /// Width in bytes, and whether it has a sign.
+    /// The width in bytes, and whether it is signed.
     Integer(usize, bool),
     Float,
     Double,
     Text,
     LargeText,
     TextView,
-    /// Of so many units a millisecond, or so many milliseconds a unit.
+    /// The units in a millisecond, or the milliseconds in a unit.
     Timestamp {
         per_ms: i64,
         ms: i64,
@@ -86,13 +86,13 @@ fn layout(format: &str) -> Option<Layout> {
 }
 
 impl<'a> Column<'a> {
-    /// The column that a schema says an array is; `None` for a layout that is not read.
+    /// The column of an array with its schema; `None` for an unsupported layout.
     ///
     /// # Safety
     ///
-    /// Both are live for `'a` and belong together, as the C data interface has it.
+    /// Both are live for `'a` and belong together, as the C data interface requires.
     pub(crate) unsafe fn new(schema: &'a ArrowSchema, array: &'a ArrowArray) -> Option<Self> {
-        // SAFETY: NUL-terminated by the interface; children are as many as are told.
+        // SAFETY: NUL-terminated by the interface; there are `n_children` children.
         unsafe {
             let format = CStr::from_ptr(schema.format).to_str().ok()?;
             let dictionary = match (schema.dictionary.as_ref(), array.dictionary.as_ref()) {
@@ -114,26 +114,26 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Looks once whether the text of all rows is Unicode, where it lies in one piece. Text of rows
-    /// that are null may be none: then each row's is looked at for itself.
+    /// Validates the text of all rows at once, if it is contiguous. The text of null rows may be
+    /// invalid: then each row is validated by itself.
     pub(crate) fn checked(mut self) -> Self {
         let rows = self.array.length as usize;
         if rows == 0 || self.dictionary.is_some() {
             return self;
         }
         if let (Some((start, _)), Some((_, end))) = (self.extent(0), self.extent(rows - 1)) {
-            // SAFETY: the text of the rows, one behind the other.
+            // SAFETY: the contiguous text of the rows.
             let bytes = unsafe { slice(self.buffer(2), start, end) };
             self.checked = std::str::from_utf8(bytes).ok().map(|text| (start, text));
         }
         self
     }
 
-    /// Where the text of a row is, in a layout with offsets.
+    /// The range of a row's text, in a layout with offsets.
     #[inline]
     fn extent(&self, row: usize) -> Option<(usize, usize)> {
         let at = self.at(row);
-        // SAFETY: the offsets of the layout, one more than there are rows.
+        // SAFETY: the layout has one more offset than rows.
         unsafe {
             match self.layout {
                 Layout::Text => {
@@ -149,13 +149,13 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// A buffer as values of a type; null where the array has no value.
+    /// A buffer as a pointer to values of a type; null if the array is empty.
     fn buffer<T>(&self, number: usize) -> *const T {
-        // SAFETY: each layout has the buffers that are asked for below.
+        // SAFETY: callers use only the buffers that the layout has.
         unsafe { (*self.array.buffers.add(number)).cast::<c_void>().cast() }
     }
 
-    /// The place in the buffers of a row, which is within the array.
+    /// The index of a row in the buffers. The row is within the array.
     fn at(&self, row: usize) -> usize {
         row + self.array.offset as usize
     }
@@ -221,7 +221,7 @@ impl<'a> Column<'a> {
         std::str::from_utf8(bytes).map_err(|_| Refusal::Value("must be valid Unicode".into()))
     }
 
-    /// The number in a row of an integer layout.
+    /// The value of a row in an integer layout.
     fn number(&self, row: usize) -> Option<i64> {
         let at = self.at(row);
         // SAFETY: values of that width.
@@ -254,7 +254,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// The rows of a child that belong to a row of a list or a map.
+    /// The child's rows of a row in a list or a map.
     fn range(&self, row: usize) -> Result<std::ops::Range<usize>, Refusal> {
         let at = self.at(row);
         // SAFETY: offsets of the layout.
@@ -276,16 +276,16 @@ impl<'a> Column<'a> {
 
 /// # Safety
 ///
-/// The bytes from `start` to `end` are there; an empty run may have no buffer.
+/// The buffer holds the bytes from `start` to `end`. An empty range may have no buffer.
 unsafe fn slice<'a>(bytes: *const u8, start: usize, end: usize) -> &'a [u8] {
     if end <= start {
         return &[];
     }
-    // SAFETY: as promised.
+    // SAFETY: as the caller guarantees.
     unsafe { std::slice::from_raw_parts(bytes.add(start), end - start) }
 }
 
-/// A field's value in a row of its column.
+/// The value of a field from a row of its column.
 pub(crate) trait FromArrow<'a>: Sized {
     fn from_arrow(column: &Column<'a>, row: usize) -> Result<Self, Refusal>;
 }
@@ -335,7 +335,7 @@ impl<'a> FromArrow<'a> for Timestamp {
         let Layout::Timestamp { per_ms, ms } = column.layout else {
             return column.integer(row, "a timestamp").map(Timestamp);
         };
-        // SAFETY: 64-bit values, and a null is no value that anybody asks for.
+        // SAFETY: 64-bit values; a null row is never read.
         let units = unsafe { *column.buffer::<i64>(1).add(column.at(row)) };
         units
             .div_euclid(per_ms)
@@ -424,7 +424,7 @@ impl<'a> FromArrow<'a> for StringMap<'a> {
     }
 }
 
-/// The symbol that a text is.
+/// The enum symbol of a text.
 pub(crate) fn symbol<S: Symbol>(column: &Column<'_>, row: usize) -> Result<S, Refusal> {
     super::from_python::parse_symbol(column.text(row)?)
 }

@@ -1,4 +1,4 @@
-//! Python's objects as the values of fields.
+//! Converts Python objects to fields.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -9,16 +9,16 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// Why a value cannot stand in a field.
+/// Why a value is rejected.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// There is none.
+    /// There is no value.
     Missing,
-    /// It is not of the field's type; there may be a plain value that says the same.
+    /// It does not have the field's type. `_coerce` may convert it.
     Type(&'static str),
-    /// It is of the right type and still refused.
+    /// It has the right type and is invalid.
     Value(Cow<'static, str>),
-    /// An item of a collection is not of its type.
+    /// An item of a collection has the wrong type.
     Item {
         place: String,
         expected: &'static str,
@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
     },
 }
 
-/// A field's value, borrowing from the object where it can.
+/// The value of a field from an object. Text is borrowed from it.
 pub(crate) trait FromPython<'p>: Sized {
     /// # Safety
     ///
@@ -34,7 +34,7 @@ pub(crate) trait FromPython<'p>: Sized {
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal>;
 }
 
-/// Text that is no `Cow`, for types that are made of one.
+/// Borrowed text, for types that are created from it.
 pub(crate) struct Text<'p>(pub(crate) &'p str);
 
 /// Milliseconds since 1970 UTC.
@@ -42,7 +42,7 @@ pub(crate) struct Timestamp(pub(crate) i64);
 
 const STRING: &str = "a string";
 
-/// A str's characters.
+/// The characters of a str.
 ///
 /// # Safety
 ///
@@ -59,7 +59,7 @@ unsafe fn text<'p>(value: *mut ffi::PyObject) -> Result<&'p str, Refusal> {
             ffi::PyUnicode_Check(value) != 0
         };
         return Err(if is_text {
-            Refusal::Value("must be valid Unicode: it has a lone surrogate".into())
+            Refusal::Value("must be valid Unicode, got a lone surrogate".into())
         } else {
             Refusal::Type(STRING)
         });
@@ -73,7 +73,7 @@ unsafe fn text<'p>(value: *mut ffi::PyObject) -> Result<&'p str, Refusal> {
 impl<'p> FromPython<'p> for Text<'p> {
     #[inline]
     unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         unsafe { text(value) }.map(Text)
     }
 }
@@ -81,7 +81,7 @@ impl<'p> FromPython<'p> for Text<'p> {
 impl<'p> FromPython<'p> for Cow<'p, str> {
     #[inline]
     unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         unsafe { text(value) }.map(Cow::Borrowed)
     }
 }
@@ -89,9 +89,9 @@ impl<'p> FromPython<'p> for Cow<'p, str> {
 impl<'p> FromPython<'p> for HashedText<'p> {
     #[inline]
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         let text = unsafe { text(value) }?;
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         if unsafe { ffi::PyUnicode_CheckExact(value) } == 0 && is_kept(py, value) {
             return Ok(HashedText::from_read_event(text));
         }
@@ -99,7 +99,7 @@ impl<'p> FromPython<'p> for HashedText<'p> {
     }
 }
 
-/// Whether a text is what `replace` takes over from an event, in which it is a hash already.
+/// Whether a text was taken from an event by `replace`: a hash in it is not hashed again.
 #[cold]
 fn is_kept(py: Python<'_>, value: *mut ffi::PyObject) -> bool {
     // SAFETY: a live object.
@@ -110,17 +110,17 @@ fn is_kept(py: Python<'_>, value: *mut ffi::PyObject) -> bool {
 
 static KEPT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// Takes note of the class of such texts.
+/// Registers the class of such texts.
 #[pyfunction]
 pub(super) fn keep_hashes_of(class: Bound<'_, PyAny>) {
-    // Once: the module is made once.
+    // Once, because the module is created once.
     let _ = KEPT.set(class.py(), class.unbind());
 }
 
 impl<'p, T: FromPython<'p>> FromPython<'p> for Option<T> {
     #[inline]
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: `None` lives for ever; the value as promised.
+        // SAFETY: `None` is immortal; the value as the caller guarantees.
         unsafe {
             if value == ffi::Py_None() {
                 Ok(None)
@@ -136,7 +136,7 @@ impl<'p, T: FromPython<'p>> FromPython<'p> for Option<T> {
 /// As [`FromPython::from_python`].
 #[inline]
 unsafe fn integer(value: *mut ffi::PyObject, expected: &'static str) -> Result<i64, Refusal> {
-    // SAFETY: a live object. Only for what is an int already, so that no code of Python's runs.
+    // SAFETY: a live object. Only for an int, so that no Python code runs.
     unsafe {
         if ffi::PyLong_Check(value) == 0 || ffi::PyBool_Check(value) != 0 {
             return Err(Refusal::Type(expected));
@@ -157,7 +157,7 @@ fn out_of_range(expected: &str) -> Refusal {
 impl<'p> FromPython<'p> for i64 {
     #[inline]
     unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         unsafe { integer(value, "a long") }
     }
 }
@@ -165,7 +165,7 @@ impl<'p> FromPython<'p> for i64 {
 impl<'p> FromPython<'p> for i32 {
     #[inline]
     unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         let number = unsafe { integer(value, "an int") }?;
         i32::try_from(number).map_err(|_| out_of_range("an int"))
     }
@@ -174,7 +174,7 @@ impl<'p> FromPython<'p> for i32 {
 impl<'p> FromPython<'p> for Timestamp {
     #[inline]
     unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         let number = unsafe { integer(value, "a timestamp") };
         number.map(Timestamp)
     }
@@ -183,7 +183,7 @@ impl<'p> FromPython<'p> for Timestamp {
 impl<'p> FromPython<'p> for f64 {
     #[inline]
     unsafe fn from_python(_: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: a live object; floats and ints are converted without code of Python's.
+        // SAFETY: a live object; floats and ints are converted without Python code.
         unsafe {
             if ffi::PyFloat_Check(value) != 0 {
                 return Ok(ffi::PyFloat_AsDouble(value));
@@ -233,7 +233,7 @@ pub(crate) unsafe fn symbol<S: Symbol>(value: *mut ffi::PyObject) -> Result<S, R
     parse_symbol(text)
 }
 
-/// The symbol that a text is.
+/// The enum symbol of a text.
 pub(crate) fn parse_symbol<S: Symbol>(text: &str) -> Result<S, Refusal> {
     text.parse().map_err(|_| {
         let symbols: Vec<_> = S::ALL.iter().map(|one| one.symbol()).collect();
@@ -253,7 +253,7 @@ pub(crate) unsafe fn type_name(py: Python<'_>, value: *mut ffi::PyObject) -> Str
     name.map_or_else(|_| "another type".to_owned(), |name| name.to_string())
 }
 
-/// The refusal of an item: of its own type only where that is told from its collection's.
+/// The refusal of an item in a collection.
 ///
 /// # Safety
 ///
@@ -268,7 +268,7 @@ unsafe fn item(
         Refusal::Type(expected) => Refusal::Item {
             place,
             expected,
-            // SAFETY: as promised.
+            // SAFETY: as the caller guarantees.
             got: unsafe { type_name(py, value) },
         },
         Refusal::Value(why) => Refusal::Value(format!("{place} {why}").into()),
@@ -285,8 +285,8 @@ unsafe fn items<'p>(
     value: *mut ffi::PyObject,
     expected: &'static str,
 ) -> Result<impl ExactSizeIterator<Item = *mut ffi::PyObject> + 'p, Refusal> {
-    // SAFETY: a live object, whose type is looked at before it is used as such. Its items stay
-    // alive while no code of Python's runs, and none does before the event is encoded.
+    // SAFETY: a live object, whose type is checked before use. Its items stay alive while no Python
+    // code runs, and none runs before the event is encoded.
     unsafe {
         let is_list = ffi::PyList_Check(value) != 0;
         if !is_list && ffi::PyTuple_Check(value) == 0 {
@@ -309,7 +309,7 @@ unsafe fn items<'p>(
 
 impl<'p> FromPython<'p> for List<'p, Cow<'p, str>> {
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         unsafe { items(value, "an array") }?
             .enumerate()
             .map(|(index, value)| {
@@ -324,7 +324,7 @@ impl<'p> FromPython<'p> for List<'p, Cow<'p, str>> {
 
 impl<'p> FromPython<'p> for List<'p, ColumnLineage<'p>> {
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
-        // SAFETY: as promised.
+        // SAFETY: as the caller guarantees.
         let columns = unsafe { items(value, "an array of records") }?;
         let columns: Result<Vec<_>, Refusal> = columns
             .enumerate()
@@ -337,7 +337,7 @@ impl<'p> FromPython<'p> for List<'p, ColumnLineage<'p>> {
     }
 }
 
-/// One column, from the tuple that `ColumnLineage` is in Python.
+/// One column, from the Python tuple `ColumnLineage`.
 ///
 /// # Safety
 ///
@@ -348,9 +348,9 @@ unsafe fn column<'p>(
     value: *mut ffi::PyObject,
 ) -> Result<ColumnLineage<'p>, Refusal> {
     const NAMES: [&str; 3] = ["source_column", "target_column", "transformation"];
-    // SAFETY: a live object; the length is looked at before an item is taken.
+    // SAFETY: a live object; the length is checked before an item is read.
     unsafe {
-        // What is no such tuple may still be a mapping, which `_coerce` makes one of.
+        // Anything else may be a mapping, which `_coerce` converts.
         if ffi::PyTuple_Check(value) == 0 || ffi::PyTuple_Size(value) != 3 {
             return Err(Refusal::Type("an array of records"));
         }
@@ -370,7 +370,7 @@ unsafe fn column<'p>(
 impl<'p> FromPython<'p> for StringMap<'p> {
     unsafe fn from_python(py: Python<'p>, value: *mut ffi::PyObject) -> Result<Self, Refusal> {
         // SAFETY: a live object, used as a dict only if it is one. Its keys and values stay alive
-        // while no code of Python's runs.
+        // while no Python code runs.
         unsafe {
             if ffi::PyDict_Check(value) == 0 {
                 return Err(Refusal::Type("a map"));

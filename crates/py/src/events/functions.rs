@@ -1,4 +1,4 @@
-//! What the classes' methods in `carbon_events._methods` are made of.
+//! The native functions behind `carbon_events._methods`.
 
 use carbon_events::codec::{Fill, Rules, event_from_json};
 use carbon_events::events::{EncodedEvent, Envelope};
@@ -27,7 +27,7 @@ fn event_to_avro<'py>(event: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>
     Ok(PyBytes::new(event.py(), encoded.body()))
 }
 
-/// An event of its flat JSON object.
+/// Creates an event from a flat JSON object.
 #[pyfunction]
 fn event_from_json_text<'py>(
     class: &Bound<'py, PyAny>,
@@ -41,14 +41,14 @@ fn event_from_json_text<'py>(
     event_object(py, EncodedEvent::from_event(&decoded.event).or_raise(py)?)
 }
 
-/// An event of its Avro body.
+/// Creates an event from an Avro body.
 #[pyfunction]
 fn event_from_avro<'py>(class: &Bound<'py, PyAny>, body: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let (py, topic) = (class.py(), topic_of(class)?);
     event_object(py, EncodedEvent::from_body(topic, body).or_raise(py)?)
 }
 
-/// A record's fields: (name in Python, name in the schema).
+/// The names of a record's fields.
 #[pyfunction]
 fn event_fields(class: &Bound<'_, PyAny>) -> PyResult<Vec<&'static str>> {
     Ok(class_of(class)?
@@ -59,7 +59,7 @@ fn event_fields(class: &Bound<'_, PyAny>) -> PyResult<Vec<&'static str>> {
         .collect())
 }
 
-/// A record's schema, as Avro's JSON.
+/// A record's Avro schema, as JSON.
 #[pyfunction]
 fn event_schema(class: &Bound<'_, PyAny>) -> PyResult<&'static str> {
     Ok(topic_of(class)?.spec().schema_json)

@@ -1,10 +1,9 @@
-//! The class of the event classes, for one thing: that calling a class with keywords is a vectorcall,
-//! which hands them over as they stand on the stack. `type`'s own way makes a dict of them first,
-//! which costs as much as all that we do.
+//! The metaclass of the event classes. It makes a call of a class a vectorcall, which passes keywords on
+//! the stack. The default call of `type` creates a dict of them, which costs as much as encoding the
+//! event.
 //!
-//! A metaclass whose instances, the classes, have one more field at their end: the function. CPython
-//! finds it by `__vectorcalloffset__`, which is in the stable ABI since 3.9; where a class has none,
-//! calling it goes the ordinary way.
+//! Each class has one more field at its end: the function. CPython finds it by `__vectorcalloffset__`,
+//! which is in the stable ABI since 3.9. A class without one is called the default way.
 
 use std::ffi::{CString, c_int, c_void};
 
@@ -12,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-/// The function that makes an instance.
+/// The function that creates an instance.
 pub(super) type Vectorcall = unsafe extern "C" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
@@ -22,13 +21,13 @@ pub(super) type Vectorcall = unsafe extern "C" fn(
 
 /// `Py_TPFLAGS_HAVE_VECTORCALL`, whose bit is the same in every version since 3.9.
 const HAVE_VECTORCALL: std::ffi::c_ulong = 1 << 11;
-/// `PY_VECTORCALL_ARGUMENTS_OFFSET`: the highest bit of the count, a permission of no use here.
+/// Masks `PY_VECTORCALL_ARGUMENTS_OFFSET`, the highest bit of the count, which is not used here.
 pub(super) const COUNT: usize = usize::MAX >> 1;
 /// `Py_T_PYSSIZET` and `Py_READONLY` of a member.
 const SSIZE: c_int = 19;
 const READONLY: c_int = 1;
 
-/// The metaclass, and where its classes have their function.
+/// The metaclass, and the offset of the function in its classes.
 pub(super) struct Meta {
     class: Py<PyType>,
     offset: usize,
@@ -54,7 +53,7 @@ impl Meta {
                 doc: std::ptr::null(),
             },
         ];
-        // SAFETY: a slot of a class that is always there.
+        // SAFETY: a slot of the built-in class `type`.
         let call = unsafe { ffi::PyType_GetSlot(parent.as_type_ptr(), ffi::Py_tp_call) };
         let slots = vec![
             ffi::PyType_Slot {
@@ -88,7 +87,7 @@ impl Meta {
         })
     }
 
-    /// A class below `base` with these attributes, whose calls go to `function`.
+    /// Creates a subclass of `base` with these attributes. Its calls go to `function`.
     pub(super) fn make<'py>(
         &self,
         name: &str,
@@ -100,7 +99,7 @@ impl Meta {
         attributes.set_item("__slots__", PyTuple::empty(py))?;
         let made = self.class.bind(py).call1((name, (base,), attributes))?;
         let class = made.cast_into::<PyType>()?;
-        // SAFETY: the metaclass has given its classes this field, behind all that `type` has.
+        // SAFETY: the metaclass adds this field to its classes, after the fields of `type`.
         unsafe {
             let field = class.as_ptr().cast::<u8>().add(self.offset);
             field.cast::<Vectorcall>().write(function);

@@ -1,12 +1,12 @@
-//! The twelve event classes.
+//! The event classes.
 //!
 //! ```text
 //!   AuditAPICallEvent(service=…, …)   keywords ─▶ slots ─▶ core's event ─▶ EncodedEvent
 //!   event.service                     EncodedEvent ─▶ core's event, borrowing, once ─▶ str
 //! ```
 //!
-//! An object holds the event's bytes: sending it copies them, and one that was consumed and never
-//! looked at is never taken apart.
+//! An object holds the encoded event. A send copies the bytes; a consumed event is decoded when an
+//! attribute is read first.
 
 mod arguments;
 mod from_arrow;

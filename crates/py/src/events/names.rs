@@ -1,4 +1,4 @@
-//! Keywords matched with fields, by the address of their interned names first.
+//! Matches keywords with fields, first by the address of their interned names.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -6,7 +6,7 @@ use pyo3::types::PyString;
 
 use super::arguments::{MAX_FIELDS, Slots};
 
-/// The names of a signature, interned: a keyword in the caller's code is the very same object.
+/// The interned names of a signature. A keyword in the caller's code is the same object.
 pub(crate) struct Names(Vec<Py<PyString>>);
 
 impl Names {
@@ -23,7 +23,7 @@ impl Names {
         self.0[index].bind(py)
     }
 
-    /// The place of a keyword; `hint` is where it is if the caller keeps to our order.
+    /// The index of a keyword. `hint` is the index if the caller keeps the signature's order.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -38,7 +38,7 @@ impl Names {
         same.or_else(|| self.find_equal(py, name))
     }
 
-    /// A name that was made at run time is another object.
+    /// Finds a name that was created at run time: it is another object.
     #[cold]
     fn find_equal(&self, py: Python<'_>, name: *mut ffi::PyObject) -> Option<usize> {
         // SAFETY: a key of the caller's keywords, alive during the call.
@@ -47,7 +47,7 @@ impl Names {
         self.0.iter().position(equal)
     }
 
-    /// Fills the slots from a dict of keywords. Gives a name that is none of ours.
+    /// Fills the slots from a dict of keywords. Fails with the first unknown name.
     ///
     /// # Safety
     ///
@@ -63,7 +63,7 @@ impl Names {
         }
         let (mut place, mut hint) = (0, super::arguments::ENVELOPE.len());
         let (mut name, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: a live dict, which nobody changes meanwhile.
+        // SAFETY: a live dict, which does not change meanwhile.
         while unsafe { ffi::PyDict_Next(keywords, &mut place, &mut name, &mut value) } != 0 {
             let index = self.find(py, name, hint).ok_or(name)?;
             slots[index] = value;
@@ -72,8 +72,8 @@ impl Names {
         Ok(())
     }
 
-    /// Fills the slots from the keywords of a vectorcall that has nothing else. Gives a name that is
-    /// none of ours.
+    /// Fills the slots from the keywords of a vectorcall without positional arguments. Fails with the
+    /// first unknown name.
     ///
     /// # Safety
     ///

@@ -1,9 +1,8 @@
-//! The native classes: made by hand through the stable C API, because the usual ways of passing
-//! keywords to a class cost more than encoding the event.
+//! The native classes. They use the stable C API directly, because passing keywords through pyo3 costs
+//! more than encoding the event.
 //!
-//! One base class, `Event`, and a final class for each record. An instance is the Python object's
-//! head, an [`EncodedEvent`], and the event decoded from it once an attribute was asked for. There
-//! is no other state, and none of it changes.
+//! There is a base class, `Event`, and a final class for each record. An instance holds an
+//! [`EncodedEvent`], and the event decoded from it once an attribute was read. Both are immutable.
 
 mod construct;
 mod types;
@@ -35,7 +34,7 @@ use types::{make_base, make_class};
 struct EventObject {
     head: ffi::PyObject,
     encoded: EncodedEvent,
-    /// Borrows from `encoded`, and so is dropped before it.
+    /// Borrows from `encoded`, so it is dropped first.
     decoded: OnceLock<Box<Event<'static>>>,
 }
 
@@ -45,8 +44,8 @@ impl EventObject {
             return Ok(event);
         }
         let event = Box::new(self.encoded.event()?);
-        // SAFETY: the bytes are on the heap, never change, and live as long as this object, which
-        // hands the event out for no longer than that.
+        // SAFETY: the bytes are on the heap, never change, and live as long as this object, and so does
+        // every borrow of the event.
         let event = unsafe { std::mem::transmute::<Box<Event<'_>>, Box<Event<'static>>>(event) };
         Ok(self.decoded.get_or_init(|| event))
     }
@@ -62,12 +61,12 @@ pub(crate) struct Class {
 static BASE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static CLASSES: PyOnceLock<Vec<Class>> = PyOnceLock::new();
 
-/// The classes in the order of the topic table; empty while the module is being made.
+/// The classes in the order of the topic table. Empty while the module is being created.
 fn classes(py: Python<'_>) -> &'static [Class] {
     CLASSES.get(py).map_or(&[], Vec::as_slice)
 }
 
-/// Makes the classes and adds them to the module.
+/// Creates the classes and adds them to the module.
 pub(super) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let base = BASE.get_or_try_init(py, || make_base(py))?.bind(py);
@@ -83,7 +82,7 @@ pub(super) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// A new object of an event.
+/// Creates an object from an encoded event.
 pub(crate) fn event_object(py: Python<'_>, encoded: EncodedEvent) -> PyResult<Bound<'_, PyAny>> {
     let class = classes(py)[encoded.topic() as usize].class.as_ptr();
     // SAFETY: one of our classes.
@@ -92,12 +91,12 @@ pub(crate) fn event_object(py: Python<'_>, encoded: EncodedEvent) -> PyResult<Bo
     unsafe { Bound::from_owned_ptr_or_err(py, object) }
 }
 
-/// The event that an object is, if it is one.
+/// The encoded event of an object, if it is an event.
 pub(crate) fn encoded_of<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a EncodedEvent> {
     instance(object).map(|event| &event.encoded)
 }
 
-/// The decoded event that an object is, if it is one.
+/// The decoded event of an object, if it is an event.
 pub(super) fn decoded_of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Event<'a>> {
     let event = instance(object).ok_or_else(|| PyTypeError::new_err("not an event"))?;
     event
@@ -111,7 +110,7 @@ fn instance<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a EventObject> {
     let ours = classes(py)
         .iter()
         .any(|one| std::ptr::eq(one.class.as_ptr().cast(), class));
-    // SAFETY: an object of one of our classes, which nobody can derive from, is an `EventObject`.
+    // SAFETY: an object of one of our classes, which are final, is an `EventObject`.
     ours.then(|| unsafe { &*object.as_ptr().cast::<EventObject>() })
 }
 
@@ -124,7 +123,7 @@ unsafe fn allocate(class: *mut ffi::PyTypeObject, encoded: EncodedEvent) -> *mut
     unsafe {
         let object = ffi::PyType_GenericAlloc(class, 0);
         if !object.is_null() {
-            // It holds no Python object, so there is nothing to collect.
+            // It holds no Python objects, so the garbage collector need not track it.
             ffi::PyObject_GC_UnTrack(object.cast());
             let event = object.cast::<EventObject>();
             (&raw mut (*event).encoded).write(encoded);
@@ -142,14 +141,14 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         let event = object.cast::<EventObject>();
         std::ptr::drop_in_place(&raw mut (*event).decoded);
         std::ptr::drop_in_place(&raw mut (*event).encoded);
-        // A class that `type` made has instances that the collector looks after; see `allocate`.
+        // The garbage collector tracks instances of a heap type; see `allocate`.
         let free = ffi::PyType_GetSlot(class, ffi::Py_tp_free);
         std::mem::transmute::<*mut c_void, ffi::freefunc>(free)(object.cast());
         ffi::Py_DECREF(class.cast());
     }
 }
 
-/// Runs what Python called; a panic becomes an exception.
+/// Runs a function that Python calls. A panic becomes an exception.
 fn guarded<T>(failed: T, work: impl FnOnce(Python<'_>) -> T) -> T {
     // SAFETY: called by the interpreter, whose thread is attached.
     let py = unsafe { Python::assume_attached() };
@@ -169,7 +168,8 @@ unsafe extern "C" fn new(
             .iter()
             .find(|one| std::ptr::eq(one.class.as_ptr().cast(), class));
         let Some(found) = found else {
-            PyTypeError::new_err("Event is made by its records' classes").restore(py);
+            PyTypeError::new_err("Event is abstract: create an event of its subclasses")
+                .restore(py);
             return std::ptr::null_mut();
         };
         // SAFETY: the tuple that a constructor gets.
@@ -192,7 +192,7 @@ unsafe extern "C" fn new(
     })
 }
 
-/// As [`new`], with the keywords on the stack.
+/// Like [`new`], with the keywords on the stack.
 unsafe extern "C" fn vectorcall(
     class: *mut ffi::PyObject,
     arguments: *const *mut ffi::PyObject,
@@ -202,7 +202,7 @@ unsafe extern "C" fn vectorcall(
     guarded(std::ptr::null_mut(), |py| {
         let found = classes(py).iter().find(|one| one.class.as_ptr() == class);
         let Some(found) = found else {
-            PyTypeError::new_err("the class is not made yet").restore(py);
+            PyTypeError::new_err("the class is not ready").restore(py);
             return std::ptr::null_mut();
         };
         if count & COUNT > 0 {
@@ -242,7 +242,7 @@ unsafe extern "C" fn get(object: *mut ffi::PyObject, closure: *mut c_void) -> *m
     })
 }
 
-/// What a getter of another record's class would give, if there could be one.
+/// The error of a getter that is called for another record's event, which cannot happen.
 #[cold]
 pub(crate) fn not_this_record(py: Python<'_>) -> *mut ffi::PyObject {
     PyTypeError::new_err("the event is of another record").restore(py);
@@ -255,7 +255,7 @@ unsafe extern "C" fn hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t {
         let event = unsafe { &*object.cast::<EventObject>() };
         let mut hasher = std::hash::DefaultHasher::new();
         match event.event() {
-            // Equal events have equal ids, whatever their bytes.
+            // Equal events have equal ids, but may have different bytes.
             Ok(event) => event.envelope().event_id.as_str().hash(&mut hasher),
             Err(_) => event.encoded.body().hash(&mut hasher),
         }
@@ -295,15 +295,15 @@ unsafe extern "C" fn compare(
     })
 }
 
-/// What is behind a record's class.
+/// The native part of an event class.
 pub(crate) fn class_of(class: &Bound<'_, PyAny>) -> PyResult<&'static Class> {
     classes(class.py())
         .iter()
         .find(|one| one.class.as_ptr() == class.as_ptr())
-        .ok_or_else(|| PyTypeError::new_err("this wants the class of a record"))
+        .ok_or_else(|| PyTypeError::new_err("expected an event class"))
 }
 
-/// The topic of a record's class.
+/// The topic of an event class.
 pub(super) fn topic_of(class: &Bound<'_, PyAny>) -> PyResult<Topic> {
     Ok(class_of(class)?.record.topic)
 }

@@ -1,4 +1,4 @@
-//! What there is to know about a record: its fields, how one is read, and how an event is built.
+//! The description of a record: its fields, how to read one, and how to build an event.
 
 use carbon_events::EventProducer;
 use carbon_events::events::{EncodedEvent, Event};
@@ -9,18 +9,18 @@ use pyo3::prelude::*;
 use super::arguments::{Arguments, Refused, Row};
 use carbon_events::Topic;
 
-/// A record of the schemas, as a row of `records.rs` gives it.
+/// A record of the schemas: a row of `records.rs`.
 pub(crate) struct Record {
     pub(crate) name: &'static str,
     pub(crate) topic: Topic,
     pub(crate) doc: &'static str,
     /// Its own fields, in the schema's order.
     pub(crate) fields: &'static [Field],
-    /// Makes an event of keywords' values.
+    /// Encodes an event from the values of keywords.
     pub(crate) build: fn(&mut Arguments<'_>) -> Result<EncodedEvent, Refused>,
-    /// Makes an event of keywords' values and sends it, without an object between.
+    /// Sends an event from the values of keywords, without creating an object.
     pub(crate) send: fn(&mut Arguments<'_>, &EventProducer) -> Result<Admission, Refused>,
-    /// Makes an event of a table's row and sends it.
+    /// Sends an event from the row of a table.
     pub(crate) send_row: fn(&mut Row<'_, '_>, &EventProducer) -> Result<Admission, Refused>,
 }
 
@@ -32,10 +32,10 @@ pub(crate) struct Field {
     pub(crate) get: Getter,
 }
 
-/// Gives a new reference to a field's value, or null with an exception set.
+/// Returns a new reference to a field's value, or null with an exception set.
 pub(crate) type Getter = fn(Python<'_>, &Event<'_>) -> *mut PyObject;
 
-/// Makes a [`Record`] of a row.
+/// Declares a [`Record`] from a row.
 macro_rules! record {
     (
         $constant:ident: $name:ident as $variant:ident on $topic:ident

@@ -1,4 +1,4 @@
-//! The values of fields as Python's objects.
+//! Converts fields to Python objects.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-/// A value that Python can see.
+/// Converts a value to a Python object.
 pub(crate) trait ToPython {
-    /// A new reference, or null with an exception set.
+    /// Returns a new reference, or null with an exception set.
     fn to_python(&self, py: Python<'_>) -> *mut ffi::PyObject;
 }
 
-/// A result as the C API has it.
+/// Converts a result for the C API: a new reference, or null with an exception set.
 pub(crate) fn raw(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> *mut ffi::PyObject {
     match result {
         Ok(value) => value.into_ptr(),
@@ -136,10 +136,10 @@ impl ToPython for List<'_, ColumnLineage<'_>> {
     }
 }
 
-/// The members of an enum's class in Python, in the schema's order.
+/// The members of a Python enum, in the schema's order.
 pub(crate) type Members = PyOnceLock<Vec<Py<PyAny>>>;
 
-/// The member of an enum's class.
+/// A member of a Python enum.
 pub(crate) fn member(
     py: Python<'_>,
     members: &'static Members,
@@ -154,7 +154,7 @@ pub(crate) fn member(
     raw(py, member)
 }
 
-/// Has Python's enums stand for the schemas'.
+/// Converts the enums of the schemas from and to Python's.
 macro_rules! enums {
     ($($name:ident)*) => {$(
         impl $crate::events::from_python::Symbol for core::$name {
@@ -171,7 +171,7 @@ macro_rules! enums {
                 _: pyo3::Python<'p>,
                 value: *mut pyo3::ffi::PyObject,
             ) -> Result<Self, $crate::events::from_python::Refusal> {
-                // SAFETY: as the trait's caller promised.
+                // SAFETY: as the trait's caller guarantees.
                 unsafe { $crate::events::from_python::symbol(value) }
             }
         }

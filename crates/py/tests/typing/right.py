@@ -1,4 +1,4 @@
-"""What type checkers must take."""
+"""Correct code: type checkers must accept it."""
 
 import asyncio
 from datetime import datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""What type checkers must refuse: each line that says so, with mypy's and pyright's names for it."""
+"""Mistakes: type checkers must reject each marked line, with mypy's and pyright's error code."""
 
 # pyright: standard
 

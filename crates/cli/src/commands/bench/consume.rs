@@ -1,4 +1,4 @@
-//! Reading the topic from its beginning: ours decodes every event, rdkafka's clients only count
+//! Reads the topic from its beginning: this library decodes every event, rdkafka's clients only count
 //! bytes.
 
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::report::Report;
 use super::work::{Taken, measure};
 use super::{Bench, Side};
 
-/// How long a reader may find nothing.
+/// After how long without a record a reader fails.
 const STALLED: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
         let mut read = 0;
         while read < bench.work.events {
             let Some(batch) = consumer.next_batch(STALLED)? else {
-                bail!("no record came for {STALLED:?}");
+                bail!("no record arrived for {STALLED:?}");
             };
             for record in &batch {
                 let event = record.typed::<AuditAPICallEvent<'_>>()?;
@@ -80,7 +80,7 @@ fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
     Ok(taken)
 }
 
-/// rdkafka's consumers with the one setting without which any of them starves.
+/// rdkafka's consumers, with the one setting without which they starve.
 pub(super) fn peer_config(bench: &Bench<'_>, start: &str) -> anyhow::Result<ClientConfig> {
     let mut config = bench.settings.connection.client_config()?;
     config
@@ -107,7 +107,7 @@ fn base_consumer(bench: &Bench<'_>) -> anyhow::Result<Taken> {
                         last = Instant::now();
                     }
                 }
-                None if last.elapsed() > STALLED => bail!("no record came for {STALLED:?}"),
+                None if last.elapsed() > STALLED => bail!("no record arrived for {STALLED:?}"),
                 None => {}
             }
         }

@@ -1,8 +1,8 @@
-//! `bench`: how fast this library is on a cluster, beside rdkafka's own clients on the same work.
+//! `bench`: measures this library on a cluster, and rdkafka's own clients with the same work.
 //!
-//! Contenders take turns, round by round, so that what else the machine does meets all of them; the
-//! table gives each one's median. Every contender builds and encodes its events anew, but for Java's own
-//! tool, which sends ready bytes. CPU seconds are those of this process, librdkafka's threads included.
+//! The clients take turns, round by round, so that other load on the machine affects all of them; the
+//! table shows each one's median. Every client builds and encodes its events, except for Java's own tool,
+//! which sends prepared bytes. CPU seconds are those of this process, including librdkafka's threads.
 
 mod consume;
 mod java;
@@ -35,38 +35,38 @@ enum Phase {
     Produce,
     /// Events fetched and decoded
     Consume,
-    /// From the send to the consumer at a steady rate, and one awaited send after the other
+    /// Latency from send to consumer at a steady rate, and of awaited sends, one after the other
     Latency,
 }
 
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// What to measure; everything where nothing is given
+    /// What to measure [default: everything]
     #[arg(value_enum)]
     phases: Vec<Phase>,
-    /// Use a broker inside this process instead of a cluster: shows that it works, not how fast
+    /// Use a broker inside this process instead of a cluster: a smoke test, not a measurement
     #[arg(long, conflicts_with = "bootstrap_servers")]
     embedded: bool,
-    /// Events a round
+    /// Events per round
     #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000)]
     events: u64,
-    /// Rounds; the medians are shown
+    /// Rounds, of which the medians are shown
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Different keys
+    /// Distinct keys
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     keys: u32,
-    /// Partitions of the topic, which is made for this run and deleted after it
+    /// Partitions of the topic, which is created for this run and deleted after it
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
-    /// Events a second while latencies are measured
+    /// Events per second for the latency measurement
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// How long latencies are measured, a contender and round
+    /// Duration of the latency measurement, per client and round
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = format::parse_duration)]
     duration: Duration,
-    /// Measure this library only, without rdkafka's clients beside it
+    /// Measure this library only, not rdkafka's clients
     #[arg(long)]
     no_peers: bool,
     #[command(flatten)]
@@ -126,7 +126,7 @@ enum Side {
     Java,
 }
 
-/// What every phase needs.
+/// Shared by all phases.
 struct Bench<'a> {
     settings: Settings,
     topic: BenchTopic,
@@ -143,7 +143,7 @@ impl Bench<'_> {
         settings
     }
 
-    /// Runs those of `contenders` that are asked for, round by round, in turn.
+    /// Runs the selected `contenders` in turn, round by round.
     fn rounds<C: Copy>(
         &self,
         contenders: &[(C, Side, &'static str)],

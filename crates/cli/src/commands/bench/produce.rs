@@ -17,7 +17,7 @@ use super::work::{Taken, Work, measure};
 use super::{Bench, Side, native};
 
 pub(super) const FLUSH: Duration = Duration::from_secs(120);
-/// As many as keep rdkafka's queue from running full.
+/// Few enough to keep rdkafka's queue from filling up.
 const FUTURES_IN_FLIGHT: usize = 20_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ const CONTENDERS: [(Contender, Side, &str); 5] = [
     (
         Contender::Java,
         Side::Java,
-        "Java ProducerPerformance, ready bytes, no keys",
+        "Java ProducerPerformance, prepared bytes, no keys",
     ),
 ];
 
@@ -62,7 +62,7 @@ fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
     producer.send(&bench.work.event(0, 0)?)?.wait()?;
     let taken = measure(|| {
         for number in 0..bench.work.events {
-            // Outcomes are counted; a handle would only be dropped here.
+            // Outcomes are counted; a handle is not needed.
             drop(producer.send(&bench.work.event(number, 0)?)?);
         }
         producer.flush(FLUSH)?;
@@ -75,8 +75,8 @@ fn own(bench: &Bench<'_>) -> anyhow::Result<Taken> {
     Ok(taken)
 }
 
-/// rdkafka's clients, set up as its users set them up for throughput: the same acknowledgements,
-/// idempotence, compression and partitioner.
+/// rdkafka's clients, configured for throughput as usual: the same acknowledgements, idempotence,
+/// compression and partitioner.
 pub(super) fn peer_config(bench: &Bench<'_>, linger_ms: &str) -> anyhow::Result<ClientConfig> {
     let mut config = bench.settings.connection.client_config()?;
     config
@@ -91,7 +91,7 @@ pub(super) fn peer_config(bench: &Bench<'_>, linger_ms: &str) -> anyhow::Result<
     Ok(config)
 }
 
-/// An event's value as our own producer writes it without a registry.
+/// An event's value as this library's producer writes it without a registry.
 pub(super) fn encode(
     work: &Work,
     number: u64,

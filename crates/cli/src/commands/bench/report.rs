@@ -9,7 +9,7 @@ use super::Bench;
 use super::work::Taken;
 use crate::output::{self, row};
 
-/// What was measured so far, in the order of the first round.
+/// The measurements so far, in the order of the first round.
 #[derive(Default)]
 pub(super) struct Report {
     throughput: Vec<(&'static str, &'static str, Vec<Taken>)>,
@@ -58,7 +58,7 @@ impl Report {
 
     pub(super) fn print(&self, bench: &Bench<'_>) -> io::Result<()> {
         output::line(format!(
-            "{} events a round of {} bytes, {} keys, {} partitions; medians of {} rounds",
+            "{} events per round of {} bytes, {} keys, {} partitions; medians of {} rounds",
             bench.work.events,
             bench.work.event_bytes().unwrap_or_default(),
             bench.options.keys,

@@ -1,29 +1,29 @@
-//! Whether what came back is what was sent.
+//! Compares the events that were read with those that were sent.
 
 use carbon_events::consumer::Record;
 use carbon_events::{Event, Topic};
 
 use super::events::Events;
 
-/// How many faults are described; all are counted.
+/// How many differences are described; all are counted.
 const DESCRIBED: usize = 5;
 
-/// What has come back so far.
+/// The events read so far.
 pub(super) struct Check {
     events: Events,
-    /// A bit for each event that was seen.
+    /// A bit for each event that was read.
     seen: Vec<u64>,
     pub(super) unique: u64,
     pub(super) duplicates: u64,
     pub(super) wrong: u64,
     pub(super) topics: [Tally; Topic::ALL.len()],
-    /// The first faults, in words.
+    /// Descriptions of the first differences.
     pub(super) faults: Vec<String>,
     topic_prefix: String,
     scratch: Vec<u8>,
 }
 
-/// What came back on a topic.
+/// The events read from a topic.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) events: u64,
@@ -45,7 +45,7 @@ impl Check {
         }
     }
 
-    /// Checks a record; gives the number of the event that it is, if it is one of this run.
+    /// Checks a record; returns its event's number if it is one of this run.
     pub(super) fn record(&mut self, record: &Record<'_>) -> Option<u64> {
         let place = || {
             format!(
@@ -58,11 +58,11 @@ impl Check {
         let event = match record.event() {
             Ok(event) => event,
             Err(error) => {
-                self.fault(format!("{} is no event: {}", place(), error.message()));
+                self.fault(format!("{} is undecodable: {}", place(), error.message()));
                 return None;
             }
         };
-        // Others may use the topics too.
+        // Other producers may use the topics, too.
         let index = self.events.index(event.envelope().event_id.as_str())?;
         let (word, bit) = ((index / 64) as usize, 1_u64 << (index % 64));
         let Some(word) = self.seen.get_mut(word) else {
@@ -84,7 +84,7 @@ impl Check {
         Some(index)
     }
 
-    /// In what an event is not what was sent, sensitive fields as they are to be written.
+    /// How an event differs from the one sent, with sensitive fields protected.
     fn difference(&mut self, found: &Event<'_>, index: u64, record: &Record<'_>) -> Option<String> {
         let Ok(sent) = self.events.event(index) else {
             return Some("the event cannot be built again".to_owned());

@@ -1,13 +1,13 @@
-//! How long events take from the send to the reader.
+//! Latencies from send to read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// When each event of the steady phase was sent, and when it came back.
+/// When each event of the steady phase was sent and read.
 pub(super) struct Latencies {
     first: u64,
     start: Instant,
-    /// Nanoseconds since `start`, and then the latency with this bit set.
+    /// Nanoseconds since `start`; after the read, the latency with this bit set.
     slots: Vec<AtomicU64>,
 }
 
@@ -59,7 +59,7 @@ impl Latencies {
         }
     }
 
-    /// The latencies of the events that came back; `None` if none did.
+    /// The latencies of the events that were read; `None` if none was.
     pub(super) fn summary(&self, rate: u64) -> Option<Summary> {
         let found = self.slots.iter().map(|slot| slot.load(Ordering::Acquire));
         let mut nanos: Vec<u64> = found
@@ -68,7 +68,7 @@ impl Latencies {
             .collect();
         nanos.sort_unstable();
         let last = nanos.len().checked_sub(1)?;
-        // The nearest rank: the smallest latency that so many are not above.
+        // Nearest rank: the smallest latency that this share does not exceed.
         let rank = |share: f64| (share * nanos.len() as f64).ceil() as usize;
         let at = |share: f64| Duration::from_nanos(nanos[rank(share).saturating_sub(1).min(last)]);
         Some(Summary {

@@ -1,14 +1,14 @@
-//! `demo`: a million events of all kinds to Kafka and back, every one checked.
+//! `demo`: sends a million events of all kinds through Kafka, reads them back and verifies each.
 //!
 //! ```text
 //! event(0), event(1), … --EventProducer--> Kafka --EventConsumer--> event
-//!      \                                                              | is it event(its number),
-//!       \--------------------- built again from its number ----------> | field for field?
+//!      \                                                              | equal to event(its number),
+//!       \--------------------- built again from its number ----------> | field by field?
 //! ```
 //!
-//! First as fast as it goes, for the table; then at a steady rate, for the latency from the send to
-//! the reader. Without `--bootstrap-servers` the broker and the registry are the test kit's, in this
-//! process: what is measured then is both ends and the broker on the same cores.
+//! First as fast as possible, for the table; then at a steady rate, for the latency from send to read.
+//! Without `--bootstrap-servers` the broker and the registry are the test kit's, in this process, so
+//! that both ends and the broker share the same cores.
 
 mod check;
 mod events;
@@ -40,12 +40,12 @@ use crate::exit::Exit;
 use crate::output::{self, DIM, styled};
 use crate::{format, interrupt, progress};
 
-/// How far the sender may be ahead of the reader. The in-process broker keeps no more than 5 MB of a
-/// partition; this is a fraction of that in the fullest one.
+/// How far the sender may be ahead of the reader. The in-process broker keeps at most 5 MB of a
+/// partition; this is a fraction of that in the largest one.
 const LEAD: u64 = 100_000;
-/// How long nothing may come back before the rest counts as lost.
+/// After how long without a record the rest counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
-/// How long the cluster may take to answer at all.
+/// How long the cluster may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
@@ -55,23 +55,23 @@ Examples:
   carbon-events demo --events 5000000
   carbon-events demo --bootstrap-servers localhost:9092 --security-protocol PLAINTEXT")]
 pub(crate) struct Options {
-    /// How many events are sent as fast as it goes
+    /// How many events to send as fast as possible
     #[arg(long, value_name = "EVENTS", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     events: u64,
-    /// How many events a second are sent afterwards to measure latency; 0 leaves that out
+    /// Events per second to send afterwards to measure latency; 0 skips that
     #[arg(long, value_name = "EVENTS", default_value_t = 5_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     rate: u64,
-    /// How long they are sent
+    /// For how long to send them
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = format::parse_duration)]
     latency_time: Duration,
 }
 
 pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     interrupt::catch()?;
-    // Only a cluster that is named here and now: the demo's events have no place on the one that
-    // the environment happens to name.
+    // Only a cluster named on the command line: the demo's events do not belong on the one that the
+    // environment names.
     let (settings, platform) = if cli.connection.names_a_cluster() {
         let settings = cli.connection.settings()?;
         make_topics(cli, &settings)?;
@@ -139,10 +139,10 @@ fn producer(settings: &Settings) -> anyhow::Result<EventProducer> {
 fn consumer(settings: &Settings, embedded: bool, now_ms: i64) -> anyhow::Result<EventConsumer> {
     let mut settings = settings.clone();
     if embedded {
-        // Its broker answers a fetch that found nothing only when this time is over.
+        // Its broker answers an empty fetch only after this time.
         settings.consumer = settings.consumer.fetch_max_wait(Duration::from_millis(1));
     } else {
-        // Records are as old as their events say; the clock of this machine stamps both.
+        // Records have their events' timestamps, by this machine's clock.
         settings.consumer = settings
             .consumer
             .start(StartPosition::TimestampMs(now_ms - 1000));
@@ -159,14 +159,14 @@ struct Demo {
     consumer: EventConsumer,
     events: Events,
     topic_prefix: String,
-    /// How many are sent as fast as it goes.
+    /// How many are sent as fast as possible.
     bulk: u64,
-    /// How many are sent at all.
+    /// How many are sent in total.
     total: u64,
     rate: u64,
-    /// How many have come back.
+    /// How many were read back.
     back: AtomicU64,
-    /// Whether sending has ended, in whatever way.
+    /// Whether sending has ended.
     over: AtomicBool,
     latencies: Latencies,
     bar: ProgressBar,
@@ -179,7 +179,7 @@ impl Demo {
             let reader = thread::Builder::new()
                 .name("demo-reader".to_owned())
                 .spawn_scoped(scope, || self.read(started))
-                .context("cannot start a thread")?;
+                .context("cannot spawn a thread")?;
             let sent = self.send();
             self.over.store(true, Ordering::SeqCst);
             let read = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
@@ -198,15 +198,15 @@ impl Demo {
         })
     }
 
-    /// Sends all events; gives how many were accepted.
+    /// Sends all events; returns how many were accepted.
     fn send(&self) -> anyhow::Result<u64> {
-        self.bar.set_message("as it goes");
+        self.bar.set_message("at full speed");
         let mut sent = 0;
         while sent < self.bulk && !interrupt::requested() {
             // Counted by the producer: a failure shows in its statistics.
             drop(self.producer.any(&self.events.event(sent)?).send()?);
             sent += 1;
-            // Looking at the reader's counter costs a little: not with every event.
+            // Reading the counter costs time: not for every event.
             while sent.is_multiple_of(256) && sent - self.back.load(Ordering::Relaxed) > LEAD {
                 if interrupt::requested() {
                     break;
@@ -215,10 +215,10 @@ impl Demo {
             }
         }
         self.producer.flush(Duration::from_secs(60))?;
-        // The steady phase measures a system at rest.
+        // The steady phase starts with empty queues.
         self.wait_for(sent);
         if self.total > self.bulk {
-            self.bar.set_message("steadily");
+            self.bar.set_message("steady rate");
             sent = self.send_steadily(sent)?;
             self.producer.flush(Duration::from_secs(60))?;
         }
@@ -244,7 +244,7 @@ impl Demo {
         Ok(sent)
     }
 
-    /// Waits until so many have come back, as long as any come.
+    /// Waits until so many were read back, or none arrived for [`LOST_AFTER`].
     fn wait_for(&self, count: u64) {
         let (mut last, mut since) = (0, Instant::now());
         while !interrupt::requested() {
@@ -259,8 +259,8 @@ impl Demo {
         }
     }
 
-    /// Reads and checks until everything that was sent is back, or nothing comes any more. Gives
-    /// also how long the fast part took.
+    /// Reads and checks until every sent event was read, or none arrived for [`LOST_AFTER`]. Also
+    /// returns how long the fast part took.
     fn read(&self, started: Instant) -> anyhow::Result<(Check, Duration)> {
         let mut check = Check::new(self.events, self.total, self.topic_prefix.clone());
         let mut bulk_took = None;

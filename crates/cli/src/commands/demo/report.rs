@@ -1,4 +1,4 @@
-//! What the demo found.
+//! The demo's results.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::output::{self, BAD, GOOD, row, styled};
 pub(super) struct Report {
     /// Events that the producer accepted.
     pub(super) sent: u64,
-    /// Those of them that were sent as fast as it goes, and how long they took to be back.
+    /// Those sent as fast as possible, and how long until they were read back.
     pub(super) bulk: u64,
     pub(super) bulk_took: Duration,
-    /// Events that the producer gave up.
+    /// Events that were not delivered.
     pub(super) failed: u64,
     pub(super) latency: Option<Summary>,
     pub(super) check: Check,
@@ -36,7 +36,7 @@ impl Report {
         (events as f64 / self.bulk_took.as_secs_f64().max(1e-6)) as u64
     }
 
-    /// The rate of a topic's share of the fast part.
+    /// The rate of a topic's events in the fast part.
     fn topic_rate(&self, events: u64) -> u64 {
         let share = events as f64 / self.check.unique.max(1) as f64;
         self.per_second((share * self.bulk as f64) as u64)
@@ -82,14 +82,14 @@ impl Report {
         if self.is_good() {
             output::line(styled(
                 GOOD,
-                format!("{sent} checked: each came back once, as it was sent"),
+                format!("{sent} verified: each was read once, as it was sent"),
             ))?;
             return Ok(());
         }
         output::line(styled(
             BAD,
             format!(
-                "of {sent}: {} missing, {} wrong, {} more than once, {} not delivered",
+                "of {sent}: {} missing, {} wrong, {} duplicates, {} not delivered",
                 format::count(self.missing()),
                 format::count(self.check.wrong),
                 format::count(self.check.duplicates),

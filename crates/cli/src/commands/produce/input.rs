@@ -1,5 +1,5 @@
-//! Lines of a file or of standard input, read ahead on a thread of their own: a read that blocks
-//! then keeps neither Ctrl-C nor acknowledgements waiting.
+//! Lines of a file or of standard input, read ahead on a thread of their own, so that a blocking read
+//! delays neither Ctrl-C nor acknowledgements.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// The longest line: far above any record that a broker takes.
+/// The longest line: far above any record that a broker accepts.
 const MAX_LINE_BYTES: usize = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How many lines travel together, and how many such batches may wait.
+/// How many lines form a batch, and how many batches may be queued.
 const BATCH: usize = 256;
 const BATCHES: usize = 16;
 
@@ -22,16 +22,16 @@ pub(super) struct Line {
     pub(super) number: u64,
     /// Where it ends in the input, in bytes.
     pub(super) end: u64,
-    /// Its text without the line break; cut where it is too long.
+    /// Its text without the line break; truncated if it is too long.
     pub(super) text: Vec<u8>,
     /// Why it cannot be an event.
     pub(super) fault: Option<String>,
 }
 
-/// What [`Lines::next`] gives.
+/// The result of [`Lines::next`].
 pub(super) enum Next {
     Lines(Vec<Line>),
-    /// None in time.
+    /// No line in time.
     Nothing,
     End,
     Failed(io::Error),
@@ -58,11 +58,11 @@ pub(super) fn lines(input: impl Read + Send + 'static) -> anyhow::Result<Lines> 
         .name("lines".to_owned())
         .spawn(move || {
             if let Err(error) = read(input, &sender) {
-                // Nobody waits for it where the run has ended.
+                // The receiver is gone if the run has ended.
                 let _ = sender.send(Err(error));
             }
         })
-        .context("cannot start a thread")?;
+        .context("cannot spawn a thread")?;
     Ok(Lines(receiver))
 }
 
@@ -84,8 +84,7 @@ fn read(input: impl Read, sender: &SyncSender<io::Result<Vec<Line>>>) -> io::Res
             if marked && number == 1 {
                 text.drain(..BYTE_ORDER_MARK.len());
             }
-            let why = "the line begins with a byte order mark, as where files were put together: remove \
-                       it";
+            let why = "the line begins with a byte order mark, as in concatenated files: remove it";
             (marked && number > 1).then(|| why.to_owned())
         });
         if fault.is_some() || !text.trim_ascii().is_empty() {
@@ -96,7 +95,7 @@ fn read(input: impl Read, sender: &SyncSender<io::Result<Vec<Line>>>) -> io::Res
                 fault,
             });
         }
-        // Whoever types or pipes lines wants each of them sent at once.
+        // Typed or piped lines are sent at once.
         if (batch.len() >= BATCH || reader.buffer().is_empty())
             && !batch.is_empty()
             && sender.send(Ok(std::mem::take(&mut batch))).is_err()
@@ -110,7 +109,7 @@ fn read(input: impl Read, sender: &SyncSender<io::Result<Vec<Line>>>) -> io::Res
     Ok(())
 }
 
-/// Fails where the first bytes are those of compressed or of UTF-16 text.
+/// Fails if the input starts like compressed or UTF-16 text.
 fn refuse_other_formats(reader: &mut impl BufRead) -> io::Result<()> {
     let start = loop {
         match reader.fill_buf() {
@@ -131,8 +130,8 @@ fn refuse_other_formats(reader: &mut impl BufRead) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
-/// Reads a line without its line break; gives the bytes that it took, and why it cannot be used. NULs
-/// that it begins with are not kept.
+/// Reads a line without its line break and leading NULs; returns how many bytes it took, and why it is
+/// unusable.
 fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<(u64, Option<String>)> {
     let mut taken = 0;
     let mut nuls = 0;
@@ -168,7 +167,7 @@ fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<(u64, 
     }
     if nuls > 0 {
         fault = Some(format!(
-            "the line begins with {nuls} NUL bytes, as a log file that was cut while it was written: \
+            "the line begins with {nuls} NUL bytes, as in a log file that was truncated while open: \
              remove them"
         ));
     }

@@ -1,14 +1,14 @@
-//! `produce`: lines of JSON to typed events.
+//! `produce`: publishes lines of JSON as typed events.
 //!
 //! ```text
 //! file or stdin --a thread reads--> lines --strict JSON--> event --send--> delivery
 //!                                     |                      |               |
-//!                                     bad: set aside with    not accepted:   failed: set aside,
-//!                                     line number and error  the run ends    counted
+//!                                     invalid: set aside     not accepted:   failed: set aside,
+//!                                     with line and error    the run ends    counted
 //! ```
 //!
-//! Each line ends in exactly one of: sent and acknowledged, set aside with its error, or (where the
-//! run was interrupted) not read.
+//! Each line is either acknowledged, or set aside with its error, or (if the run is interrupted) not
+//! read.
 
 mod input;
 mod rejects;
@@ -35,49 +35,48 @@ use crate::output::{self, BAD, NOTE, styled};
 use crate::silence::Silence;
 use crate::{format, interrupt, progress};
 
-/// How long the last records may take to be acknowledged; less than the delivery timeout would give
-/// up what may still be delivered.
+/// How long closing waits beyond the delivery timeout; less than that would abort records that may
+/// still be delivered.
 const EXTRA: Duration = Duration::from_secs(5);
-/// How long a record is tried for, unless told otherwise. The library's own two minutes are for
-/// services; whoever waits at a shell has rather mistyped an address.
+/// The default delivery timeout. The library's two minutes are for services; at a shell a mistyped
+/// address is more likely.
 const TRIED_FOR: Duration = Duration::from_secs(30);
-/// How many rejected lines are shown; the file has all.
+/// How many rejected lines are shown; the file holds all.
 const SHOWN: u64 = 10;
-/// How many deliveries may fail before the first one succeeds.
+/// After how many failed deliveries, and none that succeeded, the run ends.
 const HOPELESS: u64 = 100;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-A line is one event as a flat JSON object with the names of its schema (`carbon-events schemas show`).
-Of the envelope, eventId, timestamp, source, eventType and version are filled in where they are missing.
-Everything else is taken strictly: a value of another type or a field that the schema does not have
-rejects the line.
+Each line is one event: a flat JSON object with the field names of its schema (`carbon-events schemas
+show`). Missing eventId, timestamp, source, eventType and version are filled in. A line with a value of
+a wrong type or a field that the schema does not have is rejected.
 
 Examples:
   carbon-events produce --event ServiceHealthEvent health.jsonl
   jq -c '.events[]' dump.json | carbon-events produce --topic audit-api-calls")]
 pub(crate) struct Options {
-    /// The file to read; - is standard input
+    /// The file to read; - for standard input
     #[arg(default_value = "-", value_name = "FILE")]
     file: PathBuf,
-    /// The topic, which says what event the lines are; without it their eventType does
+    /// The topic of all lines [default: each line's eventType decides]
     #[arg(short, long, value_parser = topic_parser())]
     topic: Option<Topic>,
-    /// The event that the lines are
+    /// The event of all lines
     #[arg(short, long, value_parser = event_parser(), conflicts_with = "topic")]
     event: Option<Topic>,
-    /// A header for every record; may be given several times
+    /// A header for every record; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Where rejected lines are set aside, readable by its owner alone; replaced if it is there
-    /// [default: the file's name and .rejected.jsonl]
+    /// File for rejected lines, readable by its owner only; an existing one is replaced [default: the
+    /// input's name and .rejected.jsonl]
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
-    /// For how long each event is tried before it is set aside [default: 30s, or delivery_timeout_ms
-    /// of a --config file]
+    /// Delivery timeout of an event, after which it is set aside [default: 30s, or
+    /// delivery_timeout_ms of a --config file]
     #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
     timeout: Option<Duration>,
-    /// Check the lines and send none
+    /// Check the lines without sending them
     #[arg(long)]
     dry_run: bool,
 }
@@ -88,7 +87,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
-    /// The producer's settings as they hold here.
+    /// The producer's settings with this command's timeout.
     fn producer(&self, settings: &Settings) -> carbon_events::Result<ProducerSettings> {
         let given = settings.producer.clone();
         let untouched = given.delivery_timeout == ProducerSettings::default().delivery_timeout;
@@ -104,7 +103,7 @@ impl Options {
         self.file == Path::new("-")
     }
 
-    /// What the input is called in messages.
+    /// The input's name in messages.
     fn input_name(&self) -> String {
         if self.is_stdin() {
             "stdin".to_owned()
@@ -117,7 +116,7 @@ impl Options {
         match &self.rejected {
             Some(path) => path.clone(),
             None if self.is_stdin() => PathBuf::from("stdin.rejected.jsonl"),
-            // Behind the whole name: `events.log.2026-11-01` and `…-02` have a file each.
+            // After the whole name: `events.log.2026-11-01` and `…-02` have a file each.
             None => {
                 let mut path = self.file.clone().into_os_string();
                 path.push(".rejected.jsonl");
@@ -176,7 +175,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         let left = run.producer.stats().queued;
         run.say(format!("interrupted; waiting for {left} acknowledgements"));
     }
-    // Whatever happened above: what was accepted is sent and its outcome known.
+    // In any case: accepted records are sent, and their outcome awaited.
     let closed = producer.close(patience);
     run.settle(true)?;
     run.bar.finish_and_clear();
@@ -186,7 +185,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         .print(cli.output.json, options.dry_run, rejected_to.as_deref())?;
     outcome?;
     match closed {
-        // Those that were given up are among the undelivered, with their lines set aside.
+        // Aborted records count as undelivered, and their lines are set aside.
         Err(error) if error.kind() != ErrorKind::Aborted => Err(error.into()),
         _ => Ok(run.summary.exit()),
     }
@@ -240,8 +239,8 @@ impl Run<'_> {
         }
     }
 
-    /// After the last line: waits until something was heard of the records, or the silence was spoken
-    /// of.
+    /// After the last line: waits until a first record has its outcome, or the cluster's silence was
+    /// reported.
     fn wait_out_silence(&mut self) -> anyhow::Result<()> {
         while !self.waiting.is_empty() && !self.silence.is_over() && !interrupt::requested() {
             self.settle(false)?;
@@ -280,7 +279,7 @@ impl Run<'_> {
                 self.reject(&line, &error)
             }
             Err(error) => {
-                // Every other line would fare the same; this one is not lost either.
+                // Every other line would fail the same way. Set this one aside, too.
                 self.undelivered(&line, &error)?;
                 Err(error.into())
             }
@@ -313,7 +312,7 @@ impl Run<'_> {
         Ok((topic, Some(record.send()?)))
     }
 
-    /// Takes note of what became of the lines that were accepted; with `all`, of each.
+    /// Counts the outcomes of accepted lines; with `all`, waits for each.
     fn settle(&mut self, all: bool) -> anyhow::Result<()> {
         while let Some((_, _, delivery)) = self.waiting.front() {
             let outcome = match delivery.outcome() {
@@ -351,7 +350,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Shows what is wrong with a line; of many the first few.
+    /// Shows a line's error; of many only the first few.
     fn show(&self, count: u64, line: &Line, what: impl std::fmt::Display) {
         if count <= SHOWN {
             let place = format!("{}:{}:", self.options.input_name(), line.number);
@@ -391,7 +390,7 @@ impl Run<'_> {
 fn topic_of(line: &[u8]) -> carbon_events::Result<Topic> {
     let refused = |why: String| Error::new(ErrorKind::InvalidEvent, why).with("field", "eventType");
     let json: serde_json::Value = serde_json::from_slice(line)
-        .map_err(|error| refused(format!("the line is no JSON: {error}")))?;
+        .map_err(|error| refused(format!("the line is not JSON: {error}")))?;
     let Some(name) = json["eventType"].as_str() else {
         let message = "the line has no eventType: name the event with --event or --topic";
         return Err(refused(message.to_owned()));
@@ -399,5 +398,5 @@ fn topic_of(line: &[u8]) -> carbon_events::Result<Topic> {
     let found = Topic::ALL
         .into_iter()
         .find(|topic| topic.spec().record == name);
-    found.ok_or_else(|| refused(format!("eventType {name:?} is none of the events")))
+    found.ok_or_else(|| refused(format!("eventType {name:?} is unknown")))
 }

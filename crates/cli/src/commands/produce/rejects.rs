@@ -1,4 +1,4 @@
-//! Lines that were not published, set aside with their errors.
+//! Lines that were not published, in a file with their errors.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::input::Line;
 use crate::output;
 
-/// A file of lines `{"line": 3, "error": {…}, "input": "…"}`, made with the first of them.
+/// A file of lines `{"line": 3, "error": {…}, "input": "…"}`, created for the first of them.
 pub(super) struct Rejects {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -26,11 +26,11 @@ impl Rejects {
         &self.path
     }
 
-    /// Fails where the file is the input: it would be emptied while it is read.
+    /// Fails if the file is the input: it would be truncated while it is read.
     pub(super) fn check_is_not(&self, input: &File) -> anyhow::Result<()> {
         anyhow::ensure!(
             !is_same(&self.path, input)?,
-            "rejected lines cannot be set aside in {}, which is the input: give another file with \
+            "rejected lines cannot be set aside in {}, which is the input: use another file with \
              --rejected",
             self.path.display()
         );
@@ -42,7 +42,7 @@ impl Rejects {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let file = create(&self.path).with_context(|| format!("cannot make {shown}"))?;
+                let file = create(&self.path).with_context(|| format!("cannot create {shown}"))?;
                 self.file.insert(BufWriter::new(file))
             }
         };
@@ -54,7 +54,7 @@ impl Rejects {
         writeln!(file, "{entry}").with_context(|| format!("cannot write {shown}"))
     }
 
-    /// Writes what is left; gives the file's path if there is one.
+    /// Flushes the file; returns its path if there is one.
     pub(super) fn finish(&mut self) -> anyhow::Result<Option<PathBuf>> {
         let Some(mut file) = self.file.take() else {
             return Ok(None);
@@ -65,7 +65,7 @@ impl Rejects {
     }
 }
 
-/// Whether a path leads to an open file; pipes and terminals are nobody's file.
+/// Whether a path is the same regular file as `input`.
 #[cfg(unix)]
 fn is_same(path: &Path, input: &File) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -77,7 +77,7 @@ fn is_same(path: &Path, input: &File) -> std::io::Result<bool> {
 
 #[cfg(not(unix))]
 fn is_same(path: &Path, input: &File) -> std::io::Result<bool> {
-    // Without a file's number: no other process of ours changes its length meanwhile.
+    // There is no inode number: compare sizes and times.
     let (Ok(found), input) = (std::fs::metadata(path), input.metadata()?) else {
         return Ok(false);
     };
@@ -87,7 +87,7 @@ fn is_same(path: &Path, input: &File) -> std::io::Result<bool> {
         && found.modified().ok() == input.modified().ok())
 }
 
-/// For the owner's eyes only, a file that is there already too: the lines may hold what a published
+/// Creates the file, or truncates it, readable by the owner only: lines may hold values that a published
 /// event would not.
 fn create(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
@@ -95,7 +95,7 @@ fn create(path: &Path) -> std::io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    // Not of a pipe or a device, such as /dev/stderr.
+    // Not a pipe or a device, such as /dev/stderr.
     if file.metadata()?.is_file() {
         #[cfg(unix)]
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;

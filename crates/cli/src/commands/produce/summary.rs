@@ -1,4 +1,4 @@
-//! What became of the lines.
+//! Counts of the lines' outcomes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,19 +13,19 @@ use crate::output::{self, BAD, GOOD, styled};
 
 #[derive(Default)]
 pub(super) struct Summary {
-    /// Lines that were read, blank ones left out.
+    /// Lines read, without blank ones.
     pub(super) lines: u64,
     pub(super) rejected: u64,
     pub(super) delivered: u64,
     pub(super) undelivered: u64,
     pub(super) interrupted: bool,
     pub(super) took: Duration,
-    /// What stands before the topics' names.
+    /// The prefix of the topics' names.
     topic_prefix: String,
     /// By topic: accepted and delivered.
     topics: BTreeMap<Topic, (u64, u64)>,
-    /// Whether nothing but what may pass kept lines from being delivered.
-    may_pass: bool,
+    /// Whether all failed deliveries are retryable.
+    retryable: bool,
 }
 
 impl Summary {
@@ -46,7 +46,7 @@ impl Summary {
     }
 
     pub(super) fn undelivered(&mut self, error: &Error) {
-        self.may_pass = (self.may_pass || self.undelivered == 0) && error.retryable();
+        self.retryable = (self.retryable || self.undelivered == 0) && error.retryable();
         self.undelivered += 1;
     }
 
@@ -54,7 +54,7 @@ impl Summary {
         if self.interrupted {
             Exit::Interrupted
         } else if self.undelivered > 0 {
-            if self.may_pass {
+            if self.retryable {
                 Exit::Unavailable
             } else {
                 Exit::Failed

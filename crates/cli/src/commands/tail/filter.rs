@@ -8,7 +8,7 @@ use serde_json::Value;
 /// `field<operator>value`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
-    /// The names on the way to the value: a field, and an entry of a map.
+    /// The path to the value: a field, and an entry of a map.
     path: Vec<String>,
     operator: Operator,
     value: String,
@@ -25,7 +25,7 @@ enum Operator {
     Contains,
 }
 
-/// Those of two characters first: each begins with one of the others.
+/// Two characters first: each starts with one of the others.
 const OPERATORS: [(&str, Operator); 7] = [
     ("!=", Operator::NotEqual),
     ("<=", Operator::LessOrEqual),
@@ -51,7 +51,7 @@ impl FromStr for Condition {
         if path.iter().any(String::is_empty) {
             return Err(expected());
         }
-        // `a==b` is what many would write.
+        // `a==b` is accepted, too.
         let value = rest[sign.len()..]
             .strip_prefix('=')
             .unwrap_or(&rest[sign.len()..]);
@@ -64,7 +64,7 @@ impl FromStr for Condition {
 }
 
 impl Condition {
-    /// Whether it holds for an event, given as JSON. A field that is not there is null.
+    /// Whether it holds for an event, as JSON. A missing field is null.
     pub(super) fn holds(&self, event: &Value) -> bool {
         let found = look_up(event, &self.path).unwrap_or(&Value::Null);
         match self.operator {
@@ -93,8 +93,8 @@ impl Condition {
         }
     }
 
-    /// How the event's value stands to the condition's: as numbers if the event's is one, else as
-    /// text. Null is neither more nor less than anything.
+    /// Compares the event's value with the condition's: as numbers if the event's is one, else as
+    /// text. Null is neither less nor greater than any value.
     fn compare(&self, found: &Value) -> Option<Ordering> {
         match found {
             Value::Null => None,
@@ -109,8 +109,8 @@ impl Condition {
     }
 }
 
-/// The value behind a path. Names of a map's entries may have dots of their own, so that what is left
-/// of the path is tried as one name before it is taken apart.
+/// The value at a path. A map's entries may have dots in their names, so the rest of the path is tried
+/// as one name before it is split.
 fn look_up<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     let (first, rest) = path.split_first()?;
     match value.get(path.join(".")) {

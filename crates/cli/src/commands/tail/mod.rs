@@ -1,8 +1,7 @@
-//! `tail`: the events of topics as they come.
+//! `tail`: shows the events of topics as they arrive.
 //!
-//! It reads alone, without a consumer group: it takes no partition from a service and commits
-//! nothing. Every format that readers of the platform take is decoded; a record that is no event is
-//! shown as such.
+//! It reads without a consumer group: it takes no partition from a service and commits nothing. It
+//! decodes every wire format; an undecodable record is shown with its error.
 
 mod filter;
 mod show;
@@ -36,28 +35,28 @@ Examples:
   carbon-events tail --since 2h --exit --json | jq .event.source
   carbon-events tail data-quality --from earliest -n 10")]
 pub(crate) struct Options {
-    /// Topics or events; the platform's topics where none is given
+    /// Topics or events [default: the platform's topics]
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
     /// Where to start: earliest, latest, or offset:N in every partition [default: latest]
     #[arg(long, value_name = "POSITION", value_parser = position, conflicts_with = "since")]
     from: Option<StartPosition>,
-    /// Start with records made at or after this time: RFC 3339, or 2h for two hours ago
+    /// Start with records whose timestamp is this or later: RFC 3339, or 2h for two hours ago
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
     since: Option<When>,
-    /// Leave out records made at or after this time, and end when it has passed
+    /// Skip records whose timestamp is this or later, and exit when the time has passed
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
     until: Option<When>,
-    /// End when everything has been read that there is, instead of waiting for more
+    /// Exit when the end of every partition is reached, instead of waiting for more
     #[arg(short, long)]
     exit: bool,
-    /// End after this many records were shown
+    /// Exit after this many records
     #[arg(short = 'n', long, value_name = "RECORDS")]
     count: Option<u64>,
-    /// Show records with this key only
+    /// Show only records with this key
     #[arg(short, long)]
     key: Option<String>,
-    /// Show events for which this holds only; may be given several times
+    /// Show only events for which this condition holds; repeatable
     #[arg(short, long = "where", value_name = "CONDITION")]
     conditions: Vec<Condition>,
 }
@@ -71,7 +70,7 @@ fn position(text: &str) -> Result<StartPosition, String> {
 }
 
 impl Options {
-    /// The topics' names; an event stands for its topic.
+    /// The topics' names; an event's name means its topic.
     fn topics(&self) -> Vec<&str> {
         if self.topics.is_empty() {
             return Topic::ALL.iter().map(|topic| topic.name()).collect();
@@ -89,7 +88,7 @@ impl Options {
     }
 }
 
-/// How long brokers may be out of reach: a person waits for the answer.
+/// How long brokers may be unreachable: a person is waiting.
 const TRIED_FOR: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
@@ -98,7 +97,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
     let until_ms = options.until.map(|until| until.at(now_ms));
     let mut settings = cli.connection.settings()?;
     settings.connection.check_files()?;
-    // Unless a file says otherwise.
+    // Unless a file sets another time.
     let mut tried_for = settings.consumer.unreachable_after;
     if tried_for == ConsumerSettings::default().unreachable_after {
         tried_for = TRIED_FOR;
@@ -114,7 +113,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
             (None, Some(position)) => position,
             (None, None) => StartPosition::Latest,
         });
-    // What was made before a time that has passed is all there already.
+    // Records from before a past time are already there.
     let to_the_end = options.exit || until_ms.is_some_and(|until_ms| until_ms <= now_ms);
     if to_the_end {
         builder = builder.detect_end();
@@ -129,7 +128,7 @@ pub(crate) fn run(cli: &Cli, options: &Options) -> anyhow::Result<Exit> {
         undecodable: 0,
         silence,
     };
-    // A bar below lines of output would only be in their way.
+    // A progress bar would disturb the lines of output.
     let searching = to_the_end && !(options.key.is_none() && options.conditions.is_empty());
     let bar = progress::counter("records", cli.output.quiet || !searching);
     let outcome = tail.all(&consumer, &bar, to_the_end);
@@ -172,7 +171,7 @@ impl Tail<'_> {
                     }
                     continue;
                 }
-                // Somebody who watches wants to go on watching when the brokers are back.
+                // Continue when the brokers are reachable again.
                 Err(error) if connected && error.kind() == ErrorKind::Unavailable => {
                     bar.suspend(|| output::note(styled(DIM, error.message())));
                     continue;
@@ -191,12 +190,11 @@ impl Tail<'_> {
         Ok(())
     }
 
-    /// Shows a record if it is wanted; gives whether it was the last one.
+    /// Shows a record if it matches; returns whether it was the last one.
     fn record(&mut self, record: &Record<'_>) -> anyhow::Result<bool> {
         let before_end = |time: i64| self.until_ms.is_none_or(|until_ms| time < until_ms);
         let after_start = |time: i64| self.since_ms.is_none_or(|since_ms| time >= since_ms);
-        // A record without a timestamp is from a producer of long ago; there is nothing to hold
-        // against it.
+        // A record without a timestamp, from a very old producer, always matches.
         let in_time = |time| before_end(time) && after_start(time);
         if !record.timestamp_ms().is_none_or(in_time) {
             return Ok(false);
@@ -206,7 +204,7 @@ impl Tail<'_> {
             return Ok(false);
         }
         if record.is_tombstone() {
-            // It has no field of which a condition could hold.
+            // It has no field, so no condition holds.
             if !self.options.conditions.is_empty() {
                 return Ok(false);
             }
@@ -228,7 +226,7 @@ impl Tail<'_> {
             }
             Err(error) => {
                 self.undecodable += 1;
-                // Nobody can say whether a condition holds for it.
+                // It is unknown whether a condition holds.
                 if !self.options.conditions.is_empty() {
                     return Ok(false);
                 }
@@ -238,14 +236,14 @@ impl Tail<'_> {
         Ok(self.is_last())
     }
 
-    /// Whether as many records were shown as were asked for.
+    /// Whether `--count` records were shown.
     fn is_last(&self) -> bool {
         let count = self.options.count;
         count.is_some_and(|count| self.shown.records >= count)
     }
 
     fn is_past_until(&self) -> bool {
-        /// Records arrive a moment after they were made.
+        /// Records arrive a moment after their timestamp.
         const LATE_MS: i64 = 2000;
         let now_ms = jiff::Timestamp::now().as_millisecond();
         self.until_ms
@@ -256,8 +254,8 @@ impl Tail<'_> {
         if self.undecodable > 0 && !cli.output.json {
             let count = counted(
                 self.undecodable,
-                "record was no event",
-                "records were no events",
+                "record is undecodable",
+                "records are undecodable",
             );
             output::note(styled(DIM, count));
         }

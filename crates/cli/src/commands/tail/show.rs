@@ -1,4 +1,4 @@
-//! Records on stdout: a line each, for people or as JSON.
+//! Records on stdout, a line each, as text or as JSON.
 
 use std::io::{self, BufWriter, Write};
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::output::{self, BAD, DIM, GOOD, json_text, printable, steers, styled};
 
-/// How many bytes are shown of a record that is no event.
+/// How many bytes of an undecodable record are shown.
 const SHOWN_BYTES: usize = 120;
 
 /// What has been shown.
@@ -69,7 +69,7 @@ impl Shown {
         writeln!(self.out, "{} {}", head(record), styled(DIM, "tombstone"))
     }
 
-    /// Shows a record that is no event.
+    /// Shows an undecodable record.
     pub(super) fn undecodable(&mut self, record: &Record<'_>, error: &Error) -> io::Result<()> {
         self.records += 1;
         if self.json {
@@ -95,7 +95,7 @@ impl Shown {
     }
 }
 
-/// The envelope's fields that the line begins with, and those that say nothing.
+/// Whether the line already shows a field, or its value is null.
 fn is_told_already(name: &str, value: &Value) -> bool {
     matches!(name, "eventType" | "timestamp") || value.is_null()
 }
@@ -139,7 +139,7 @@ fn head_json(record: &Record<'_>) -> Map<String, Value> {
     }
 }
 
-/// Bytes as text where they are that, else as `{"base64": "…"}`.
+/// Bytes as text if they are UTF-8, else as `{"base64": "…"}`.
 fn bytes_json(bytes: &[u8]) -> Value {
     match str::from_utf8(bytes) {
         Ok(text) => text.into(),
@@ -147,7 +147,7 @@ fn bytes_json(bytes: &[u8]) -> Value {
     }
 }
 
-/// The first bytes of a record, as text where they are that.
+/// The first bytes of a record, as text if they are UTF-8.
 fn shown_bytes(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
     let more = if bytes.len() > shown.len() {
@@ -167,7 +167,7 @@ fn shown_bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// A value on one line, quoted only where its end would not be seen.
+/// A value on one line, quoted only if its end is not obvious.
 fn short(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),

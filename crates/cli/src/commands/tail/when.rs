@@ -2,7 +2,7 @@
 
 use crate::format;
 
-/// A moment, or how long ago one was.
+/// A point in time, or how long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     /// Milliseconds since 1970-01-01T00:00:00 UTC.

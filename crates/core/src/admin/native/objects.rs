@@ -1,4 +1,4 @@
-//! The objects that requests are made of and answers are read from.
+//! librdkafka's request and result objects.
 
 use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_int};
@@ -10,7 +10,7 @@ use super::{NO_ERROR, NewTopic, Outcome};
 use crate::admin::errors::operation_error;
 use crate::{Error, ErrorKind, Result};
 
-/// An object of librdkafka that is ours to destroy.
+/// An owned librdkafka object.
 pub(super) struct Owned<T> {
     pub(super) ptr: NonNull<T>,
     destroy: unsafe extern "C" fn(*mut T),
@@ -70,7 +70,7 @@ pub(super) fn topic_resource(name: &str) -> Result<Owned<sys::rd_kafka_ConfigRes
         sys::rd_kafka_ConfigResource_new(topic, native.as_ptr())
     };
     Owned::new(resource, sys::rd_kafka_ConfigResource_destroy).ok_or_else(|| {
-        Error::new(ErrorKind::UnknownTopic, "this is no name for a topic").with("topic", name)
+        Error::new(ErrorKind::UnknownTopic, "this is not a topic name").with("topic", name)
     })
 }
 
@@ -187,7 +187,7 @@ pub(super) fn c_text(text: &str) -> Result<CString> {
     })
 }
 
-/// What librdkafka says against a request before it is sent.
+/// librdkafka's reason for rejecting a request before it is sent.
 pub(super) fn refused(doing: &str, why: &[c_char]) -> Error {
     // SAFETY: librdkafka NUL-terminates what it wrote, and the buffer began as zeros.
     let why = unsafe { text(why.as_ptr()) };

@@ -1,4 +1,4 @@
-//! What goes wrong, and what the reader hears of it.
+//! Failures, and the errors that reads return.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,19 +7,8 @@ use crate::ErrorKind;
 use crate::config::{ConnectionSettings, SecurityProtocol};
 use crate::testkit::{Api, BrokerError};
 
-/// The first error that reading meets.
-fn error(consumer: &EventConsumer) -> crate::Error {
-    let deadline = Instant::now() + SOON;
-    loop {
-        match consumer.next_batch(Duration::from_millis(200)) {
-            Err(error) => return error,
-            Ok(_) => assert!(Instant::now() < deadline, "no error"),
-        }
-    }
-}
-
 #[test]
-fn an_unknown_topic_is_told_and_the_others_are_read() {
+fn an_unknown_topic_is_an_error_and_the_others_are_read() {
     let broker = broker();
     write(&broker, 0, [1]);
     broker
@@ -40,7 +29,7 @@ fn an_unknown_topic_is_told_and_the_others_are_read() {
 }
 
 #[test]
-fn a_standalone_consumer_tells_of_an_unknown_topic_too() {
+fn an_unknown_topic_is_an_error_of_a_standalone_consumer_too() {
     let broker = broker();
     broker
         .fail_topic("nowhere", Some(BrokerError::UnknownTopic))
@@ -54,7 +43,7 @@ fn a_standalone_consumer_tells_of_an_unknown_topic_too() {
 }
 
 #[test]
-fn a_group_that_may_not_be_joined_is_told() {
+fn a_group_that_may_not_be_joined_is_an_error() {
     let broker = broker();
     broker.fail_next(Api::JoinGroup, 20, BrokerError::GroupAuthorizationFailed);
     let consumer = builder(&broker, "g").build().unwrap();
@@ -62,7 +51,7 @@ fn a_group_that_may_not_be_joined_is_told() {
 }
 
 #[test]
-fn a_topic_that_may_not_be_read_is_told() {
+fn a_topic_that_may_not_be_read_is_an_error() {
     let broker = broker();
     write(&broker, 0, [1]);
     broker.fail_next(Api::Fetch, 20, BrokerError::TopicAuthorizationFailed);
@@ -73,7 +62,7 @@ fn a_topic_that_may_not_be_read_is_told() {
 }
 
 #[test]
-fn brokers_out_of_reach_are_told_after_a_while_and_found_again() {
+fn unreachable_brokers_are_an_error_after_a_while_and_found_again() {
     let broker = broker();
     write(&broker, 0, [1]);
     let settings = settings(&broker, "g").unreachable_after(Duration::from_millis(300));
@@ -97,7 +86,7 @@ fn brokers_out_of_reach_are_told_after_a_while_and_found_again() {
 }
 
 #[test]
-fn an_address_where_nobody_is_does_not_hold_up_closing() {
+fn an_address_without_a_broker_does_not_delay_closing() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -129,7 +118,7 @@ fn time_to_close(consumer: EventConsumer, timeout: Duration) -> Duration {
 }
 
 #[test]
-fn closing_without_time_returns_at_once_and_leaves_behind_the_callers_back() {
+fn closing_without_time_returns_at_once_and_leaves_in_the_background() {
     let broker = broker();
     write(&broker, 0, 0..10);
     let consumer = builder(&broker, "g").build().unwrap();
@@ -173,7 +162,7 @@ fn a_broker_that_is_slow_to_say_where_to_start_is_waited_for() {
 }
 
 #[test]
-fn a_listener_that_panics_harms_nobody() {
+fn a_panic_of_the_listener_does_no_harm() {
     let broker = broker();
     write(&broker, 0, [1]);
     let called = std::sync::Arc::new(AtomicBool::new(false));
@@ -191,7 +180,7 @@ fn a_listener_that_panics_harms_nobody() {
 }
 
 #[test]
-fn who_waits_for_records_is_told_if_the_consumers_thread_ends() {
+fn pending_reads_fail_if_the_consumers_thread_ends() {
     let broker = broker();
     let consumer = builder(&broker, "g").build().unwrap();
     until("an assignment", || !consumer.assignment().is_empty());
@@ -203,7 +192,7 @@ fn who_waits_for_records_is_told_if_the_consumers_thread_ends() {
                 }
             }
         });
-        consumer.shared.thread_ended();
+        consumer.shared().thread_ended();
         let error = waiting.join().unwrap();
         assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
         assert_eq!(consumer.next_batch(SOON).unwrap_err(), error, "it stays");
@@ -212,7 +201,7 @@ fn who_waits_for_records_is_told_if_the_consumers_thread_ends() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_at_once() {
+fn impossible_settings_are_refused_at_once() {
     let setting = |builder: EventConsumerBuilder| {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
@@ -230,7 +219,7 @@ fn settings_that_cannot_be_are_refused_at_once() {
 }
 
 #[test]
-fn nothing_of_a_closed_consumer_is_left() {
+fn a_closed_consumer_leaves_no_threads_or_sockets() {
     let broker = broker();
     write(&broker, 0, 0..100);
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);

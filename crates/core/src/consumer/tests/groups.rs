@@ -94,7 +94,7 @@ fn a_cooperative_rebalance_loses_nothing() {
 }
 
 #[test]
-fn a_batch_in_hand_holds_its_partitions_until_it_is_handled() {
+fn a_batch_in_hand_holds_its_partitions_until_it_is_acknowledged() {
     let broker = broker();
     write(&broker, 0, 0..5);
     let first = builder(&broker, "g").build().unwrap();
@@ -120,7 +120,7 @@ fn a_batch_in_hand_holds_its_partitions_until_it_is_handled() {
 }
 
 #[test]
-fn a_slow_handler_keeps_its_partitions_and_a_bounded_buffer() {
+fn a_slow_caller_keeps_its_partitions_and_a_bounded_buffer() {
     let broker = broker();
     let bound = 1 << 20;
     let settings = settings(&broker, "g").max_buffered_bytes(bound);
@@ -153,7 +153,11 @@ fn a_slow_handler_keeps_its_partitions_and_a_bounded_buffer() {
         most = most.max(consumer.buffered_records());
         started.elapsed() > Duration::from_millis(2500)
     });
-    assert_eq!(consumer.assignment().len(), 3, "never taken for dead");
+    assert_eq!(
+        consumer.assignment().len(),
+        3,
+        "never removed from the group"
+    );
     assert!(
         most > 0 && most * size < 5 * bound as usize,
         "{most} records of {size} bytes"

@@ -10,7 +10,7 @@ use crate::testkit::MockRegistry;
 use crate::{ErrorKind, Topic};
 
 #[test]
-fn an_event_comes_with_all_that_stands_beside_it() {
+fn an_event_comes_with_its_key_headers_and_position() {
     let broker = broker();
     let producer = EventProducer::builder()
         .connection(broker.connection().service_name("tests"))
@@ -49,7 +49,7 @@ fn an_event_comes_with_all_that_stands_beside_it() {
 }
 
 #[test]
-fn a_record_that_is_no_event_is_an_error_with_its_bytes_and_reading_goes_on() {
+fn an_undecodable_record_is_an_error_with_its_bytes_and_reading_goes_on() {
     let broker = broker();
     let mut cut = value(&event(2));
     cut.truncate(cut.len() - 1);
@@ -109,7 +109,7 @@ fn a_tombstone_is_no_undecodable_record() {
 }
 
 #[test]
-fn a_stream_gives_what_is_no_event_with_its_bytes() {
+fn a_stream_gives_an_undecodable_record_with_its_bytes() {
     let broker = broker();
     write_values(&broker, TOPIC, 0, [b"{".to_vec(), value(&event(3))]);
     let consumer = builder(&broker, "g").build().unwrap();
@@ -125,7 +125,7 @@ fn a_stream_gives_what_is_no_event_with_its_bytes() {
 }
 
 #[test]
-fn a_stream_of_one_type_takes_another_event_for_none() {
+fn another_event_is_undecodable_to_a_stream_of_one_type() {
     let broker = broker();
     write(&broker, 0, [5]);
     let consumer = builder(&broker, "g").build().unwrap();
@@ -203,7 +203,7 @@ fn json_without_an_id_gets_one_that_stays() {
 }
 
 #[test]
-fn events_are_told_apart_on_a_topic_that_is_none_of_ours() {
+fn events_on_any_other_topic_are_recognized() {
     let broker = broker();
     broker.create_topic("dead-letters", 1).unwrap();
     let mut json = Vec::new();
@@ -232,7 +232,7 @@ fn events_are_told_apart_on_a_topic_that_is_none_of_ours() {
 }
 
 #[test]
-fn a_tombstone_is_no_event_and_says_so() {
+fn a_tombstone_has_no_event_and_an_error_that_names_it() {
     let broker = broker();
     let producer = EventProducer::builder()
         .connection(broker.connection())

@@ -68,18 +68,6 @@ fn reader(broker: &Broker, registry: RegistrySettings, patience: Duration) -> Ev
     builder.build().unwrap()
 }
 
-/// The first error that reading meets.
-fn error(consumer: &EventConsumer) -> crate::Error {
-    let deadline = Instant::now() + SOON;
-    loop {
-        match consumer.next_batch(Duration::from_millis(200)) {
-            Err(error) => return error,
-            Ok(None) => assert!(Instant::now() < deadline, "no error"),
-            Ok(Some(batch)) => panic!("{batch:?}"),
-        }
-    }
-}
-
 #[test]
 fn a_registry_outage_fails_the_read_and_the_same_records_come_later() {
     let (broker, registry) = (broker(), registry(1));
@@ -92,7 +80,7 @@ fn a_registry_outage_fails_the_read_and_the_same_records_come_later() {
         assert!(error.retryable());
         assert_eq!(error.get("schema_id"), Some("1"));
     }
-    assert!(consumer.handled().is_empty(), "nothing was handed out");
+    assert!(consumer.handled().is_empty(), "no record was returned");
     registry.up();
     assert_eq!(read(&consumer, 3)[&0], [0, 1, 2]);
     consumer.acknowledge();
@@ -101,7 +89,7 @@ fn a_registry_outage_fails_the_read_and_the_same_records_come_later() {
 }
 
 #[test]
-fn an_outage_that_passes_soon_is_not_noticed() {
+fn a_short_outage_fails_no_read() {
     let (broker, registry) = (broker(), registry(1));
     write_values(&broker, TOPIC, 0, [confluent(1, 7)]);
     registry.fail_next(2, RegistryFault::Status(503));
@@ -153,7 +141,7 @@ fn a_stream_does_not_block_its_executor_while_a_schema_is_asked_for() {
 }
 
 #[test]
-fn every_schema_of_a_run_is_there_before_its_records_are() {
+fn records_come_once_every_schema_of_them_is_known() {
     let (broker, registry) = (broker(), registry(20));
     let ids = [1, 20].into_iter().chain(1..=20);
     write_values(&broker, TOPIC, 0, ids.map(|id| confluent(id, id.into())));
@@ -188,7 +176,7 @@ fn a_schema_that_the_registry_does_not_have_is_the_records_own_error() {
             assert_eq!(latency.is_ok(), record.encoded().is_ok());
             outcomes.push(latency);
         }
-        assert_eq!(registry.calls().total, calls, "decoding asks nobody");
+        assert_eq!(registry.calls().total, calls, "decoding makes no call");
     }
     let [Ok(1), Err(error), Ok(3)] = &outcomes[..] else {
         panic!("{outcomes:?}")
@@ -216,7 +204,7 @@ fn a_proxys_page_and_a_refused_login_fail_the_read_and_not_the_record() {
 }
 
 #[test]
-fn records_that_wait_for_a_schema_are_dropped_by_a_seek_in_their_partition() {
+fn records_pending_for_a_schema_are_dropped_by_a_seek_in_their_partition() {
     let (broker, registry) = (broker(), registry(1));
     write_values(&broker, TOPIC, 0, (0..3).map(|n| confluent(1, n)));
     write_values(&broker, TOPIC, 1, (5..7).map(|n| confluent(1, n)));
@@ -246,7 +234,7 @@ fn records_that_wait_for_a_schema_are_dropped_by_a_seek_in_their_partition() {
 }
 
 #[test]
-fn a_rebalance_does_not_wait_for_records_that_wait_for_a_schema() {
+fn a_rebalance_does_not_wait_for_records_pending_for_a_schema() {
     let (broker, registry) = (broker(), registry(1));
     for partition in 0..3 {
         write_values(&broker, TOPIC, partition, [confluent(1, partition.into())]);
@@ -353,7 +341,7 @@ fn a_schema_that_a_header_names_is_asked_for_by_its_guid() {
 }
 
 #[test]
-fn a_schema_that_a_header_names_and_nobody_has_is_an_error_that_names_the_header() {
+fn an_unknown_schema_in_a_header_is_an_error_that_names_the_header() {
     let (broker, registry) = (broker(), registry(1));
     let unknown = guid_header("00112233-4455-6677-8899-aabbccddeeff");
     write_by_header(&broker, &unknown, body(&event(1)));
@@ -414,7 +402,7 @@ fn a_guid_that_the_registry_cannot_be_asked_for_is_the_records_own_error() {
 }
 
 #[test]
-fn no_patience_with_the_registry_is_a_little() {
+fn zero_patience_with_the_registry_is_a_short_one() {
     let (broker, registry) = (broker(), registry(1));
     write_values(&broker, TOPIC, 0, [confluent(1, 7)]);
     registry.fail(RegistryFault::Slow(Duration::from_millis(50)));
@@ -434,7 +422,7 @@ fn no_patience_with_the_registry_is_a_little() {
 }
 
 #[test]
-fn threads_that_read_together_share_what_waits() {
+fn threads_that_read_together_share_pending_records() {
     let (broker, registry) = (broker(), registry(1));
     write_values(&broker, TOPIC, 0, (0..10).map(|n| confluent(1, n)));
     registry.fail_next(1, RegistryFault::Slow(Duration::from_millis(200)));

@@ -36,7 +36,7 @@ fn at_an_offset_or_the_nearest_that_there_is() {
 }
 
 #[test]
-fn at_offsets_of_ones_own_in_some_partitions() {
+fn at_given_offsets_in_some_partitions() {
     let broker = filled();
     let at = || Offsets::at(TOPIC, 0, 2).and(TOPIC, 0, 8).and(TOPIC, 1, -3);
     for standalone in [true, false, false] {
@@ -92,7 +92,7 @@ fn where_the_group_left_off_unless_that_is_to_be_ignored() {
 }
 
 #[test]
-fn where_it_is_sent_to() {
+fn where_a_seek_goes() {
     let broker = filled();
     let consumer = builder(&broker, "g").build().unwrap();
     read(&consumer, 15);
@@ -111,7 +111,7 @@ fn where_it_is_sent_to() {
 }
 
 #[test]
-fn reading_alone_begins_anew_each_time_and_commits_nothing() {
+fn a_standalone_consumer_starts_fresh_each_time_and_commits_nothing() {
     let broker = filled();
     for _ in 0..2 {
         let consumer = builder(&broker, "g")
@@ -134,7 +134,7 @@ fn reading_alone_begins_anew_each_time_and_commits_nothing() {
 }
 
 #[test]
-fn an_end_that_comes_together_with_the_last_records_is_told() {
+fn an_end_that_comes_together_with_the_last_records_is_reported() {
     // The reader is late on purpose: by then records and ends wait in one queue.
     for _ in 0..5 {
         let broker = filled();
@@ -154,7 +154,7 @@ fn an_end_that_comes_together_with_the_last_records_is_told() {
 }
 
 #[test]
-fn the_end_is_told_once_and_reading_goes_on_behind_it() {
+fn the_end_is_reported_once_and_reading_goes_on_behind_it() {
     use futures::StreamExt;
     let broker = filled();
     let consumer = builder(&broker, "g").detect_end().build().unwrap();

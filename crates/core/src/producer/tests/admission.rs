@@ -187,7 +187,7 @@ fn a_try_does_not_overtake_a_thread_that_waits() {
 }
 
 #[test]
-fn a_dropped_admission_sends_nothing_and_holds_nobody_up() {
+fn a_dropped_admission_sends_nothing_and_delays_no_other() {
     let broker = broker();
     let producer = small(&broker, ProducerSettings::default(), 1);
     broker.delay(Duration::from_millis(300)).unwrap();
@@ -211,7 +211,7 @@ fn a_dropped_admission_sends_nothing_and_holds_nobody_up() {
 }
 
 #[test]
-fn closing_wakes_every_sender_in_line() {
+fn closing_notifies_every_sender_in_line() {
     let broker = broker();
     let producer = small(&broker, ProducerSettings::default(), 1);
     broker.take_down().unwrap();
@@ -244,7 +244,7 @@ fn closing_wakes_every_sender_in_line() {
 }
 
 #[test]
-fn a_sender_that_joins_the_line_while_the_producer_closes_is_woken() {
+fn a_sender_that_joins_the_line_while_the_producer_closes_is_notified() {
     let broker = broker();
     for round in 0..15 {
         let producer = small(&broker, ProducerSettings::default(), 1);

@@ -4,8 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_task_closes_without_blocking_its_thread() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (_broker, producer) = started();
     let delivery = producer.send(&event("a")).unwrap();
     // On a runtime of one thread: the delivery's task goes on while the producer closes.
     let (closed, delivered) = tokio::join!(producer.close_async(SOON), delivery);
@@ -18,23 +17,14 @@ async fn a_task_closes_without_blocking_its_thread() {
 
 #[test]
 fn a_record_that_the_broker_does_not_take_fails_with_what_the_broker_said() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    let (broker, producer) = started();
+    deliver_one(&producer);
     broker.fail_next(Api::Produce, 1, BrokerError::MessageTooLarge);
     let error = failure(&producer.send(&event("a")).unwrap());
     assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
     // A passing fault is retried, not reported.
     broker.fail_next(Api::Produce, 2, BrokerError::NotEnoughReplicas);
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     let stats = producer.stats();
     assert_eq!((stats.delivered, stats.failed), (2, 1));
 }
@@ -44,11 +34,7 @@ fn a_record_without_a_broker_fails_at_the_delivery_timeout() {
     let broker = broker();
     let settings = ProducerSettings::default().delivery_timeout(Duration::from_secs(2));
     let producer = builder(&broker).producer(settings.clone()).build().unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     broker.take_down().unwrap();
     let known = producer.send(&event("a")).unwrap();
     // And one of a topic that this producer never saw.
@@ -59,19 +45,13 @@ fn a_record_without_a_broker_fails_at_the_delivery_timeout() {
         .unwrap();
     assert_eq!(failure(&known).kind(), ErrorKind::Timeout);
     assert!(failure(&unknown).retryable(), "{}", failure(&unknown));
-    let stats = producer.stats();
-    assert_eq!((stats.delivered, stats.failed, stats.queued), (1, 2, 0));
+    assert_eq!(counts(&producer), (1, 2, 0));
 }
 
 #[test]
-fn closing_without_a_broker_settles_every_record_and_counts_them() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+fn closing_without_a_broker_completes_every_record_and_counts_them() {
+    let (broker, producer) = started();
+    deliver_one(&producer);
     broker.take_down().unwrap();
     let mut deliveries: Vec<_> = (0..2000)
         .map(|_| producer.send(&event("a")).unwrap())
@@ -103,8 +83,7 @@ fn closing_without_a_broker_settles_every_record_and_counts_them() {
 
 #[test]
 fn dropping_the_last_clone_delivers_what_was_accepted() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (_broker, producer) = started();
     let clone = producer.clone();
     drop(producer);
     let deliveries: Vec<_> = (0..500).map(|_| clone.send(&event("a")).unwrap()).collect();
@@ -117,9 +96,8 @@ fn dropping_the_last_clone_delivers_what_was_accepted() {
 }
 
 #[test]
-fn connecting_says_whether_a_broker_answers() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+fn connecting_fails_when_no_broker_answers() {
+    let (broker, producer) = started();
     producer.connect(Duration::from_secs(10)).unwrap();
     broker.take_down().unwrap();
     let late = builder(&broker).build().unwrap();

@@ -65,12 +65,11 @@ fn the_time_that_a_record_waited_for_the_first_of_its_partition_counts_as_well()
     let began = Instant::now();
     producer.close(SOON).unwrap();
     assert!(began.elapsed() < Duration::from_secs(3));
-    let stats = producer.stats();
-    assert_eq!((stats.delivered, stats.failed, stats.queued), (1, 3, 0));
+    assert_eq!(counts(&producer), (1, 3, 0));
 }
 
 #[test]
-fn a_record_that_librdkafkas_queue_has_no_room_for_times_out_too() {
+fn a_record_that_librdkafkas_queue_has_no_capacity_for_times_out_too() {
     let broker = broker();
     let connection = broker
         .connection()

@@ -16,12 +16,12 @@ use crate::testkit::{Api, Broker, BrokerError, MockRegistry, RegistryFault};
 use crate::{Error, ErrorKind};
 
 mod admission;
+mod batch;
 mod ending;
 mod late;
 mod sending;
 mod sessions;
 mod sharing;
-mod slab;
 mod waiting;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -74,4 +74,23 @@ fn read(broker: &Broker, topic: &str, count: usize) -> Vec<OwnedMessage> {
 
 fn failure(delivery: &Delivery) -> Error {
     delivery.wait_timeout(SOON).unwrap_err()
+}
+
+/// A broker, and a producer with default settings for it.
+fn started() -> (Broker, EventProducer) {
+    let broker = broker();
+    let producer = builder(&broker).build().unwrap();
+    (broker, producer)
+}
+
+/// Sends an event and waits for its acknowledgement.
+fn deliver_one(producer: &EventProducer) {
+    let delivery = producer.send(&event("a")).unwrap();
+    delivery.wait_timeout(SOON).unwrap();
+}
+
+/// The records that were delivered, failed, and neither.
+fn counts(producer: &EventProducer) -> (u64, u64, u64) {
+    let stats = producer.stats();
+    (stats.delivered, stats.failed, stats.queued)
 }

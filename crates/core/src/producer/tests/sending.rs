@@ -9,18 +9,13 @@ fn a_lone_send_is_not_delayed_by_linger() {
     let settings = ProducerSettings::default().linger(Duration::from_secs(60));
     let producer = builder(&broker).producer(settings).build().unwrap();
     for _ in 0..3 {
-        producer
-            .send(&event("a"))
-            .unwrap()
-            .wait_timeout(SOON)
-            .unwrap();
+        deliver_one(&producer);
     }
 }
 
 #[test]
 fn a_burst_is_delivered_in_the_order_of_each_key() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     let keys = ["a", "b", "c", "d", "e"];
     let deliveries: Vec<_> = (0..5000)
         .map(|index: usize| {
@@ -61,8 +56,7 @@ fn a_burst_is_delivered_in_the_order_of_each_key() {
 
 #[test]
 fn a_typed_event_is_a_single_object_without_a_registry() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     let sent = event("billing");
     producer.send(&sent).unwrap().wait_timeout(SOON).unwrap();
     let record = read(&broker, TOPIC, 1).remove(0);
@@ -169,14 +163,10 @@ fn bad_values_and_records_too_large_are_refused_at_the_call() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::RecordTooLarge);
     let error = producer.raw(TOPIC).partition(1000).value(&b"v"[..]).send();
     if let Ok(delivery) = error {
-        // The topic was not known yet, so the handle tells.
+        // The topic was not known yet, so the handle fails.
         assert_eq!(failure(&delivery).kind(), ErrorKind::UnknownTopic);
     }
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
 }
 
 #[test]
@@ -257,7 +247,7 @@ fn a_producer_that_sent_nothing_has_started_nothing() {
         .bootstrap_servers("127.0.0.1:1")
         .build()
         .unwrap();
-    assert!(producer.shared.running().is_none());
+    assert!(producer.lifecycle().running().is_none());
     assert_eq!(producer.stats().accepted, 0);
     producer.flush(Duration::ZERO).unwrap();
     producer.close(Duration::ZERO).unwrap();
@@ -275,8 +265,7 @@ fn a_mistyped_property_is_refused_with_the_nearest_name() {
 
 #[test]
 fn every_topic_of_the_table_takes_its_record() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (_broker, producer) = started();
     for topic in Topic::ALL {
         let delivery = producer.raw(topic.name()).value(&b"v"[..]).send().unwrap();
         assert_eq!(&*delivery.wait_timeout(SOON).unwrap().topic, topic.name());
@@ -285,8 +274,7 @@ fn every_topic_of_the_table_takes_its_record() {
 
 #[test]
 fn json_that_is_no_typed_event_leaves_without_its_secrets() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     let call = serde_json::json!({"statusCode": "n/a", "apiKey": "abc"});
     let outgoing = producer.json("audit-api-calls", &call).unwrap();
     outgoing.send().unwrap().wait_timeout(SOON).unwrap();
@@ -297,8 +285,7 @@ fn json_that_is_no_typed_event_leaves_without_its_secrets() {
 
 #[test]
 fn an_event_within_json_is_hashed_once() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     let event = AuditAPICallEvent::builder()
         .service("s")
         .endpoint("/")
@@ -351,8 +338,7 @@ fn a_partition_that_the_topic_lacks_is_refused_whether_the_topic_is_known_or_not
     }
     let unknown = producer.raw("other").partition(-2).send().unwrap_err();
     assert_eq!(unknown.get("partition"), Some("-2"));
-    let stats = producer.stats();
-    assert_eq!((stats.delivered, stats.failed, stats.queued), (3, 3, 0));
+    assert_eq!(counts(&producer), (3, 3, 0));
     for record in read(&broker, "two-partitions", 3) {
         assert_eq!(record.headers().unwrap().count(), 1);
     }
@@ -360,13 +346,12 @@ fn a_partition_that_the_topic_lacks_is_refused_whether_the_topic_is_known_or_not
 
 #[test]
 fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     let refuse = || {
-        let engine = producer.engine().unwrap();
-        let topic = engine.topic(TOPIC);
-        assert!(engine.budget.try_take());
-        let head = crate::producer::engine::Head {
+        let session = producer.lifecycle().session().unwrap();
+        let topic = session.topics().get(TOPIC);
+        assert!(session.admission().try_take());
+        let record = crate::producer::accumulator::NewRecord {
             key: Some(b"k"),
             partition: None,
             headers: Vec::new(),
@@ -374,7 +359,7 @@ fn a_value_that_cannot_be_written_is_an_error_and_no_tombstone() {
             framed: false,
             deferred: false,
         };
-        let refused = engine.accept(&topic, head, |out| {
+        let refused = session.accept(&topic, record, |out| {
             out.extend_from_slice(b"half of ");
             Err(Error::new(ErrorKind::InvalidEvent, "no JSON"))
         });
@@ -422,19 +407,14 @@ fn records_whose_batch_is_too_large_for_the_topic_go_again_in_smaller_ones() {
         }
         // At most the records that librdkafka had made a batch of their own of.
         assert!(failed <= 3, "{failed}");
-        let stats = producer.stats();
-        assert_eq!(
-            (stats.delivered, stats.failed, stats.queued),
-            (101 - failed, failed, 0)
-        );
+        assert_eq!(counts(&producer), (101 - failed, failed, 0));
         producer.close(SOON).unwrap();
     }
 }
 
 #[test]
-fn closing_settles_records_that_are_to_go_again() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+fn closing_completes_records_that_are_to_go_again() {
+    let (broker, producer) = started();
     let send = || {
         producer
             .raw(TOPIC)

@@ -9,10 +9,11 @@ use crate::producer::SharedProducer;
 
 /// Has librdkafka give the running session up.
 pub(super) fn end_session(producer: &EventProducer) {
-    let engine = producer.shared.running().unwrap();
+    let session = producer.lifecycle().running().unwrap();
+    let handle = session.sender().handle();
     let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     // SAFETY: the instance is live; the text is copied.
-    unsafe { sys::rd_kafka_test_fatal_error(engine.handle.ptr(), code, c"a test".as_ptr()) };
+    unsafe { sys::rd_kafka_test_fatal_error(handle.ptr(), code, c"a test".as_ptr()) };
 }
 
 fn send(producer: &EventProducer, value: &str) -> Delivery {
@@ -22,8 +23,7 @@ fn send(producer: &EventProducer, value: &str) -> Delivery {
 
 #[test]
 fn after_a_fatal_error_the_producer_goes_on_with_a_new_session() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (_broker, producer) = started();
     send(&producer, "before").wait_timeout(SOON).unwrap();
     end_session(&producer);
     // One of them may still be the old session's: it fails with the fatal error.
@@ -36,11 +36,7 @@ fn after_a_fatal_error_the_producer_goes_on_with_a_new_session() {
         assert!(Instant::now() < deadline, "{error}");
     }
     producer.flush(SOON).unwrap();
-    let stats = producer.stats();
-    assert_eq!(
-        (stats.delivered, stats.failed, stats.queued),
-        (2, failed, 0)
-    );
+    assert_eq!(counts(&producer), (2, failed, 0));
     producer.close(SOON).unwrap();
     let error = producer.raw(TOPIC).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
@@ -49,15 +45,14 @@ fn after_a_fatal_error_the_producer_goes_on_with_a_new_session() {
 #[test]
 fn what_was_accepted_before_a_fatal_error_ends_and_what_comes_after_is_delivered_in_order() {
     const RECORDS: usize = 2_000;
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     broker.delay(Duration::from_millis(30)).unwrap();
     let mut sent = Vec::new();
     for number in 0..RECORDS {
         if number % 700 == 699 {
             end_session(&producer);
-            // The old session's requests are still on their way when the next one begins.
+            // The old session's requests are still in flight when the next one begins.
             std::thread::park_timeout(Duration::from_millis(20));
         }
         sent.push((number, send(&producer, &number.to_string())));
@@ -79,9 +74,8 @@ fn what_was_accepted_before_a_fatal_error_ends_and_what_comes_after_is_delivered
 }
 
 #[test]
-fn closing_right_after_a_fatal_error_settles_every_record() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+fn closing_right_after_a_fatal_error_completes_every_record() {
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     broker.take_down().unwrap();
     let mut sent: Vec<_> = (0..500).map(|_| send(&producer, "old")).collect();
@@ -99,45 +93,42 @@ fn closing_right_after_a_fatal_error_settles_every_record() {
     for delivery in &sent {
         assert!(delivery.outcome().unwrap().is_err());
     }
-    let stats = producer.stats();
-    assert_eq!((stats.delivered, stats.failed, stats.queued), (1, 1000, 0));
+    assert_eq!(counts(&producer), (1, 1000, 0));
 }
 
 #[test]
 fn a_session_that_can_never_write_fails_its_records_at_a_bounded_rate() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     broker.fail_next(
         Api::InitProducerId,
         1000,
         BrokerError::ClusterAuthorizationFailed,
     );
     let began = Instant::now();
-    let mut engines = Vec::new();
+    let mut sessions = Vec::new();
     while began.elapsed() < Duration::from_millis(1500) {
         let sent = producer.raw(TOPIC).key(&b"one key"[..]).send();
         let error = sent.map_or_else(|refused| refused, |sent| failure(&sent));
         assert_eq!(error.kind(), ErrorKind::Authorization, "{error}");
-        let engine = producer.shared.running().unwrap();
-        if !engines
+        let session = producer.lifecycle().running().unwrap();
+        if !sessions
             .iter()
-            .any(|known| std::sync::Arc::ptr_eq(known, &engine))
+            .any(|known| std::sync::Arc::ptr_eq(known, &session))
         {
-            engines.push(engine);
+            sessions.push(session);
         }
     }
     assert!(
-        (2..=4).contains(&engines.len()),
-        "{} engines",
-        engines.len()
+        (2..=4).contains(&sessions.len()),
+        "{} sessions",
+        sessions.len()
     );
     assert_eq!(producer.stats().queued, 0);
 }
 
 #[test]
 fn what_a_session_held_when_it_ended_fails_without_another_send() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     broker.delay(Duration::from_millis(200)).unwrap();
     let mut sent = vec![send(&producer, "on the wire")];
@@ -152,10 +143,10 @@ fn what_a_session_held_when_it_ended_fails_without_another_send() {
     let outcome = sent[0].wait_timeout(Duration::from_secs(2));
     assert!(outcome.is_ok() || sent[0].outcome().is_some());
     // Its events are served until the next session.
-    let engine = producer.shared.running().unwrap();
+    let session = producer.lifecycle().running().unwrap();
     let is_served = || {
-        engine
-            .event_thread
+        session
+            .event_thread()
             .lock()
             .as_ref()
             .is_some_and(|thread| !thread.is_finished())
@@ -171,7 +162,7 @@ fn what_a_session_held_when_it_ended_fails_without_another_send() {
 }
 
 #[test]
-fn shared_producers_go_on_after_a_fatal_error_of_their_engine() {
+fn shared_producers_go_on_after_a_fatal_error_of_their_session() {
     let broker = broker();
     let settings = Settings {
         connection: broker.connection().service_name("fatal"),
@@ -207,8 +198,7 @@ fn shared_producers_go_on_after_a_fatal_error_of_their_engine() {
 /// batch where it refused the first.
 #[test]
 fn the_first_record_of_a_partition_goes_alone() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     producer
         .raw("deployment-events")
         .send()
@@ -216,15 +206,15 @@ fn the_first_record_of_a_partition_goes_alone() {
         .wait_timeout(SOON)
         .unwrap();
     broker.delay(Duration::from_millis(500)).unwrap();
-    // As a topic is resolved, and then on a lane of its own.
+    // As a topic is resolved, and then in a queue of its own.
     for topic in ["config-changes", "deployment-events"] {
         let send = |value: &str| {
             let record = producer.raw(topic).partition(1);
             record.value(value.as_bytes()).send().unwrap()
         };
         let sent: Vec<_> = (0..50).map(|number| send(&number.to_string())).collect();
-        let engine = producer.shared.running().unwrap();
-        let in_flight = || engine.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+        let session = producer.lifecycle().running().unwrap();
+        let in_flight = || session.sender().in_flight();
         let deadline = Instant::now() + SOON;
         while in_flight() == 0 {
             assert!(Instant::now() < deadline, "{topic}");
@@ -242,8 +232,7 @@ fn the_first_record_of_a_partition_goes_alone() {
 
 #[test]
 fn a_record_that_the_broker_takes_for_a_duplicate_is_not_called_delivered() {
-    let broker = broker();
-    let producer = builder(&broker).build().unwrap();
+    let (broker, producer) = started();
     send(&producer, "first").wait_timeout(SOON).unwrap();
     let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
     broker.fail_next_with_code(Api::Produce, code);
@@ -299,7 +288,7 @@ fn a_small_queue_of_librdkafkas_is_waited_for_while_a_topic_becomes_known() {
 
 /// The others must neither wait for it one by one nor keep other partitions waiting.
 #[test]
-fn a_partition_that_does_not_answer_keeps_nobody_for_long() {
+fn a_partition_that_does_not_answer_delays_no_other_for_long() {
     let broker = Broker::start_cluster(2).unwrap();
     broker.create_topic("two", 2).unwrap();
     broker.move_partition("two", 0, Some(1)).unwrap();

@@ -1,4 +1,4 @@
-//! Producers of equal settings that share an engine.
+//! Producers of equal settings that share a connection.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::config::Settings;
 use crate::producer::SharedProducer;
-use crate::producer::shared::IDLE;
+use crate::producer::shared::pool::{IDLE, running};
 
 fn settings(broker: &Broker) -> Settings {
     Settings {
@@ -28,21 +28,17 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn equal_settings_share_an_engine_and_count_their_own_records() {
+fn equal_settings_share_a_connection_and_count_their_own_records() {
     let broker = broker();
     let made = || SharedProducer::new(settings(&broker), None).unwrap();
     let (one, two) = (made(), made());
-    assert_eq!(
-        SharedProducer::engines(&settings(&broker)),
-        0,
-        "before the first record"
-    );
+    assert_eq!(running(&settings(&broker)), 0, "before the first record");
     for _ in 0..3 {
         send(&one, TOPIC).unwrap().wait_timeout(SOON).unwrap();
     }
     drop(send(&two, TOPIC).unwrap());
     two.flush(SOON).unwrap();
-    assert_eq!(SharedProducer::engines(&settings(&broker)), 1);
+    assert_eq!(running(&settings(&broker)), 1);
     let counts = |producer: &SharedProducer| {
         let stats = producer.stats();
         (stats.accepted, stats.delivered, stats.failed, stats.queued)
@@ -55,8 +51,8 @@ fn equal_settings_share_an_engine_and_count_their_own_records() {
     let other = SharedProducer::new(others.clone(), None).unwrap();
     drop(send(&other, TOPIC).unwrap());
     other.flush(SOON).unwrap();
-    assert_eq!(SharedProducer::engines(&settings(&broker)), 1);
-    assert_eq!(SharedProducer::engines(&others), 1);
+    assert_eq!(running(&settings(&broker)), 1);
+    assert_eq!(running(&others), 1);
 }
 
 #[test]
@@ -83,14 +79,14 @@ fn a_flush_waits_for_the_producers_own_records_alone() {
 }
 
 #[test]
-fn an_engine_ends_when_nobody_uses_it_and_never_with_a_record_in_it() {
+fn a_pooled_producer_ends_when_it_is_not_used_and_never_with_a_record_in_it() {
     let broker = broker();
-    let known = || SharedProducer::engines(&settings(&broker));
+    let known = || running(&settings(&broker));
     let producer = SharedProducer::new(settings(&broker), None).unwrap();
     send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
     producer.close(SOON).unwrap();
-    wait_until("the engine to end", || known() == 0);
-    // It can be used again, and one that is not closed keeps its engine.
+    wait_until("the pooled producer to end", || known() == 0);
+    // It can be used again, and one that is not closed keeps its connection.
     drop(send(&producer, TOPIC).unwrap());
     producer.flush(SOON).unwrap();
     std::thread::park_timeout(Duration::from_millis(200));
@@ -113,7 +109,7 @@ fn an_engine_ends_when_nobody_uses_it_and_never_with_a_record_in_it() {
     );
     broker.bring_up().unwrap();
     left.wait_timeout(SOON).unwrap();
-    wait_until("the engine to end", || known() == 0);
+    wait_until("the pooled producer to end", || known() == 0);
 }
 
 #[test]
@@ -138,7 +134,7 @@ fn wrong_settings_are_refused_when_the_producer_is_made() {
 }
 
 #[test]
-fn nothing_is_lost_while_producers_come_and_go_and_engines_end() {
+fn nothing_is_lost_while_producers_come_and_go() {
     const THREADS: u64 = 8;
     const ROUNDS: u64 = 150;
     let broker = broker();
@@ -156,12 +152,12 @@ fn nothing_is_lost_while_producers_come_and_go_and_engines_end() {
                     accepted.fetch_add(2, Ordering::Relaxed);
                     match (thread + round) % 4 {
                         0 => own.close(SOON).unwrap(),
-                        // Its record stays in an engine without a seat.
+                        // Its record stays in an entry without a seat.
                         1 => drop(own),
                         2 => shared.closed(None),
                         _ => shared.close(SOON).unwrap(),
                     }
-                    // At times longer than an idle engine lives.
+                    // At times longer than an idle one lives.
                     if (thread + round) % 25 == 0 {
                         std::thread::park_timeout(Duration::from_millis(70));
                     }
@@ -180,10 +176,10 @@ fn nothing_is_lost_while_producers_come_and_go_and_engines_end() {
     assert_eq!((stats.delivered, stats.failed), (THREADS * ROUNDS, 0));
 }
 
-/// A second engine, started in the place of the first, would leave the first one's records to no
+/// A second session, started in the place of the first, would leave the first one's records to no
 /// flush and no close.
 #[test]
-fn many_threads_start_one_engine() {
+fn many_threads_start_one_session() {
     const THREADS: u64 = 8;
     let broker = broker();
     for _ in 0..40 {
@@ -204,20 +200,20 @@ fn many_threads_start_one_engine() {
 
 /// A service may make a producer with callbacks of its own for every event.
 #[test]
-fn an_engine_that_nobody_can_ask_for_again_ends_at_once() {
+fn a_pooled_producer_that_no_other_can_share_ends_at_once() {
     struct Quiet;
     impl crate::producer::ClientObserver for Quiet {}
     let broker = broker();
-    let known = || SharedProducer::engines(&settings(&broker));
+    let known = || running(&settings(&broker));
     for _ in 0..20 {
         let producer = SharedProducer::new(settings(&broker), None).unwrap();
         producer.observer(Quiet).unwrap();
         send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
         producer.close(SOON).unwrap();
     }
-    wait_until("the engines to end", || known() == 0);
+    wait_until("the pooled producers to end", || known() == 0);
 
-    // One that is closed and lives keeps its engine, as any other.
+    // One that is closed and lives keeps its connection, as any other.
     let producer = SharedProducer::new(settings(&broker), None).unwrap();
     producer.observer(Quiet).unwrap();
     send(&producer, TOPIC).unwrap().wait_timeout(SOON).unwrap();
@@ -227,9 +223,9 @@ fn an_engine_that_nobody_can_ask_for_again_ends_at_once() {
 }
 
 #[test]
-fn an_engine_whose_token_provider_is_still_held_waits_for_the_next_producer() {
+fn a_pooled_producer_whose_token_provider_is_still_held_waits_for_the_next_one() {
     let broker = broker();
-    let known = || SharedProducer::engines(&settings(&broker));
+    let known = || running(&settings(&broker));
     let tokens = crate::config::TokenProvider::new(|| {
         Err(Error::new(ErrorKind::Unavailable, "not asked for"))
     });
@@ -246,5 +242,5 @@ fn an_engine_whose_token_provider_is_still_held_waits_for_the_next_producer() {
     }
     run(other);
     drop(tokens);
-    wait_until("the engine to end", || known() == 0);
+    wait_until("the pooled producer to end", || known() == 0);
 }

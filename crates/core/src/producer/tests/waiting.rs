@@ -1,4 +1,4 @@
-//! Records that wait: for room in the queue, or for the registry.
+//! Records that wait: for capacity in the queue, or for the registry.
 
 use super::*;
 
@@ -26,11 +26,7 @@ fn a_full_queue_says_so_or_waits_but_never_drops() {
         .queue_max_records(10u64)
         .block_timeout(Duration::from_millis(200));
     let producer = builder(&broker).producer(settings).build().unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     broker.delay(Duration::from_secs(2)).unwrap();
     for _ in 0..10 {
         drop(producer.try_send(&event("a")).unwrap());
@@ -48,16 +44,12 @@ fn a_full_queue_says_so_or_waits_but_never_drops() {
     assert!(began.elapsed() >= Duration::from_millis(200));
     broker.delay(Duration::ZERO).unwrap();
     producer.flush(SOON).unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     assert_eq!(producer.stats().delivered, 12);
 }
 
 #[tokio::test]
-async fn a_task_waits_for_room_and_a_cancelled_one_has_sent_nothing() {
+async fn a_task_waits_for_capacity_and_a_cancelled_one_has_sent_nothing() {
     let broker = broker();
     let settings = ProducerSettings::default().queue_max_records(1u64);
     let producer = builder(&broker).producer(settings).build().unwrap();
@@ -120,17 +112,9 @@ fn a_registry_outage_goes_unnoticed_once_the_schema_is_known_or_given() {
         .registry(registry.settings())
         .build()
         .unwrap();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     registry.down();
-    producer
-        .send(&event("a"))
-        .unwrap()
-        .wait_timeout(SOON)
-        .unwrap();
+    deliver_one(&producer);
     let given = registry.settings().schema_id(TOPIC, 77);
     let producer = builder(&broker).registry(given).build().unwrap();
     producer
@@ -184,9 +168,9 @@ fn a_topic_becomes_known_while_threads_send_without_end() {
             });
         }
         let known = || {
-            let engine = producer.shared.running()?;
-            let routes = engine.topic(TOPIC).routes.load_full();
-            routes.map(drop)
+            let session = producer.lifecycle().running()?;
+            let topic = session.topics().get(TOPIC);
+            topic.routes().as_ref().map(drop)
         };
         let deadline = Instant::now() + SOON;
         while known().is_none() && Instant::now() < deadline {

@@ -65,7 +65,7 @@ fn a_redirect_that_loses_what_is_posted_is_named() {
         let error = client(&url).register_blocking("orders", ORDER).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert_eq!(error.get("setting"), Some("urls"));
-        let named = "redirects to https://new.example/base, which would lose";
+        let named = "redirects to https://new.example/base, which would drop";
         assert!(error.message().contains(named), "{error}");
         assert!(!error.to_string().contains("t0ken"), "{error}");
     }
@@ -102,7 +102,7 @@ fn redirects_in_a_circle_end() {
     let (url, seen) = server(|path| redirect("307 Temporary Redirect", path));
     let error = client(&url).schema_blocking(1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.message().contains("redirects again"), "{error}");
+    assert!(error.message().contains("redirects too often"), "{error}");
     assert_eq!(seen.lock().len(), 5);
 }
 

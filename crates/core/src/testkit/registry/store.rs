@@ -1,4 +1,4 @@
-//! Subjects, versions and ids, and which schema may follow which.
+//! Subjects, versions, ids and compatibility.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ pub(super) struct Store {
 pub(super) struct Stored {
     pub(super) schema: String,
     pub(super) references: Vec<Value>,
-    /// As JSON, in which whitespace does not count and documentation does.
+    /// As JSON: whitespace is ignored, documentation is not.
     json: Value,
 }
 
 impl Stored {
-    /// A GUID that stands for this schema alone.
+    /// A GUID of this schema only.
     pub(super) fn guid(&self) -> String {
         let digest = Sha256::digest(self.json.to_string());
         let bytes = digest.first_chunk().copied().unwrap_or_default();
@@ -166,7 +166,7 @@ impl Store {
         found.ok_or_else(|| Refusal::new(40_402, format!("Version {version} not found.")))
     }
 
-    /// What keeps a schema from being the next version; against one version alone where it is given.
+    /// Why a schema is incompatible as the next version, or with one given version.
     pub(super) fn differences(
         &self,
         subject: &str,

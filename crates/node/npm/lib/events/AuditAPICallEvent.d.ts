@@ -36,7 +36,7 @@ export interface AuditAPICallEvent<Long extends number | bigint = number>
   errorMessage: string | null;
 }
 
-/** A {@link AuditAPICallEvent} to be sent. What is left out is filled. */
+/** A {@link AuditAPICallEvent} to send. Its envelope has defaults. */
 export interface AuditAPICallEventInit extends EnvelopeInit<'AuditAPICallEvent'> {
   /** The service that answered the call. */
   service: string;

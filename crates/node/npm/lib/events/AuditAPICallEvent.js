@@ -25,7 +25,7 @@ const NAMES = new Set([
   'errorMessage',
 ]);
 
-/** What each field holds, to tell what is wrong with a value. */
+/** The type of each field, for error messages. */
 const KINDS = {
   __proto__: null,
   timestamp: 'long',
@@ -42,10 +42,10 @@ const KINDS = {
   errorMessage: 'string',
 };
 
-/** The hashes of `apiKey` by the events that were read with them. */
+/** The hashed `apiKey` of each event that was read. */
 const apiKeyRead = new WeakMap();
 
-/** Packs an event, or gives false where something about it is not plain. */
+/** Packs an event. Returns false for one that only the core can check. */
 function pack(p, event) {
   let given = 0;
   let bits = 0;
@@ -206,7 +206,7 @@ exports.kinds = KINDS;
 exports.pack = pack;
 exports.keepsHashes = (event) => apiKeyRead.get(event) === event.apiKey;
 
-/** The event whose cells come next. */
+/** Reads the next event. */
 function unpack(r) {
   const c = r.cells;
   const t = r.text;

@@ -30,7 +30,7 @@ export interface AuditAdminOperationEvent<Long extends number | bigint = number>
   changes: Record<string, string>;
 }
 
-/** A {@link AuditAdminOperationEvent} to be sent. What is left out is filled. */
+/** A {@link AuditAdminOperationEvent} to send. Its envelope has defaults. */
 export interface AuditAdminOperationEventInit extends EnvelopeInit<'AuditAdminOperationEvent'> {
   /** The administrator's id. */
   adminId: string;

@@ -34,7 +34,7 @@ export interface AuditDataAccessEvent<Long extends number | bigint = number>
   ipAddress: string;
 }
 
-/** A {@link AuditDataAccessEvent} to be sent. What is left out is filled. */
+/** A {@link AuditDataAccessEvent} to send. Its envelope has defaults. */
 export interface AuditDataAccessEventInit extends EnvelopeInit<'AuditDataAccessEvent'> {
   /** The user's id. */
   userId: string;

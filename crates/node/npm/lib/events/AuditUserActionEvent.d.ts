@@ -30,7 +30,7 @@ export interface AuditUserActionEvent<Long extends number | bigint = number>
   details: Record<string, string>;
 }
 
-/** A {@link AuditUserActionEvent} to be sent. What is left out is filled. */
+/** A {@link AuditUserActionEvent} to send. Its envelope has defaults. */
 export interface AuditUserActionEventInit extends EnvelopeInit<'AuditUserActionEvent'> {
   /** The user's id. */
   userId: string;

@@ -34,7 +34,7 @@ export interface ConfigChangeEvent<Long extends number | bigint = number>
   reason: string | null;
 }
 
-/** A {@link ConfigChangeEvent} to be sent. What is left out is filled. */
+/** A {@link ConfigChangeEvent} to send. Its envelope has defaults. */
 export interface ConfigChangeEventInit extends EnvelopeInit<'ConfigChangeEvent'> {
   /** The component that the setting belongs to. */
   component: string;

@@ -26,7 +26,7 @@ export interface DataIngestionEvent<Long extends number | bigint = number>
   metadata: Record<string, string>;
 }
 
-/** A {@link DataIngestionEvent} to be sent. What is left out is filled. */
+/** A {@link DataIngestionEvent} to send. Its envelope has defaults. */
 export interface DataIngestionEventInit extends EnvelopeInit<'DataIngestionEvent'> {
   /** The dataset that the records went into. */
   datasetName: string;

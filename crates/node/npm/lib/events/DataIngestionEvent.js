@@ -23,7 +23,7 @@ const NAMES = new Set([
   'metadata',
 ]);
 
-/** What each field holds, to tell what is wrong with a value. */
+/** The type of each field, for error messages. */
 const KINDS = {
   __proto__: null,
   timestamp: 'long',
@@ -36,7 +36,7 @@ const KINDS = {
   metadata: 'map',
 };
 
-/** Packs an event, or gives false where something about it is not plain. */
+/** Packs an event. Returns false for one that only the core can check. */
 function pack(p, event) {
   let given = 0;
   let bits = 0;
@@ -166,7 +166,7 @@ exports.number = 0;
 exports.kinds = KINDS;
 exports.pack = pack;
 
-/** The event whose cells come next. */
+/** Reads the next event. */
 function unpack(r) {
   const c = r.cells;
   const t = r.text;

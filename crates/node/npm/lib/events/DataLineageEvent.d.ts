@@ -13,7 +13,7 @@ export interface ColumnLineage {
   transformation: string | null;
 }
 
-/** A {@link ColumnLineage} to be sent. */
+/** A {@link ColumnLineage} to send. */
 export interface ColumnLineageInit {
   /** The column that was read. */
   sourceColumn: string;
@@ -45,7 +45,7 @@ export interface DataLineageEvent<Long extends number | bigint = number>
   columns: Array<ColumnLineage>;
 }
 
-/** A {@link DataLineageEvent} to be sent. What is left out is filled. */
+/** A {@link DataLineageEvent} to send. Its envelope has defaults. */
 export interface DataLineageEventInit extends EnvelopeInit<'DataLineageEvent'> {
   /** The dataset that was read. */
   sourceDataset: string;

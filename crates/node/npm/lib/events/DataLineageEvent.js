@@ -53,7 +53,7 @@ const NAMES = new Set([
   'columns',
 ]);
 
-/** What each field holds, to tell what is wrong with a value. */
+/** The type of each field, for error messages. */
 const KINDS = {
   __proto__: null,
   timestamp: 'long',
@@ -65,7 +65,7 @@ const KINDS = {
   columns: 'array',
 };
 
-/** Packs an event, or gives false where something about it is not plain. */
+/** Packs an event. Returns false for one that only the core can check. */
 function pack(p, event) {
   let given = 0;
   let bits = 0;
@@ -217,7 +217,7 @@ function unpackColumnLineage(r) {
   };
 }
 
-/** The event whose cells come next. */
+/** Reads the next event. */
 function unpack(r) {
   const c = r.cells;
   const t = r.text;

@@ -28,7 +28,7 @@ export interface DataQualityEvent<Long extends number | bigint = number>
   message: string | null;
 }
 
-/** A {@link DataQualityEvent} to be sent. What is left out is filled. */
+/** A {@link DataQualityEvent} to send. Its envelope has defaults. */
 export interface DataQualityEventInit extends EnvelopeInit<'DataQualityEvent'> {
   /** The dataset that was checked. */
   datasetName: string;

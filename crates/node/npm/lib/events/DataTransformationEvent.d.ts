@@ -32,7 +32,7 @@ export interface DataTransformationEvent<Long extends number | bigint = number>
   metadata: Record<string, string>;
 }
 
-/** A {@link DataTransformationEvent} to be sent. What is left out is filled. */
+/** A {@link DataTransformationEvent} to send. Its envelope has defaults. */
 export interface DataTransformationEventInit extends EnvelopeInit<'DataTransformationEvent'> {
   /** The job's name. */
   jobName: string;

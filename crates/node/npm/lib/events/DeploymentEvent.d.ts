@@ -26,7 +26,7 @@ export interface DeploymentEvent<Long extends number | bigint = number>
   deployedBy: string;
 }
 
-/** A {@link DeploymentEvent} to be sent. What is left out is filled. */
+/** A {@link DeploymentEvent} to send. Its envelope has defaults. */
 export interface DeploymentEventInit extends EnvelopeInit<'DeploymentEvent'> {
   /** The deployment's name. */
   deploymentName: string;

@@ -35,7 +35,7 @@ export interface SecurityEvent<Long extends number | bigint = number>
   details: Record<string, string>;
 }
 
-/** A {@link SecurityEvent} to be sent. What is left out is filled. */
+/** A {@link SecurityEvent} to send. Its envelope has defaults. */
 export interface SecurityEventInit extends EnvelopeInit<'SecurityEvent'> {
   /** The field of security that it belongs to. */
   category: SecurityCategory;

@@ -25,7 +25,7 @@ export interface ServiceHealthEvent<Long extends number | bigint = number>
   message: string | null;
 }
 
-/** A {@link ServiceHealthEvent} to be sent. What is left out is filled. */
+/** A {@link ServiceHealthEvent} to send. Its envelope has defaults. */
 export interface ServiceHealthEventInit extends EnvelopeInit<'ServiceHealthEvent'> {
   /** The service that is reported on. */
   serviceName: string;

@@ -22,7 +22,7 @@ const NAMES = new Set([
   'message',
 ]);
 
-/** What each field holds, to tell what is wrong with a value. */
+/** The type of each field, for error messages. */
 const KINDS = {
   __proto__: null,
   timestamp: 'long',
@@ -34,7 +34,7 @@ const KINDS = {
   message: 'string',
 };
 
-/** Packs an event, or gives false where something about it is not plain. */
+/** Packs an event. Returns false for one that only the core can check. */
 function pack(p, event) {
   let given = 0;
   let bits = 0;
@@ -156,7 +156,7 @@ exports.number = 4;
 exports.kinds = KINDS;
 exports.pack = pack;
 
-/** The event whose cells come next. */
+/** Reads the next event. */
 function unpack(r) {
   const c = r.cells;
   const t = r.text;

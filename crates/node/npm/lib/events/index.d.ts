@@ -27,7 +27,7 @@ export type * from './AuditDataAccessEvent.js';
 export type * from './AuditAdminOperationEvent.js';
 export type * from './enums.js';
 
-/** Each event by its record's name, as it is read. */
+/** The type of each event that is read, by name. */
 export interface Events<Long extends number | bigint = number> {
   DataIngestionEvent: DataIngestionEvent<Long>;
   DataQualityEvent: DataQualityEvent<Long>;
@@ -43,7 +43,7 @@ export interface Events<Long extends number | bigint = number> {
   AuditAdminOperationEvent: AuditAdminOperationEvent<Long>;
 }
 
-/** Each event by its record's name, as it is given to be sent. */
+/** The type of each event to send, by name. */
 export interface EventInits {
   DataIngestionEvent: DataIngestionEventInit;
   DataQualityEvent: DataQualityEventInit;
@@ -59,7 +59,7 @@ export interface EventInits {
   AuditAdminOperationEvent: AuditAdminOperationEventInit;
 }
 
-/** The event of each topic of the topic table. */
+/** The event of each topic. */
 export interface TopicEvents<Long extends number | bigint = number> {
   'data-ingestion': DataIngestionEvent<Long>;
   'data-quality': DataQualityEvent<Long>;
@@ -75,16 +75,16 @@ export interface TopicEvents<Long extends number | bigint = number> {
   'audit-admin-operations': AuditAdminOperationEvent<Long>;
 }
 
-/** The name of a record. */
+/** The name of an event. */
 export type EventName = keyof Events;
 
-/** The name of a topic of the topic table. */
+/** The name of a topic. */
 export type TopicName = keyof TopicEvents;
 
-/** Any of the events; `eventType` tells which. */
+/** Any event. `eventType` determines its type. */
 export type AnyEvent<Long extends number | bigint = number> = Events<Long>[EventName];
 
-/** The records' names. */
+/** The names of the events. */
 export const EventType: {
   /** A batch of records was brought into a dataset, in full, in part or not at all. */
   readonly DATA_INGESTION: 'DataIngestionEvent';
@@ -129,7 +129,7 @@ export const EventType: {
   readonly AUDIT_ADMIN_OPERATION: 'AuditAdminOperationEvent';
 };
 
-/** The topics' names. */
+/** The names of the topics. */
 export const Topic: {
   readonly DATA_INGESTION: 'data-ingestion';
   readonly DATA_QUALITY: 'data-quality';

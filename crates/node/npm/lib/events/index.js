@@ -2,7 +2,7 @@
 
 'use strict';
 
-/** The records' names in the order of their numbers. */
+/** The names of the events, by number. */
 const names = [
   'DataIngestionEvent',
   'DataQualityEvent',
@@ -33,7 +33,7 @@ const load = {
   AuditAdminOperationEvent: () => require('./AuditAdminOperationEvent.js'),
 };
 
-/** Every record by its name, loaded when it is first asked for. */
+/** Every record by name, loaded on first access. */
 const records = Object.create(null);
 for (const name of names) {
   Object.defineProperty(records, name, {
@@ -50,7 +50,7 @@ for (const name of names) {
 exports.names = names;
 exports.records = records;
 
-/** The topic of each record. */
+/** The topic of each event. */
 exports.topics = {
   __proto__: null,
   DataIngestionEvent: 'data-ingestion',
@@ -97,7 +97,7 @@ exports.Topic = {
   AUDIT_ADMIN_OPS: 'audit-admin-operations',
 };
 
-/** Names of an earlier version: found, but not listed. */
+/** Adds a name of an earlier version, which `Object.keys` does not list. */
 function alias(object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, configurable: true });
 }

@@ -1,4 +1,4 @@
-//! Events of the values that Python gave: as they are, or coerced, or refused by name.
+//! Creates events from Python values. Values of other types are coerced; an error names the field.
 
 use carbon_events::Delivery;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::producer::Running;
 
 impl Class {
-    /// A new object of these values, or null with an exception set.
+    /// Creates an object from these values. Returns null with an exception set on failure.
     #[inline]
     pub(super) fn make(&self, py: Python<'_>, slots: Slots) -> *mut ffi::PyObject {
         match self.build(py, slots) {
@@ -19,7 +19,7 @@ impl Class {
         }
     }
 
-    /// The event of these values.
+    /// Encodes an event from these values.
     #[inline]
     pub(crate) fn build(&self, py: Python<'_>, slots: Slots) -> PyResult<EncodedEvent> {
         // SAFETY: the caller's objects, alive during its call.
@@ -30,7 +30,7 @@ impl Class {
         }
     }
 
-    /// Once more with a plain value for each that was not of its field's type.
+    /// Encodes again, with each value of another type coerced.
     #[cold]
     fn build_coerced(
         &self,
@@ -38,9 +38,9 @@ impl Class {
         mut slots: Slots,
         mut refused: Refused,
     ) -> PyResult<EncodedEvent> {
-        // Coercing runs Python code, which could let go of the caller's values.
+        // Coercing runs Python code, which could release the caller's values.
         let given = slots.iter().filter(|value| !value.is_null());
-        // SAFETY: live objects, because no code of Python's has run since they were given.
+        // SAFETY: live objects, because no Python code has run since the call.
         let _given: Vec<_> = given
             .map(|value| unsafe { Bound::from_borrowed_ptr(py, *value) })
             .collect();
@@ -50,7 +50,7 @@ impl Class {
                 Refused::Field(index, Refusal::Type(expected)) => (index, expected),
                 other => return Err(self.error(py, &slots, other)),
             };
-            // SAFETY: a live object of the caller's.
+            // SAFETY: a live object of the caller.
             let value = unsafe { Bound::from_borrowed_ptr(py, slots[index]) };
             let again = coerced.iter().any(|(done, _)| *done == index);
             let plain = if again {
@@ -75,7 +75,7 @@ impl Class {
         }
     }
 
-    /// Sends the event of these values.
+    /// Sends an event from these values.
     #[inline]
     pub(crate) fn send(
         &self,
@@ -94,7 +94,7 @@ impl Class {
         }
     }
 
-    /// Sends the event of a dict of fields.
+    /// Sends an event from a dict of fields.
     pub(crate) fn send_dict(
         &self,
         py: Python<'_>,
@@ -113,7 +113,7 @@ impl Class {
         }
     }
 
-    /// Sends the event of a row of columns.
+    /// Sends an event from a row of columns.
     pub(crate) fn send_row(
         &self,
         py: Python<'_>,
@@ -124,7 +124,7 @@ impl Class {
         match (self.record.send_row)(&mut Row::new(columns, row), &running.core) {
             Ok(admission) => running.admitted(py, admission),
             Err(refused) => {
-                // Which values there are, for the error alone.
+                // The error needs to know which values are present.
                 let given = columns.each_ref().map(|column| match column {
                     Some(_) => py.None().into_ptr(),
                     None => std::ptr::null_mut(),
@@ -177,7 +177,7 @@ impl Class {
                 )
             }
             Refusal::Type(expected) => {
-                // SAFETY: a live object of the caller's.
+                // SAFETY: a live object of the caller.
                 let got = unsafe { crate::events::from_python::type_name(py, slots[index]) };
                 let message = format!("{event}.{field} must be {expected}, got {got}");
                 errors::field_type(py, event, &field, &message)

@@ -36,7 +36,7 @@ static ENVELOPE_FIELDS: [Field; 8] = [
         "The event_id of the event that caused this one.",
         |py, event| event.envelope().causation_id.to_python(py),
     ),
-    envelope_field("topic", "The topic that it belongs on.", |py, event| {
+    envelope_field("topic", "The event's topic.", |py, event| {
         event.topic().name().to_python(py)
     }),
 ];
