@@ -75,8 +75,8 @@ export class IncompatibleSchemaError extends EventError<'IncompatibleSchema'> {}
 /** A broker or the registry is unreachable or cannot answer. Try again later. */
 export class UnavailableError extends EventError<'Unavailable'> {}
 
-/** The record was dropped before it was sent, by a purge or by a close that ran out of time. Send it again. */
+/** A purge, or a close that ran out of time, dropped the record before it was acknowledged. Send it again; a record that was in flight may have been written. */
 export class AbortedError extends EventError<'Aborted'> {}
 
-/** A bug in this library or in librdkafka. Report it. */
+/** A fatal error of librdkafka, or a bug. The next send starts a new session; report what recurs. */
 export class InternalError extends EventError<'Internal'> {}

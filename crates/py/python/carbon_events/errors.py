@@ -122,8 +122,8 @@ class UnavailableError(EventError, ConnectionError):
 
 
 class AbortedError(EventError):
-    """The record was dropped before it was sent, by a purge or by a close that ran out of time. Send
-    it again.
+    """A purge, or a close that ran out of time, dropped the record before it was acknowledged. Send
+    it again; a record that was in flight may have been written.
     """
 
     kind = "Aborted"
@@ -131,7 +131,8 @@ class AbortedError(EventError):
 
 
 class InternalError(EventError):
-    """A bug in this library or in librdkafka. Report it."""
+    """A fatal error of librdkafka, or a bug. The next send starts a new session; report what recurs.
+    """
 
     kind = "Internal"
 
