@@ -14,6 +14,11 @@ impl Deadline {
         Deadline(Instant::now() + timeout.min(FAR))
     }
 
+    /// The point in time itself, for waits that take one.
+    pub(crate) fn instant(self) -> Instant {
+        self.0
+    }
+
     /// This deadline, put off by `extra`.
     pub(crate) fn plus(self, extra: Duration) -> Self {
         Deadline(self.0 + extra)

@@ -5,6 +5,8 @@
 //!
 //! A panic while a lock is held leaves it usable, as what is guarded here is never left half done.
 
+pub use carbon_events_types::fork::{PerProcess, generation};
+
 use std::fmt;
 pub use std::sync::MutexGuard;
 use std::sync::PoisonError;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use carbon_events::producer::SharedProducer;
-use carbon_events::sync::Mutex;
+use carbon_events::sync::{Mutex, PerProcess, generation};
 use pyo3::prelude::*;
 
 use crate::blocking;
@@ -25,10 +25,11 @@ const GRACE: Duration = Duration::from_secs(1);
 const DISPATCH: Duration = Duration::from_secs(1);
 
 static PRODUCERS: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
-/// The threads that drop producers and consumers, each with the id of its process.
-static ENDING: Mutex<Vec<(u32, JoinHandle<()>)>> = Mutex::new(Vec::new());
-/// The id of the process that runs `close_all`.
-static CLOSING: AtomicU32 = AtomicU32::new(0);
+/// The threads that drop producers and consumers.
+static ENDING: Mutex<Vec<PerProcess<JoinHandle<()>>>> = Mutex::new(Vec::new());
+/// The generation of the process that runs `close_all`.
+static CLOSING: AtomicU32 = AtomicU32::new(NO_PROCESS);
+const NO_PROCESS: u32 = u32::MAX;
 
 /// Registers a producer to be closed at exit.
 pub(crate) fn close_at_exit(running: &Arc<Running>) {
@@ -51,8 +52,8 @@ pub(crate) fn drop_on_a_thread<T: Send + 'static>(value: T) {
             Ok(thread) => {
                 let mut ending = ENDING.lock();
                 forget_parent_threads(&mut ending);
-                ending.retain(|(_, thread)| !thread.is_finished());
-                ending.push((std::process::id(), thread));
+                ending.retain(|thread| thread.get().is_some_and(|thread| !thread.is_finished()));
+                ending.push(PerProcess::new(thread));
             }
             Err(_) => py.detach(|| drop(value.lock().take())),
         }
@@ -86,16 +87,16 @@ fn close_all(py: Python<'_>, within: Option<f64>) -> PyResult<(Vec<String>, Pend
         py.detach(|| close_in_parallel(again, Duration::ZERO))
     });
     let pending = dispatch::stop(py, DISPATCH);
-    CLOSING.store(0, Ordering::SeqCst);
+    CLOSING.store(NO_PROCESS, Ordering::SeqCst);
     Ok((errors, pending?))
 }
 
 /// Waits while another thread runs `close_all`: the end of the process must not interrupt it.
 fn enter(py: Python<'_>, within: Duration) -> PyResult<()> {
-    let ours = std::process::id();
+    let ours = generation();
     let enter = || {
         let other = CLOSING.load(Ordering::SeqCst);
-        // A forked child finds its parent's id here.
+        // A forked child finds its parent's generation here.
         let free = other != ours;
         let exchange = || CLOSING.compare_exchange(other, ours, Ordering::SeqCst, Ordering::SeqCst);
         (free && exchange().is_ok()).then_some(())
@@ -166,9 +167,9 @@ fn close_in_parallel(running: Vec<Arc<Running>>, within: Duration) -> Vec<String
 }
 
 /// Waits for the threads of this process that drop producers and consumers.
-fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, deadline: Instant) {
+fn wait_for(mut ending: Vec<PerProcess<JoinHandle<()>>>, deadline: Instant) {
     forget_parent_threads(&mut ending);
-    for (_, thread) in ending {
+    for thread in ending.iter().filter_map(PerProcess::get) {
         while !thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -177,9 +178,8 @@ fn wait_for(mut ending: Vec<(u32, JoinHandle<()>)>, deadline: Instant) {
 
 /// Leaks the handles of a parent's threads. Dropping one would detach an unrelated thread of this
 /// process with the same number.
-fn forget_parent_threads(ending: &mut Vec<(u32, JoinHandle<()>)>) {
-    let ours = std::process::id();
-    for (_, thread) in ending.extract_if(.., |(process, _)| *process != ours) {
+fn forget_parent_threads(ending: &mut Vec<PerProcess<JoinHandle<()>>>) {
+    for thread in ending.extract_if(.., |thread| thread.get().is_none()) {
         std::mem::forget(thread);
     }
 }

@@ -18,6 +18,7 @@ use super::tally::Owner;
 use crate::background::on_a_thread;
 use crate::compat::protect_json_but;
 use crate::config::EventFormat;
+use crate::deadline::Deadline;
 use crate::events::{EncodedEvent, Event, TypedEvent, sensitive};
 use crate::metrics::Metrics;
 use crate::{Error, ErrorKind, Result};
@@ -184,7 +185,7 @@ impl EventProducer {
     pub fn flush(&self, timeout: Duration) -> Result<()> {
         let owner = self.owner.as_ref().map(|owner| owner.tally());
         let owner = owner.as_deref().map(|tally| &**tally);
-        let deadline = shutdown::deadline(timeout);
+        let deadline = Deadline::after(timeout).instant();
         let mut flushed = None;
         while let Some(session) = self.lifecycle.to_flush(flushed) {
             shutdown::flush(&session, owner, deadline)?;
@@ -200,7 +201,7 @@ impl EventProducer {
     /// Those of [`flush`](Self::flush).
     pub async fn flush_async(&self, timeout: Duration) -> Result<()> {
         let owner = self.owner.as_ref().map(|owner| Arc::clone(&*owner.tally()));
-        let deadline = shutdown::deadline(timeout);
+        let deadline = Deadline::after(timeout).instant();
         let mut flushed = None;
         while let Some(session) = self.lifecycle.to_flush(flushed) {
             shutdown::flush_async(&session, owner.as_deref(), deadline).await?;

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -20,6 +20,7 @@ use super::session::{Session, Succession};
 use super::settings::ProducerConfig;
 use super::shutdown;
 use super::stats::{Counts, ProducerStats};
+use crate::deadline::Deadline;
 use crate::fork;
 use crate::{ErrorKind, Result};
 
@@ -177,15 +178,15 @@ impl Lifecycle {
         const CHECK: Duration = Duration::from_millis(250);
         let session = Arc::clone(&*self.session()?);
         let sender = session.sender();
-        let deadline = shutdown::deadline(timeout);
+        let deadline = Deadline::after(timeout);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.remaining();
             let Err(error) = sender.handle().reach(left.min(CHECK)) else {
                 return Ok(());
             };
             let error = sender.health().explain(error);
             let refused = error.kind() == ErrorKind::Authentication;
-            if refused || session.admission().is_closing() || Instant::now() >= deadline {
+            if refused || session.admission().is_closing() || deadline.has_passed() {
                 return Err(error);
             }
         }
@@ -198,10 +199,10 @@ impl Lifecycle {
 
     pub(super) fn close(&self, timeout: Duration) -> Result<()> {
         self.refuse_all();
-        let deadline = shutdown::deadline(timeout);
+        let deadline = Deadline::after(timeout);
         let mut outcome = Ok(());
         while let Some(session) = self.running() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.remaining();
             outcome = outcome.and(shutdown::close(&session, left));
             // Not another one, which a thread may have put there meanwhile.
             self.session.compare_and_swap(&session, None);

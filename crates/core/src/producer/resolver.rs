@@ -18,6 +18,7 @@ use super::partition_queue::PartitionQueue;
 use super::partitioner::Partitioner;
 use super::sender::Sender;
 use super::topic_queues::{Routes, TopicQueues};
+use crate::kafka::REFUSED_LOGIN_GRACE;
 use crate::registry::SubjectId;
 use crate::sync::{Condvar, Mutex};
 use crate::{Error, ErrorKind, Result};
@@ -30,8 +31,6 @@ const LIMIT_TIMEOUT: Duration = Duration::from_millis(500);
 const REGISTRY_STEP: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown before its records fail: one that is being created shows up.
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_secs(5);
-/// How long our login may be refused: a broker that is just starting refuses what it takes later.
-const REFUSED_GRACE: Duration = Duration::from_secs(2);
 /// How long one topic's earlier records may delay the lookup of other topics.
 const LONGEST_SEND: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -156,7 +155,7 @@ impl Resolver {
             let error = self.sender.health().explain(error);
             let grace = match error.kind() {
                 ErrorKind::UnknownTopic => UNKNOWN_TOPIC_GRACE,
-                ErrorKind::Authentication => REFUSED_GRACE,
+                ErrorKind::Authentication => REFUSED_LOGIN_GRACE,
                 _ => Duration::ZERO,
             };
             if !error.retryable() && asked.since.elapsed() >= grace {

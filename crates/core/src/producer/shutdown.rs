@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::failure::closed;
 use super::session::Session;
 use super::tally::Tally;
+use crate::deadline::Deadline;
 use crate::{Error, ErrorKind, Result};
 
 /// How long librdkafka may take to report on what was purged.
@@ -52,7 +53,7 @@ pub(super) fn close(session: &Session, timeout: Duration) -> Result<()> {
     // After that: a sender that joins the line later sees that the session closes.
     admission.line().refuse_all(&closed());
     admission.limit().notify_all();
-    let flushed = flush(session, None, deadline(timeout));
+    let flushed = flush(session, None, Deadline::after(timeout).instant());
     let left = session.incomplete();
     let mut before = session.before();
     while let Some(session) = before {
@@ -171,10 +172,4 @@ fn records(count: u64) -> String {
     } else {
         format!("{count} records were")
     }
-}
-
-/// A deadline that is in the future however long the timeout.
-pub(super) fn deadline(timeout: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    Instant::now() + timeout.min(FAR)
 }

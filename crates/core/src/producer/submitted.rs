@@ -12,7 +12,7 @@ use super::delivery::{Delivery, this_threads_waker};
 use super::failure::closed;
 use super::lifecycle::Lifecycle;
 use super::session::Session;
-use super::shutdown::deadline;
+use crate::deadline::Deadline;
 use crate::fork;
 use crate::{Error, ErrorKind, Result};
 
@@ -57,7 +57,7 @@ impl Admission {
         record: WaitingRecord,
     ) -> Self {
         let (began, topic) = (Instant::now(), Arc::clone(&record.topic));
-        let deadline = deadline(session.settings().block_timeout);
+        let deadline = Deadline::after(session.settings().block_timeout).instant();
         let ticket = Arc::<Ticket>::default();
         let admission = session.admission();
         let place = Place::new(record, began, deadline, Arc::clone(&ticket));
@@ -119,7 +119,7 @@ impl Admission {
             State::Accepted(delivery) => return Some(Ok(delivery.clone())),
             State::Waiting(waiting) => waiting,
         };
-        let until = deadline(timeout);
+        let until = Deadline::after(timeout).instant();
         let waker = this_threads_waker();
         loop {
             if let Some(outcome) = waiting.poll(&waker) {

@@ -17,7 +17,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use carbon_events::sync::{Condvar, Mutex};
+use carbon_events::sync::{Condvar, Mutex, generation};
 use carbon_events::{Delivery, DeliveryReport, Error, Result};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -34,6 +34,7 @@ pub(super) struct Counts {
 
 #[derive(Default)]
 struct State {
+    /// The generation of the process that counts.
     process: u32,
     /// Records that their own callback counts.
     delivered: AtomicU64,
@@ -50,7 +51,7 @@ struct State {
 
 impl Counts {
     fn state(&self) -> Guard<Arc<State>> {
-        let process = std::process::id();
+        let process = generation();
         loop {
             let state = self.state.load();
             if state.process == process {
